@@ -1,0 +1,173 @@
+/* ops.h: the op table. A backend is one table of functions; every backend has the same signatures,
+ * works on the same buffers and passes the same tests.
+ *
+ * All ops work on ONE picture and ONE thread. Activations are blocked by channels,
+ * [C / block][H][W][block] float32, where C is the stored channel count, a multiple of block; a
+ * range of whole blocks is contiguous memory, so an op may write to a slice of a wider tensor by
+ * being given a pointer into it. Stored channels that stand for no logical channel (holes) are zero
+ * in every activation, weight and bias, and ops keep them zero. The network's input alone is planar,
+ * [C][H][W] (in_block = 1).
+ *
+ * All buffers are aligned to SQZ_ALIGNMENT and do not overlap unless a function says "in place".
+ * "Overwrites" and "adds to" are said for each output.
+ */
+#ifndef SQZ_OPS_OPS_H
+#define SQZ_OPS_OPS_H
+
+#include "../base/cpu.h"
+#include "../base/status.h"
+
+/* -- Convolution ------------------------------------------------------------------------------- */
+
+typedef struct {
+    int in_channels, in_h, in_w; /* stored channels; the logical ones if in_block is 1 */
+    int in_block;                /* the table's block, or 1: planar */
+    int out_channels, out_h, out_w;
+    int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+    bool relu; /* forward ends in max(0, .) */
+} sqz_conv_shape;
+
+/* out = (in + 2 pad - kernel) / stride + 1, rounded down. */
+static inline int sqz_conv_out_size(int in, int kernel, int stride, int pad) {
+    return (in + 2 * pad - kernel) / stride + 1;
+}
+
+typedef enum {
+    SQZ_CONV_FORWARD,          /* inference */
+    SQZ_CONV_BACKWARD_WEIGHTS, /* forward and the weights' gradient: the first layer */
+    SQZ_CONV_BACKWARD          /* and the source's gradient too */
+} sqz_conv_use;
+
+/* A convolution prepared for a shape; shared by all threads and never written after creation.
+ * Weights come in three forms, each a flat float array whose size the backend chooses: packed for
+ * forward, packed for backward-data, and the form in which gradients of weights accumulate. */
+typedef struct {
+    sqz_conv_shape shape;
+    sqz_conv_use use;
+    int slot;                      /* its index among the convolutions of its plan */
+    size_t forward_count;          /* floats of the weights packed for forward */
+    size_t backward_count;         /* floats packed for backward-data; 0 if never called */
+    size_t gradient_count;         /* floats of a weight gradient; 0 if never called */
+    char forward_implementation[96];
+    char backward_data_implementation[96];    /* "" if never called */
+    char backward_weights_implementation[96]; /* "" if never called */
+    void *state;                   /* the backend's own */
+} sqz_conv;
+
+/* What one thread needs to run the convolutions of one plan: scratch memory and the like. Not
+ * shared: at most one thread uses a worker at a time. */
+typedef struct sqz_worker sqz_worker;
+
+/* -- Pooling ----------------------------------------------------------------------------------- */
+
+/* Max pooling, torch.nn.MaxPool2d(kernel, stride, ceil_mode=True), no padding. Windows are cut at
+ * the right and bottom edge. */
+typedef struct {
+    int channels; /* stored */
+    int in_h, in_w, out_h, out_w;
+    int kernel, stride;
+} sqz_pool_shape;
+
+/* ceil((in - kernel) / stride) + 1, less one if the last window would start past the input. */
+int sqz_pool_out_size(int in, int kernel, int stride);
+
+/* -- Dropout ----------------------------------------------------------------------------------- */
+
+/* Whether the element at (stored channel c, pixel p) is kept is a function of (seed, step, picture,
+ * c, p) alone, the same for every block size. Philox block with key = seed's two halves and counter
+ * {(c / 8) * pixels + p, picture, low half of step, SQZ_RNG_DROPOUT + (high half of step << 4)}
+ * gives eight 16-bit draws for channels 8 (c / 8) .. + 7 at p: the low half of out[0], its high half,
+ * the low half of out[1], ...; an element is kept if its draw is at least
+ * (uint32_t)(probability * 65536 + 0.5). */
+typedef struct {
+    uint64_t seed, step;
+    uint32_t picture;   /* its index in the whole batch */
+    double probability; /* 0 <= probability < 1 */
+} sqz_dropout;
+
+/* -- The table --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name; /* "onednn", "openmp" */
+    sqz_isa isa;
+    int block;
+
+    /* slot: this convolution's index in the array that worker_create will get. */
+    sqz_status (*conv_create)(sqz_conv **conv, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, sqz_error *error);
+    void (*conv_destroy)(sqz_conv *conv);
+    sqz_status (*worker_create)(sqz_worker **worker, const sqz_conv *const *convs, int count,
+                                sqz_error *error);
+    void (*worker_destroy)(sqz_worker *worker);
+
+    /* Overwrite `packed` from weights[out_channels][in_channels][kernel_h][kernel_w], stored
+     * channels on both sides. */
+    sqz_status (*conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                    const float *weights, sqz_error *error);
+    sqz_status (*conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                     const float *weights, sqz_error *error);
+    /* Overwrites d_weights[out_channels][in_channels][kernel_h][kernel_w] from an accumulated
+     * gradient. */
+    sqz_status (*conv_unpack_gradient)(const sqz_conv *conv, sqz_worker *worker, float *d_weights,
+                                       const float *gradient, sqz_error *error);
+
+    /* Overwrites dst. packed: from conv_pack_forward; bias[out_channels]. */
+    sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
+                               const float *src, const float *packed, const float *bias,
+                               sqz_error *error);
+    /* d_dst has been through relu_backward already where the shape has relu. Overwrites d_src, or
+     * adds to it if `accumulate`. */
+    sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, float *d_src,
+                                     const float *d_dst, const float *packed, bool accumulate,
+                                     sqz_error *error);
+    /* Overwrites gradient[gradient_count], or adds to it if `accumulate`. The bias's gradient is
+     * not part of it: bias_backward and relu_backward give that. */
+    sqz_status (*conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker, float *gradient,
+                                        const float *src, const float *d_dst, bool accumulate,
+                                        sqz_error *error);
+
+    /* pixels = h * w, blocks = stored channels / block. */
+
+    /* In place: d_dst = dst > 0 ? d_dst : 0. And d_bias[channels] becomes, or is added, the sum of
+     * the result over pixels. */
+    void (*relu_backward)(float *d_dst, float *d_bias, const float *dst, int blocks, int pixels,
+                          bool accumulate);
+    /* The same without a ReLU: d_dst is only read. */
+    void (*bias_backward)(float *d_bias, const float *d_dst, int blocks, int pixels,
+                          bool accumulate);
+
+    /* dst and argmax (uint8, the winner's row * kernel + column within its window; the first of
+     * equals; NULL in inference) are overwritten. kernel <= 15. */
+    void (*max_pool_forward)(float *dst, uint8_t *argmax, const float *src,
+                             const sqz_pool_shape *shape);
+    /* Overwrites d_src, or adds to it if `accumulate`. */
+    void (*max_pool_backward)(float *d_src, const float *d_dst, const uint8_t *argmax,
+                              const sqz_pool_shape *shape, bool accumulate);
+
+    /* dst[channels] = mean over pixels; overwritten. */
+    void (*average_pool_forward)(float *dst, const float *src, int blocks, int pixels);
+    /* d_src, overwritten, = d_dst[channel] / pixels. */
+    void (*average_pool_backward)(float *d_src, const float *d_dst, int blocks, int pixels);
+
+    /* dst = src * mask / (1 - probability), mask one byte 0 or 1 an element; both overwritten. */
+    void (*dropout_forward)(float *dst, uint8_t *mask, const float *src, int blocks, int pixels,
+                            const sqz_dropout *dropout);
+    /* d_src, overwritten, = d_dst * mask / (1 - probability). */
+    void (*dropout_backward)(float *d_src, const float *d_dst, const uint8_t *mask, int blocks,
+                             int pixels, const sqz_dropout *dropout);
+
+    /* dst = a + b, count floats, a multiple of block; dst may be a. */
+    void (*sum)(float *dst, const float *a, const float *b, size_t count);
+} sqz_ops;
+
+/* The tables. NULL if this build or this CPU (or ONEDNN_MAX_CPU_ISA) cannot offer one. */
+const sqz_ops *sqz_ops_openmp(sqz_isa isa);
+const sqz_ops *sqz_ops_onednn(sqz_isa isa);
+
+/* Why sqz_ops_onednn gives NULL ("" if it does not), and the library's version ("" if not built). */
+void sqz_onednn_explain(char reason[256], char version[32]);
+
+/* The table in use, by sqz_set_backend, SQZ_BACKEND or the default. */
+sqz_status sqz_ops_current(const sqz_ops **ops, sqz_error *error);
+
+#endif

@@ -1,0 +1,267 @@
+/* sqz.h: the whole public interface of the squeezenet_c library.
+ *
+ * The library trains and runs SqueezeNet (Iandola et al. 2016, arXiv:1602.07360) on a CPU. It knows
+ * nothing of Python. Every function that can fail returns a sqz_status and, if `error` is not NULL,
+ * leaves one sentence there; it never prints, exits or aborts. Handles are opaque: what *_create
+ * gives, *_destroy takes back (NULL is allowed). Unless a function says otherwise it may be called
+ * from several threads at once on different handles.
+ *
+ * Arrays are C-contiguous float32. n pictures, c channels, h rows, w columns.
+ */
+#ifndef SQZ_H
+#define SQZ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* -- Errors ------------------------------------------------------------------------------------ */
+
+typedef enum {
+    SQZ_OK = 0,
+    SQZ_INVALID,     /* an argument is outside what the function accepts */
+    SQZ_NO_MEMORY,   /* an allocation failed */
+    SQZ_IO,          /* the system refused a file; error->system_errno says why */
+    SQZ_BAD_FILE,    /* a file was read and its contents are not what they should be */
+    SQZ_UNSUPPORTED, /* this build or this CPU cannot do it */
+    SQZ_BUSY,        /* the handle is in use by another thread */
+    SQZ_INTERNAL     /* a primitive library failed; never the caller's fault */
+} sqz_status;
+
+typedef struct {
+    int system_errno; /* for SQZ_IO, else 0 */
+    char message[1024];
+} sqz_error;
+
+/* -- Threads, backends, build ------------------------------------------------------------------ */
+
+/* Threads that one call may use. The default is OpenMP's (OMP_NUM_THREADS, else the CPUs this
+ * process may run on). Results do not depend on it. `threads` >= 1. */
+sqz_status sqz_set_num_threads(int threads, sqz_error *error);
+int sqz_get_num_threads(void);
+
+/* The backend that plans made from now on will use: "onednn" or "openmp". The default is the
+ * environment's SQZ_BACKEND, else onednn where it is offered. */
+sqz_status sqz_set_backend(const char *name, sqz_error *error);
+sqz_status sqz_get_backend(const char **name, sqz_error *error);
+
+typedef struct {
+    const char *backend;          /* the one in use */
+    const char *isa;              /* of its kernels: "avx512", "avx2" or "baseline" */
+    const char *cpu_isa;          /* the best this CPU and SQZ_ISA allow */
+    int block;                    /* channels a block in its layout */
+    bool onednn_built, onednn_offered, openmp_built;
+    char onednn_version[32];      /* "" when not built */
+    char onednn_reason[256];      /* why onednn is not offered, "" when it is */
+} sqz_build_info;
+sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error);
+
+/* -- Pictures ---------------------------------------------------------------------------------- */
+
+/* An RGB picture, [h][w][3] uint8. The library allocates pixels; sqz_image_free releases them. */
+typedef struct {
+    int h, w;
+    uint8_t *pixels;
+} sqz_image;
+
+/* Decode JPEG, PNG or BMP bytes to RGB. Greyscale is repeated in the three channels, alpha is
+ * dropped, 16-bit samples keep their high byte, CMYK is converted, and a JPEG's EXIF orientation is
+ * applied. At most SQZ_IMAGE_MAX_PIXELS pixels. `name` is what errors call the picture.
+ * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error. */
+#define SQZ_IMAGE_MAX_PIXELS ((int64_t)178956970) /* Pillow's own warning limit */
+sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
+                            const char *name, sqz_error *error);
+sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
+void sqz_image_free(sqz_image *image);
+
+/* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
+ * Image.resize. All sides >= 1. */
+sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
+                            int in_w, sqz_error *error);
+
+/* The tutorial's square: the longer side scaled to `size` in doubles (scale = size / longer;
+ * max(1, (int)(side * scale))), pasted on black at ((size - w) / 2, (size - h) / 2).
+ * out: [size][size][3]. */
+sqz_status sqz_image_fit(uint8_t *out, int size, const uint8_t *in, int in_h, int in_w,
+                         sqz_error *error);
+
+/* The flips of picture `index` in `epoch`: bit 0 left-right, bit 1 upside down, each with
+ * probability 1/2, a function of its arguments alone. */
+enum { SQZ_FLIP_HORIZONTAL = 1, SQZ_FLIP_VERTICAL = 2 };
+unsigned sqz_augment_flips(uint64_t seed, uint64_t epoch, uint64_t index);
+
+/* out[3][h][w] = (in[h][w][3] / 255 - mean) / std, flipped as `flips` says. */
+void sqz_image_normalise(float *out, const uint8_t *in, int h, int w, unsigned flips,
+                         const float mean[3], const float std[3]);
+
+/* order[0..count) becomes the permutation of 0..count-1 that belongs to (seed, epoch). */
+void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
+
+/* -- Data sets --------------------------------------------------------------------------------- */
+
+/* Files (UTF-8 paths, copied) that become [image_size][image_size][3] pictures by sqz_image_fit.
+ * Pictures stay in memory once decoded while they fit into cache_bytes in all, and are decoded again
+ * past it. All functions may be called from several threads on one data set. */
+typedef struct sqz_dataset sqz_dataset;
+sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
+                              int image_size, size_t cache_bytes, sqz_error *error);
+void sqz_dataset_destroy(sqz_dataset *dataset);
+size_t sqz_dataset_count(const sqz_dataset *dataset);
+size_t sqz_dataset_cached_bytes(const sqz_dataset *dataset);
+/* picture: [image_size][image_size][3], written. Errors name the file. */
+sqz_status sqz_dataset_picture(sqz_dataset *dataset, size_t index, uint8_t *picture,
+                               sqz_error *error);
+
+/* Reads a data set in a given order, decoding up to `ahead` pictures before they are asked for on
+ * `threads` threads of its own. The data set must outlive it. One thread may call next. */
+typedef struct sqz_loader sqz_loader;
+sqz_status sqz_loader_create(sqz_loader **loader, sqz_dataset *dataset, const int64_t *order,
+                             size_t count, size_t ahead, int threads, sqz_error *error);
+void sqz_loader_destroy(sqz_loader *loader);
+/* The next n pictures of the order, [n][image_size][image_size][3]; waits for them. The first
+ * picture that failed is reported when its turn comes; the loader can then only be destroyed.
+ * SQZ_INVALID: fewer than n are left. */
+sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error);
+
+/* -- Networks ---------------------------------------------------------------------------------- */
+
+typedef enum { SQZ_VERSION_1_0 = 10, SQZ_VERSION_1_1 = 11 } sqz_version;
+typedef enum { SQZ_BYPASS_NONE = 0, SQZ_BYPASS_SIMPLE = 1, SQZ_BYPASS_COMPLEX = 2 } sqz_bypass;
+
+/* What a network is. Fire module i (0 for fire 2) expands to e = base_e + incr_e * (i / freq)
+ * channels: round(pct_3x3 * e) of them 3x3, the others 1x1; it squeezes to round(squeeze_ratio * e)
+ * (the paper's section 5.1). Counts are rounded half up and are at least 1. */
+typedef struct {
+    sqz_version version;
+    int num_classes;
+    sqz_bypass bypass;
+    double squeeze_ratio, pct_3x3;
+    int base_e, incr_e, freq;
+    bool final_relu; /* ReLU after the last convolution, as in the tutorial and in torchvision */
+    double dropout;  /* probability, before the last convolution; 0 <= dropout < 1 */
+} sqz_spec;
+void sqz_spec_default(sqz_spec *spec, sqz_version version, int num_classes);
+sqz_status sqz_spec_check(const sqz_spec *spec, sqz_error *error);
+
+/* A parameter tensor within the flat array: torchvision's name and shape (OIHW, or O). */
+typedef struct {
+    char name[64];
+    int rank;
+    int shape[4];
+    size_t offset, count; /* floats */
+} sqz_parameter;
+
+typedef struct sqz_model sqz_model;
+/* A model with fresh weights: kaiming-uniform (a = 0, fan in) for convolutions, normal(0, 0.01) for
+ * the last one, biases 0; a function of (spec, seed). */
+sqz_status sqz_model_create(sqz_model **model, const sqz_spec *spec, uint64_t seed,
+                            sqz_error *error);
+void sqz_model_destroy(sqz_model *model);
+const sqz_spec *sqz_model_spec(const sqz_model *model);
+size_t sqz_model_tensor_count(const sqz_model *model);
+const sqz_parameter *sqz_model_tensor(const sqz_model *model, size_t index);
+size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
+/* The flat arrays, owned by the model. After writing parameters call sqz_model_changed. */
+float *sqz_model_parameters(sqz_model *model);
+float *sqz_model_gradients(sqz_model *model);
+void sqz_model_changed(sqz_model *model);
+
+/* logits[n][num_classes] of x[n][3][h][w], without dropout. May be called from several threads at
+ * once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN or infinity,
+ * h or w too small for the network. */
+sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
+                             sqz_error *error);
+
+/* One pass forward and back. gradients (overwritten) = d mean loss / d parameters where the mean is
+ * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is the
+ * sum of their losses over global_batch, logits[n][num_classes] (may be NULL) are those of the
+ * dropped-out network. Dropout is a function of (seed, step, index in the global batch). The result
+ * is the same, bit for bit, for every number of threads. After an error the gradients are undefined
+ * and the parameters untouched. */
+typedef struct {
+    const float *x;        /* [n][3][h][w] */
+    const int64_t *labels; /* [n], each 0..num_classes-1 */
+    int n, h, w;
+    int global_batch, first_index;
+    uint64_t seed, step;
+} sqz_batch;
+sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
+                                       const sqz_batch *batch, sqz_error *error);
+
+/* -- What a model is made of, for tables ------------------------------------------------------- */
+
+typedef struct {
+    char name[64];       /* "features.3.squeeze", "features.2" */
+    char kind[16];       /* "conv", "max_pool", "dropout", "sum", "average_pool" */
+    int in_c, in_h, in_w, out_c, out_h, out_w;
+    bool relu;
+    size_t parameter_count;
+} sqz_layer;
+/* The layers for an h x w input, in order. rows may be NULL to ask for the count. */
+sqz_status sqz_model_layers(const sqz_model *model, int h, int w, sqz_layer *rows, size_t capacity,
+                            size_t *count, sqz_error *error);
+
+typedef struct {
+    char layer[64];          /* the layer's name */
+    char op[32];             /* "forward", "backward_data", "backward_weights", ... */
+    char implementation[96]; /* as the backend names it */
+    char layout[64];         /* "3x224x224 -> 6x109x109x16": planar, or channel blocks last */
+    double milliseconds;     /* median of one picture on one thread */
+} sqz_plan_row;
+/* Every op of the plan, timed over `repeats` passes (0: not timed). */
+sqz_status sqz_model_plan(sqz_model *model, int h, int w, bool training, int repeats,
+                          sqz_plan_row *rows, size_t capacity, size_t *count, sqz_error *error);
+
+/* -- Adam -------------------------------------------------------------------------------------- */
+
+/* Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam. */
+typedef struct {
+    double lr, beta1, beta2, eps;
+    uint64_t step;       /* updates done */
+    size_t count;        /* floats */
+    float *m, *v;        /* first and second moments, owned */
+} sqz_adam;
+sqz_status sqz_adam_create(sqz_adam **adam, size_t count, double lr, double beta1, double beta2,
+                           double eps, sqz_error *error);
+void sqz_adam_destroy(sqz_adam *adam);
+/* parameters[count] -= the update for gradients[count]; step grows by one. */
+void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients);
+
+/* -- safetensors ------------------------------------------------------------------------------- */
+
+/* A file of named tensors: 8-byte little-endian header length, JSON header, data. Reading checks
+ * every length and offset against the file before it is used. */
+typedef enum { SQZ_F32, SQZ_F16, SQZ_BF16 } sqz_dtype;
+typedef struct {
+    const char *name;
+    sqz_dtype dtype; /* in the file; the library hands out float32 */
+    int rank;
+    int64_t shape[8];
+    size_t count;
+    const float *values; /* converted to float32 */
+} sqz_tensor;
+typedef struct {
+    const char *key, *value; /* UTF-8 */
+} sqz_metadata;
+
+typedef struct sqz_tensor_file sqz_tensor_file;
+sqz_status sqz_tensor_file_read(sqz_tensor_file **file, const char *path, sqz_error *error);
+void sqz_tensor_file_destroy(sqz_tensor_file *file);
+size_t sqz_tensor_file_count(const sqz_tensor_file *file);
+const sqz_tensor *sqz_tensor_file_tensor(const sqz_tensor_file *file, size_t index);
+size_t sqz_tensor_file_metadata_count(const sqz_tensor_file *file);
+const sqz_metadata *sqz_tensor_file_metadata(const sqz_tensor_file *file, size_t index);
+/* Write float32 tensors (dtype and values as given are float32) atomically: a temporary file in the
+ * same folder, fsync, rename. An error leaves what was at `path` untouched. */
+sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, size_t tensor_count,
+                                 const sqz_metadata *metadata, size_t metadata_count,
+                                 sqz_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
