@@ -50,13 +50,13 @@ sqz_status sqz_set_backend(const char *name, sqz_error *error);
 sqz_status sqz_get_backend(const char **name, sqz_error *error);
 
 typedef struct {
-    const char *backend;          /* the one in use */
-    const char *isa;              /* of its kernels: "avx512", "avx2" or "baseline" */
-    const char *cpu_isa;          /* the best this CPU and SQZ_ISA allow */
-    int block;                    /* channels a block in its layout */
+    const char *backend; /* the one in use */
+    const char *isa;     /* of its kernels: "avx512", "avx2" or "baseline" */
+    const char *cpu_isa; /* the best this CPU and SQZ_ISA allow */
+    int block;           /* channels a block in its layout */
     bool onednn_built, onednn_offered, openmp_built;
-    char onednn_version[32];      /* "" when not built */
-    char onednn_reason[256];      /* why onednn is not offered, "" when it is */
+    char onednn_version[32]; /* "" when not built */
+    char onednn_reason[256]; /* why onednn is not offered, "" when it is */
 } sqz_build_info;
 sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error);
 
@@ -71,7 +71,8 @@ typedef struct {
 /* Decode JPEG, PNG or BMP bytes to RGB. Greyscale is repeated in the three channels, alpha is
  * dropped, 16-bit samples keep their high byte, CMYK is converted, and a JPEG's EXIF orientation is
  * applied. At most SQZ_IMAGE_MAX_PIXELS pixels. `name` is what errors call the picture.
- * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error. */
+ * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error.
+ */
 #define SQZ_IMAGE_MAX_PIXELS ((int64_t)178956970) /* Pillow's own warning limit */
 sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
                             const char *name, sqz_error *error);
@@ -104,8 +105,8 @@ void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
 /* -- Data sets --------------------------------------------------------------------------------- */
 
 /* Files (UTF-8 paths, copied) that become [image_size][image_size][3] pictures by sqz_image_fit.
- * Pictures stay in memory once decoded while they fit into cache_bytes in all, and are decoded again
- * past it. All functions may be called from several threads on one data set. */
+ * Pictures stay in memory once decoded while they fit into cache_bytes in all, and are decoded
+ * again past it. All functions may be called from several threads on one data set. */
 typedef struct sqz_dataset sqz_dataset;
 sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
                               int image_size, size_t cache_bytes, sqz_error *error);
@@ -177,8 +178,8 @@ sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, in
                              sqz_error *error);
 
 /* One pass forward and back. gradients (overwritten) = d mean loss / d parameters where the mean is
- * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is the
- * sum of their losses over global_batch, logits[n][num_classes] (may be NULL) are those of the
+ * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is
+ * the sum of their losses over global_batch, logits[n][num_classes] (may be NULL) are those of the
  * dropped-out network. Dropout is a function of (seed, step, index in the global batch). The result
  * is the same, bit for bit, for every number of threads. After an error the gradients are undefined
  * and the parameters untouched. */
@@ -195,8 +196,8 @@ sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *lo
 /* -- What a model is made of, for tables ------------------------------------------------------- */
 
 typedef struct {
-    char name[64];       /* "features.3.squeeze", "features.2" */
-    char kind[16];       /* "conv", "max_pool", "dropout", "sum", "average_pool" */
+    char name[64]; /* "features.3.squeeze", "features.2" */
+    char kind[16]; /* "conv", "max_pool", "dropout", "sum", "average_pool" */
     int in_c, in_h, in_w, out_c, out_h, out_w;
     bool relu;
     size_t parameter_count;
@@ -221,9 +222,9 @@ sqz_status sqz_model_plan(sqz_model *model, int h, int w, bool training, int rep
 /* Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam. */
 typedef struct {
     double lr, beta1, beta2, eps;
-    uint64_t step;       /* updates done */
-    size_t count;        /* floats */
-    float *m, *v;        /* first and second moments, owned */
+    uint64_t step; /* updates done */
+    size_t count;  /* floats */
+    float *m, *v;  /* first and second moments, owned */
 } sqz_adam;
 sqz_status sqz_adam_create(sqz_adam **adam, size_t count, double lr, double beta1, double beta2,
                            double eps, sqz_error *error);

@@ -5,8 +5,8 @@
  * [C / block][H][W][block] float32, where C is the stored channel count, a multiple of block; a
  * range of whole blocks is contiguous memory, so an op may write to a slice of a wider tensor by
  * being given a pointer into it. Stored channels that stand for no logical channel (holes) are zero
- * in every activation, weight and bias, and ops keep them zero. The network's input alone is planar,
- * [C][H][W] (in_block = 1).
+ * in every activation, weight and bias, and ops keep them zero. The network's input alone is
+ * planar, [C][H][W] (in_block = 1).
  *
  * All buffers are aligned to SQZ_ALIGNMENT and do not overlap unless a function says "in place".
  * "Overwrites" and "adds to" are said for each output.
@@ -44,14 +44,14 @@ typedef enum {
 typedef struct {
     sqz_conv_shape shape;
     sqz_conv_use use;
-    int slot;                      /* its index among the convolutions of its plan */
-    size_t forward_count;          /* floats of the weights packed for forward */
-    size_t backward_count;         /* floats packed for backward-data; 0 if never called */
-    size_t gradient_count;         /* floats of a weight gradient; 0 if never called */
+    int slot;              /* its index among the convolutions of its plan */
+    size_t forward_count;  /* floats of the weights packed for forward */
+    size_t backward_count; /* floats packed for backward-data; 0 if never called */
+    size_t gradient_count; /* floats of a weight gradient; 0 if never called */
     char forward_implementation[96];
     char backward_data_implementation[96];    /* "" if never called */
     char backward_weights_implementation[96]; /* "" if never called */
-    void *state;                   /* the backend's own */
+    void *state;                              /* the backend's own */
 } sqz_conv;
 
 /* What one thread needs to run the convolutions of one plan: scratch memory and the like. Not
@@ -76,8 +76,8 @@ int sqz_pool_out_size(int in, int kernel, int stride);
 /* Whether the element at (stored channel c, pixel p) is kept is a function of (seed, step, picture,
  * c, p) alone, the same for every block size. Philox block with key = seed's two halves and counter
  * {(c / 8) * pixels + p, picture, low half of step, SQZ_RNG_DROPOUT + (high half of step << 4)}
- * gives eight 16-bit draws for channels 8 (c / 8) .. + 7 at p: the low half of out[0], its high half,
- * the low half of out[1], ...; an element is kept if its draw is at least
+ * gives eight 16-bit draws for channels 8 (c / 8) .. + 7 at p: the low half of out[0], its high
+ * half, the low half of out[1], ...; an element is kept if its draw is at least
  * (uint32_t)(probability * 65536 + 0.5). */
 typedef struct {
     uint64_t seed, step;
@@ -164,7 +164,8 @@ typedef struct {
 const sqz_ops *sqz_ops_openmp(sqz_isa isa);
 const sqz_ops *sqz_ops_onednn(sqz_isa isa);
 
-/* Why sqz_ops_onednn gives NULL ("" if it does not), and the library's version ("" if not built). */
+/* Why sqz_ops_onednn gives NULL ("" if it does not), and the library's version ("" if not built).
+ */
 void sqz_onednn_explain(char reason[256], char version[32]);
 
 /* The table in use, by sqz_set_backend, SQZ_BACKEND or the default. */

@@ -1,0 +1,45 @@
+/* cpu.c: see cpu.h. */
+#include "cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *sqz_isa_name(sqz_isa isa) {
+    return isa == SQZ_ISA_AVX512 ? "avx512" : isa == SQZ_ISA_AVX2 ? "avx2" : "baseline";
+}
+
+/* GCC's and Clang's feature test also asks the operating system whether it saves the registers. */
+static sqz_isa detect(void) {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(SQZ_ONLY_BASELINE)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (avx2)
+        return avx512 ? SQZ_ISA_AVX512 : SQZ_ISA_AVX2;
+#endif
+    return SQZ_ISA_BASELINE;
+}
+
+sqz_status sqz_cpu_isa(sqz_isa *isa, sqz_error *error) {
+    /* Two threads that come here first compute the same value: the race is harmless, and atomic. */
+    static int cached = -1;
+    int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
+    if (known < 0) {
+        known = (int)detect();
+        const char *wanted = getenv("SQZ_ISA");
+        if (wanted && *wanted) {
+            int cap = 0;
+            while (cap <= SQZ_ISA_AVX512 && strcmp(wanted, sqz_isa_name((sqz_isa)cap)) != 0)
+                cap++;
+            if (cap > SQZ_ISA_AVX512)
+                return sqz_fail(error, SQZ_INVALID,
+                                "SQZ_ISA is \"%s\", expected \"avx512\", \"avx2\" or \"baseline\"",
+                                wanted);
+            known = cap < known ? cap : known;
+        }
+        __atomic_store_n(&cached, known, __ATOMIC_RELAXED);
+    }
+    *isa = (sqz_isa)known;
+    return SQZ_OK;
+}

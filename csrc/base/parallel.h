@@ -1,0 +1,20 @@
+/* parallel.h: OpenMP where the build has it, one thread where it does not. */
+#ifndef SQZ_BASE_PARALLEL_H
+#define SQZ_BASE_PARALLEL_H
+
+#include "status.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#define SQZ_OPENMP_BUILT true
+static inline int sqz_thread_index(void) {
+    return omp_get_thread_num();
+}
+#else
+#define SQZ_OPENMP_BUILT false
+static inline int sqz_thread_index(void) {
+    return 0;
+}
+#endif
+
+#endif

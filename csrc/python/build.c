@@ -1,0 +1,82 @@
+/* build.c: what was built, which backend and how many threads are used. */
+#include "errors.h"
+#include "parts.h"
+
+static PyObject *build_info(PyObject *module, PyObject *unused) {
+    (void)unused;
+    sqz_build_info info;
+    sqz_error error;
+    sqz_status status = sqz_get_build_info(&info, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    PyObject *backends = info.onednn_offered ? Py_BuildValue("[ss]", "onednn", "openmp")
+                                             : Py_BuildValue("[s]", "openmp");
+    if (!backends)
+        return NULL;
+    return Py_BuildValue("{s:s,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s}", "backend", info.backend,
+                         "backends", backends, "isa", info.isa, "cpu_isa", info.cpu_isa, "block",
+                         info.block, "threads", sqz_get_num_threads(), "openmp",
+                         info.openmp_built ? Py_True : Py_False, "onednn",
+                         info.onednn_offered ? Py_True : Py_False, "onednn_version",
+                         info.onednn_version, "onednn_reason", info.onednn_reason);
+}
+
+static PyObject *set_backend(PyObject *module, PyObject *argument) {
+    sqz_error error;
+    const char *name = PyUnicode_AsUTF8(argument);
+    if (!name)
+        return NULL;
+    sqz_status status = sqz_set_backend(name, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_backend(PyObject *module, PyObject *unused) {
+    (void)unused;
+    sqz_error error;
+    const char *name;
+    sqz_status status = sqz_get_backend(&name, &error);
+    return status == SQZ_OK ? PyUnicode_FromString(name) : sqz_py_raise(module, status, &error);
+}
+
+static PyObject *set_num_threads(PyObject *module, PyObject *argument) {
+    sqz_error error;
+    int overflow;
+    long threads = PyLong_AsLongAndOverflow(argument, &overflow);
+    if (threads == -1 && PyErr_Occurred())
+        return NULL;
+    if (overflow || threads > INT_MAX || threads < INT_MIN)
+        return PyErr_Format(PyExc_ValueError, "threads is %R, expected a number from 1 to %d",
+                            argument, INT_MAX);
+    sqz_status status = sqz_set_num_threads((int)threads, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_num_threads(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyLong_FromLong(sqz_get_num_threads());
+}
+
+static PyMethodDef functions[] = {
+    {"build_info", build_info, METH_NOARGS,
+     "build_info() -> dict\n\n"
+     "What was built and what is used: backend, backends (those offered), isa and block (of the\n"
+     "backend's kernels), cpu_isa, threads, openmp, onednn, onednn_version, and onednn_reason "
+     "(why\n"
+     "oneDNN is not offered)."},
+    {"set_backend", set_backend, METH_O,
+     "set_backend(name)\n\nUse \"onednn\" or \"openmp\" from now on. ValueError: not offered."},
+    {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},
+    {"set_num_threads", set_num_threads, METH_O,
+     "set_num_threads(threads)\n\n"
+     "Threads a call may use, at least 1. Results do not depend on it."},
+    {"get_num_threads", get_num_threads, METH_NOARGS, "get_num_threads() -> int"},
+    {NULL, NULL, 0, NULL}};
+
+int sqz_py_add_build(PyObject *module) {
+    return PyModule_AddFunctions(module, functions);
+}

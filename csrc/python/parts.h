@@ -1,0 +1,16 @@
+/* parts.h: what each file of this folder adds to the module. Each returns 0, or -1 with an
+ * exception set. */
+#ifndef SQZ_PYTHON_PARTS_H
+#define SQZ_PYTHON_PARTS_H
+
+#include "numpy_api.h"
+
+int sqz_py_add_build(PyObject *module);   /* build.c: build_info, backends, threads */
+int sqz_py_add_ops(PyObject *module);     /* ops.c: single ops, for tests */
+int sqz_py_add_image(PyObject *module);   /* image.c */
+int sqz_py_add_data(PyObject *module);    /* data.c: PictureStore, PictureLoader */
+int sqz_py_add_files(PyObject *module);   /* files.c: safetensors */
+int sqz_py_add_network(PyObject *module); /* network.c: Network */
+int sqz_py_add_adam(PyObject *module);    /* adam.c: Adam */
+
+#endif
