@@ -162,7 +162,7 @@ typedef struct {
 
 /* The tables. NULL if this build or this CPU (or ONEDNN_MAX_CPU_ISA) cannot offer one. */
 const sqz_ops *sqz_ops_openmp(sqz_isa isa);
-const sqz_ops *sqz_ops_onednn(sqz_isa isa);
+const sqz_ops *sqz_ops_onednn(void); /* its instruction set is oneDNN's, capped by SQZ_ISA */
 
 /* Why sqz_ops_onednn gives NULL ("" if it does not), and the library's version ("" if not built).
  */

@@ -1,0 +1,536 @@
+/* onednn.c: the "onednn" backend: convolutions as oneDNN primitives, all other ops the project's
+ * own kernels for the same instruction set (pooling and the like move memory: there is nothing for
+ * a primitive to win, see csrc/README.md). The only file that includes oneDNN.
+ *
+ * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
+ * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
+ * oneDNN plans its work for the number of threads it sees at creation. Memory objects carry the
+ * pointers of a call, so each worker has its own. */
+#include "../base/memory.h"
+#include "../base/parallel.h"
+#include "ops.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <oneapi/dnnl/dnnl.h>
+
+#define ONEDNN_TRY(error, call)                                                                    \
+    do {                                                                                           \
+        dnnl_status_t onednn_status = (call);                                                      \
+        if (onednn_status != dnnl_success)                                                         \
+            return fail(error, #call, onednn_status);                                              \
+    } while (0)
+
+/* The arrays of a convolution, by what they hold. */
+enum { SRC, DST, BIAS, PLAIN_WEIGHTS, FORWARD_WEIGHTS, BACKWARD_WEIGHTS, GRADIENT, ROLES };
+
+/* What can be executed. */
+enum { FORWARD, BACKWARD_DATA, BACKWARD_GRADIENT, PACK_FORWARD, PACK_BACKWARD, UNPACK, PRIMITIVES };
+
+typedef struct {
+    dnnl_primitive_t primitive;
+    dnnl_memory_desc_t scratch; /* NULL: needs none */
+} onednn_primitive;
+
+typedef struct {
+    dnnl_memory_desc_t arrays[ROLES]; /* NULL: not used */
+    onednn_primitive primitives[PRIMITIVES];
+} onednn_conv;
+
+/* One convolution's memory objects in one worker. */
+typedef struct {
+    dnnl_memory_t arrays[ROLES];
+    dnnl_memory_t scratch[PRIMITIVES];
+} onednn_call;
+
+struct sqz_worker {
+    dnnl_stream_t stream;
+    onednn_call *calls; /* by conv->slot */
+    int count;
+    void *scratch;
+    float *addend; /* a result on its way to being added: oneDNN overwrites */
+};
+
+static dnnl_engine_t engine;
+static sqz_ops table;
+static char unavailable_reason[256];
+static bool available;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static sqz_status fail(sqz_error *error, const char *call, dnnl_status_t status) {
+    return sqz_fail(error, status == dnnl_out_of_memory ? SQZ_NO_MEMORY : SQZ_INTERNAL,
+                    "oneDNN refused %.*s with status %d", (int)strcspn(call, "("), call,
+                    (int)status);
+}
+
+/* -- Creating ---------------------------------------------------------------------------------- */
+
+static void conv_destroy(sqz_conv *conv) {
+    if (!conv)
+        return;
+    onednn_conv *state = conv->state;
+    if (state) {
+        for (int i = 0; i < PRIMITIVES; i++) {
+            if (state->primitives[i].primitive)
+                dnnl_primitive_destroy(state->primitives[i].primitive);
+            if (state->primitives[i].scratch)
+                dnnl_memory_desc_destroy(state->primitives[i].scratch);
+        }
+        for (int i = 0; i < ROLES; i++)
+            if (state->arrays[i])
+                dnnl_memory_desc_destroy(state->arrays[i]);
+    }
+    free(state);
+    free(conv);
+}
+
+/* Takes over pd: makes the primitive, keeps the description of its scratch memory, and destroys pd
+ * whatever happens. The implementation's name goes to `implementation` unless that is NULL. */
+static sqz_status primitive_create(onednn_primitive *primitive, char implementation[96],
+                                   dnnl_primitive_desc_t pd, sqz_error *error) {
+    const char *name = "";
+    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    if (implementation)
+        snprintf(implementation, 96, "%s", name);
+    dnnl_status_t status = dnnl_primitive_create(&primitive->primitive, pd);
+    const_dnnl_memory_desc_t scratch =
+        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    if (status == dnnl_success && scratch && dnnl_memory_desc_get_size(scratch) > 0)
+        status = dnnl_memory_desc_clone(&primitive->scratch, scratch);
+    dnnl_primitive_desc_destroy(pd);
+    ONEDNN_TRY(error, status);
+    return SQZ_OK;
+}
+
+/* Keeps a copy of what a primitive descriptor chose for one of its arrays. */
+static sqz_status keep_desc(dnnl_memory_desc_t *desc, const_dnnl_primitive_desc_t pd,
+                            dnnl_query_t what, sqz_error *error) {
+    ONEDNN_TRY(error, dnnl_memory_desc_clone(desc, dnnl_primitive_desc_query_md(pd, what, 0)));
+    return SQZ_OK;
+}
+
+static sqz_status reorder_create(onednn_primitive *primitive, const_dnnl_memory_desc_t from,
+                                 const_dnnl_memory_desc_t to, const_dnnl_primitive_attr_t attr,
+                                 sqz_error *error) {
+    dnnl_primitive_desc_t pd;
+    ONEDNN_TRY(error, dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, attr));
+    return primitive_create(primitive, NULL, pd, error);
+}
+
+/* Everything a convolution's three descriptors are made of. */
+typedef struct {
+    dnnl_dims_t strides, dilates, pad;
+    dnnl_memory_desc_t any_weights;     /* OIHW in whatever format a primitive prefers */
+    dnnl_primitive_attr_t plain, fused; /* user scratch; and with ReLU after the convolution */
+} conv_recipe;
+
+static sqz_status forward_create(sqz_conv *conv, const conv_recipe *recipe, sqz_error *error) {
+    onednn_conv *state = conv->state;
+    dnnl_primitive_desc_t pd;
+    ONEDNN_TRY(error, dnnl_convolution_forward_primitive_desc_create(
+                          &pd, engine, dnnl_forward, dnnl_convolution_direct, state->arrays[SRC],
+                          recipe->any_weights, state->arrays[BIAS], state->arrays[DST],
+                          recipe->strides, recipe->dilates, recipe->pad, recipe->pad,
+                          conv->shape.relu ? recipe->fused : recipe->plain));
+    sqz_status status =
+        keep_desc(&state->arrays[FORWARD_WEIGHTS], pd, dnnl_query_weights_md, error);
+    if (status != SQZ_OK) {
+        dnnl_primitive_desc_destroy(pd);
+        return status;
+    }
+    SQZ_TRY(primitive_create(&state->primitives[FORWARD], conv->forward_implementation, pd, error));
+    return reorder_create(&state->primitives[PACK_FORWARD], state->arrays[PLAIN_WEIGHTS],
+                          state->arrays[FORWARD_WEIGHTS], recipe->plain, error);
+}
+
+/* oneDNN's backward descriptors want the forward one as a hint. */
+static sqz_status hint_create(dnnl_primitive_desc_t *hint, const sqz_conv *conv,
+                              const conv_recipe *recipe, sqz_error *error) {
+    const onednn_conv *state = conv->state;
+    ONEDNN_TRY(error,
+               dnnl_convolution_forward_primitive_desc_create(
+                   hint, engine, dnnl_forward, dnnl_convolution_direct, state->arrays[SRC],
+                   recipe->any_weights, state->arrays[BIAS], state->arrays[DST], recipe->strides,
+                   recipe->dilates, recipe->pad, recipe->pad, recipe->plain));
+    return SQZ_OK;
+}
+
+static sqz_status backward_data_create(sqz_conv *conv, const conv_recipe *recipe,
+                                       const_dnnl_primitive_desc_t hint, sqz_error *error) {
+    onednn_conv *state = conv->state;
+    dnnl_primitive_desc_t pd;
+    ONEDNN_TRY(error, dnnl_convolution_backward_data_primitive_desc_create(
+                          &pd, engine, dnnl_convolution_direct, state->arrays[SRC],
+                          recipe->any_weights, state->arrays[DST], recipe->strides, recipe->dilates,
+                          recipe->pad, recipe->pad, hint, recipe->plain));
+    sqz_status status =
+        keep_desc(&state->arrays[BACKWARD_WEIGHTS], pd, dnnl_query_weights_md, error);
+    if (status != SQZ_OK) {
+        dnnl_primitive_desc_destroy(pd);
+        return status;
+    }
+    SQZ_TRY(primitive_create(&state->primitives[BACKWARD_DATA], conv->backward_data_implementation,
+                             pd, error));
+    return reorder_create(&state->primitives[PACK_BACKWARD], state->arrays[PLAIN_WEIGHTS],
+                          state->arrays[BACKWARD_WEIGHTS], recipe->plain, error);
+}
+
+static sqz_status backward_weights_create(sqz_conv *conv, const conv_recipe *recipe,
+                                          const_dnnl_primitive_desc_t hint, sqz_error *error) {
+    onednn_conv *state = conv->state;
+    dnnl_primitive_desc_t pd;
+    ONEDNN_TRY(error, dnnl_convolution_backward_weights_primitive_desc_create(
+                          &pd, engine, dnnl_convolution_direct, state->arrays[SRC],
+                          recipe->any_weights, NULL, state->arrays[DST], recipe->strides,
+                          recipe->dilates, recipe->pad, recipe->pad, hint, recipe->plain));
+    sqz_status status = keep_desc(&state->arrays[GRADIENT], pd, dnnl_query_diff_weights_md, error);
+    if (status != SQZ_OK) {
+        dnnl_primitive_desc_destroy(pd);
+        return status;
+    }
+    SQZ_TRY(primitive_create(&state->primitives[BACKWARD_GRADIENT],
+                             conv->backward_weights_implementation, pd, error));
+    return reorder_create(&state->primitives[UNPACK], state->arrays[GRADIENT],
+                          state->arrays[PLAIN_WEIGHTS], recipe->plain, error);
+}
+
+static sqz_status primitives_create(sqz_conv *conv, const conv_recipe *recipe, sqz_error *error) {
+    SQZ_TRY(forward_create(conv, recipe, error));
+    if (conv->use == SQZ_CONV_FORWARD)
+        return SQZ_OK;
+    dnnl_primitive_desc_t hint;
+    SQZ_TRY(hint_create(&hint, conv, recipe, error));
+    sqz_status status = backward_weights_create(conv, recipe, hint, error);
+    if (status == SQZ_OK && conv->use == SQZ_CONV_BACKWARD)
+        status = backward_data_create(conv, recipe, hint, error);
+    dnnl_primitive_desc_destroy(hint);
+    return status;
+}
+
+static sqz_status recipe_create(conv_recipe *recipe, const sqz_conv *conv, sqz_error *error) {
+    const sqz_conv_shape *shape = &conv->shape;
+    onednn_conv *state = conv->state;
+    dnnl_format_tag_t blocked = table.block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+    dnnl_dims_t src = {1, shape->in_channels, shape->in_h, shape->in_w};
+    dnnl_dims_t dst = {1, shape->out_channels, shape->out_h, shape->out_w};
+    dnnl_dims_t weights = {shape->out_channels, shape->in_channels, shape->kernel_h,
+                           shape->kernel_w};
+    dnnl_dims_t bias = {shape->out_channels};
+    recipe->strides[0] = shape->stride_h;
+    recipe->strides[1] = shape->stride_w;
+    recipe->pad[0] = shape->pad_h;
+    recipe->pad[1] = shape->pad_w;
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[SRC], 4, src, dnnl_f32,
+                                                       shape->in_block == 1 ? dnnl_nchw : blocked));
+    ONEDNN_TRY(error,
+               dnnl_memory_desc_create_with_tag(&state->arrays[DST], 4, dst, dnnl_f32, blocked));
+    ONEDNN_TRY(error,
+               dnnl_memory_desc_create_with_tag(&state->arrays[BIAS], 1, bias, dnnl_f32, dnnl_x));
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[PLAIN_WEIGHTS], 4, weights,
+                                                       dnnl_f32, dnnl_oihw));
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_weights, 4, weights, dnnl_f32,
+                                                       dnnl_format_tag_any));
+    ONEDNN_TRY(error, dnnl_primitive_attr_create(&recipe->plain));
+    ONEDNN_TRY(error,
+               dnnl_primitive_attr_set_scratchpad_mode(recipe->plain, dnnl_scratchpad_mode_user));
+    ONEDNN_TRY(error, dnnl_primitive_attr_create(&recipe->fused));
+    ONEDNN_TRY(error,
+               dnnl_primitive_attr_set_scratchpad_mode(recipe->fused, dnnl_scratchpad_mode_user));
+    dnnl_post_ops_t relu;
+    ONEDNN_TRY(error, dnnl_post_ops_create(&relu));
+    dnnl_status_t status = dnnl_post_ops_append_eltwise(relu, dnnl_eltwise_relu, 0, 0);
+    if (status == dnnl_success)
+        status = dnnl_primitive_attr_set_post_ops(recipe->fused, relu);
+    dnnl_post_ops_destroy(relu);
+    ONEDNN_TRY(error, status);
+    return SQZ_OK;
+}
+
+static void recipe_destroy(conv_recipe *recipe) {
+    if (recipe->any_weights)
+        dnnl_memory_desc_destroy(recipe->any_weights);
+    if (recipe->plain)
+        dnnl_primitive_attr_destroy(recipe->plain);
+    if (recipe->fused)
+        dnnl_primitive_attr_destroy(recipe->fused);
+}
+
+static size_t float_count(const_dnnl_memory_desc_t desc) {
+    return desc ? dnnl_memory_desc_get_size(desc) / sizeof(float) : 0;
+}
+
+static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, sqz_error *error) {
+    *result = NULL;
+    sqz_conv *conv = calloc(1, sizeof *conv);
+    onednn_conv *state = calloc(1, sizeof *state);
+    if (!conv || !state) {
+        free(conv);
+        free(state);
+        return sqz_fail_memory(error, "a convolution", sizeof *conv + sizeof *state);
+    }
+    conv->shape = *shape;
+    conv->use = use;
+    conv->slot = slot;
+    conv->state = state;
+    conv_recipe recipe = {0};
+    sqz_status status = recipe_create(&recipe, conv, error);
+    if (status == SQZ_OK) {
+#ifdef _OPENMP
+        int threads = omp_get_max_threads();
+        omp_set_num_threads(1);
+#endif
+        status = primitives_create(conv, &recipe, error);
+#ifdef _OPENMP
+        omp_set_num_threads(threads);
+#endif
+    }
+    recipe_destroy(&recipe);
+    if (status != SQZ_OK) {
+        conv_destroy(conv);
+        return status;
+    }
+    conv->forward_count = float_count(state->arrays[FORWARD_WEIGHTS]);
+    conv->backward_count = float_count(state->arrays[BACKWARD_WEIGHTS]);
+    conv->gradient_count = float_count(state->arrays[GRADIENT]);
+    *result = conv;
+    return SQZ_OK;
+}
+
+/* -- Workers ----------------------------------------------------------------------------------- */
+
+static void worker_destroy(sqz_worker *worker) {
+    if (!worker)
+        return;
+    for (int i = 0; i < worker->count; i++) {
+        for (int j = 0; j < ROLES; j++)
+            if (worker->calls[i].arrays[j])
+                dnnl_memory_destroy(worker->calls[i].arrays[j]);
+        for (int j = 0; j < PRIMITIVES; j++)
+            if (worker->calls[i].scratch[j])
+                dnnl_memory_destroy(worker->calls[i].scratch[j]);
+    }
+    if (worker->stream)
+        dnnl_stream_destroy(worker->stream);
+    free(worker->calls);
+    sqz_aligned_free(worker->scratch);
+    sqz_aligned_free(worker->addend);
+    free(worker);
+}
+
+static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *convs,
+                                  sqz_error *error) {
+    size_t scratch_bytes = 0, addend_count = 0;
+    for (int i = 0; i < worker->count; i++) {
+        const onednn_conv *state = convs[i]->state;
+        for (int j = 0; j < PRIMITIVES; j++)
+            if (state->primitives[j].scratch) {
+                size_t needed = dnnl_memory_desc_get_size(state->primitives[j].scratch);
+                scratch_bytes = needed > scratch_bytes ? needed : scratch_bytes;
+            }
+        if (convs[i]->use == SQZ_CONV_FORWARD)
+            continue;
+        size_t src_count = convs[i]->backward_count ? float_count(state->arrays[SRC]) : 0;
+        size_t needed = convs[i]->gradient_count > src_count ? convs[i]->gradient_count : src_count;
+        addend_count = needed > addend_count ? needed : addend_count;
+    }
+    worker->scratch = sqz_aligned_calloc(scratch_bytes, 1);
+    worker->addend = sqz_aligned_calloc(addend_count, sizeof(float));
+    if (!worker->scratch || !worker->addend)
+        return sqz_fail_memory(error, "oneDNN's scratch memory",
+                               scratch_bytes + addend_count * sizeof(float));
+    return SQZ_OK;
+}
+
+static sqz_status worker_fill(sqz_worker *worker, const sqz_conv *const *convs, sqz_error *error) {
+    ONEDNN_TRY(error, dnnl_stream_create(&worker->stream, engine, dnnl_stream_default_flags));
+    SQZ_TRY(worker_allocate(worker, convs, error));
+    for (int i = 0; i < worker->count; i++) {
+        const onednn_conv *state = convs[i]->state;
+        for (int j = 0; j < ROLES; j++)
+            if (state->arrays[j])
+                ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].arrays[j], state->arrays[j],
+                                                     engine, DNNL_MEMORY_NONE));
+        for (int j = 0; j < PRIMITIVES; j++)
+            if (state->primitives[j].scratch)
+                ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].scratch[j],
+                                                     state->primitives[j].scratch, engine,
+                                                     worker->scratch));
+    }
+    return SQZ_OK;
+}
+
+static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
+                                sqz_error *error) {
+    *result = NULL;
+    sqz_worker *worker = calloc(1, sizeof *worker);
+    onednn_call *calls = calloc(count ? (size_t)count : 1, sizeof *calls);
+    if (!worker || !calls) {
+        free(worker);
+        free(calls);
+        return sqz_fail_memory(error, "a worker", (size_t)count * sizeof *calls);
+    }
+    worker->calls = calls;
+    worker->count = count;
+    sqz_status status = worker_fill(worker, convs, error);
+    if (status != SQZ_OK) {
+        worker_destroy(worker);
+        return status;
+    }
+    *result = worker;
+    return SQZ_OK;
+}
+
+/* -- Executing --------------------------------------------------------------------------------- */
+
+typedef struct {
+    int argument; /* oneDNN's name for the array in this primitive */
+    int role;
+    const float *values; /* written to if it is an output */
+} binding;
+
+static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
+                          const binding *bindings, int count, sqz_error *error) {
+    const onednn_conv *state = conv->state;
+    onednn_call *call = &worker->calls[conv->slot];
+    dnnl_exec_arg_t arguments[5];
+    for (int i = 0; i < count; i++) {
+        dnnl_memory_t memory = call->arrays[bindings[i].role];
+        ONEDNN_TRY(error, dnnl_memory_set_data_handle(memory, (void *)bindings[i].values));
+        arguments[i] = (dnnl_exec_arg_t){bindings[i].argument, memory};
+    }
+    if (call->scratch[which])
+        arguments[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, call->scratch[which]};
+    ONEDNN_TRY(error, dnnl_primitive_execute(state->primitives[which].primitive, worker->stream,
+                                             count, arguments));
+    return SQZ_OK;
+}
+
+static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                    const float *weights, sqz_error *error) {
+    binding bindings[] = {{DNNL_ARG_FROM, PLAIN_WEIGHTS, weights},
+                          {DNNL_ARG_TO, FORWARD_WEIGHTS, packed}};
+    return execute(conv, worker, PACK_FORWARD, bindings, 2, error);
+}
+
+static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                     const float *weights, sqz_error *error) {
+    binding bindings[] = {{DNNL_ARG_FROM, PLAIN_WEIGHTS, weights},
+                          {DNNL_ARG_TO, BACKWARD_WEIGHTS, packed}};
+    return execute(conv, worker, PACK_BACKWARD, bindings, 2, error);
+}
+
+static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker, float *d_weights,
+                                       const float *gradient, sqz_error *error) {
+    binding bindings[] = {{DNNL_ARG_FROM, GRADIENT, gradient},
+                          {DNNL_ARG_TO, PLAIN_WEIGHTS, d_weights}};
+    return execute(conv, worker, UNPACK, bindings, 2, error);
+}
+
+static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, float *dst,
+                               const float *src, const float *packed, const float *bias,
+                               sqz_error *error) {
+    binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
+                          {DNNL_ARG_WEIGHTS, FORWARD_WEIGHTS, packed},
+                          {DNNL_ARG_BIAS, BIAS, bias},
+                          {DNNL_ARG_DST, DST, dst}};
+    return execute(conv, worker, FORWARD, bindings, 4, error);
+}
+
+static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, float *d_src,
+                                     const float *d_dst, const float *packed, bool accumulate,
+                                     sqz_error *error) {
+    float *target = accumulate ? worker->addend : d_src;
+    binding bindings[] = {{DNNL_ARG_DIFF_DST, DST, d_dst},
+                          {DNNL_ARG_WEIGHTS, BACKWARD_WEIGHTS, packed},
+                          {DNNL_ARG_DIFF_SRC, SRC, target}};
+    SQZ_TRY(execute(conv, worker, BACKWARD_DATA, bindings, 3, error));
+    const onednn_conv *state = conv->state;
+    if (accumulate)
+        table.sum(d_src, d_src, target, float_count(state->arrays[SRC]));
+    return SQZ_OK;
+}
+
+static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker, float *gradient,
+                                        const float *src, const float *d_dst, bool accumulate,
+                                        sqz_error *error) {
+    float *target = accumulate ? worker->addend : gradient;
+    binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
+                          {DNNL_ARG_DIFF_DST, DST, d_dst},
+                          {DNNL_ARG_DIFF_WEIGHTS, GRADIENT, target}};
+    SQZ_TRY(execute(conv, worker, BACKWARD_GRADIENT, bindings, 3, error));
+    if (accumulate)
+        table.sum(gradient, gradient, target, conv->gradient_count);
+    return SQZ_OK;
+}
+
+/* -- The table --------------------------------------------------------------------------------- */
+
+/* The widest set that both the CPU's cap (SQZ_ISA) and oneDNN's (ONEDNN_MAX_CPU_ISA) allow. */
+static bool choose_isa(sqz_isa *isa) {
+    static const dnnl_cpu_isa_t names[] = {[SQZ_ISA_AVX2] = dnnl_cpu_isa_avx2,
+                                           [SQZ_ISA_AVX512] = dnnl_cpu_isa_avx512_core};
+    sqz_error error;
+    sqz_isa own;
+    if (sqz_cpu_isa(&own, &error) != SQZ_OK) {
+        snprintf(unavailable_reason, sizeof unavailable_reason, "%.255s", error.message);
+        return false;
+    }
+    dnnl_cpu_isa_t effective = dnnl_get_effective_cpu_isa();
+    for (int i = (int)own; i >= SQZ_ISA_AVX2; i--) {
+        if ((effective & names[i]) != names[i])
+            continue;
+        /* Where SQZ_ISA holds the kernels below what oneDNN would take, hold oneDNN there too: the
+         * block size is one for both. */
+        if (i == SQZ_ISA_AVX2 && effective != dnnl_cpu_isa_avx2)
+            dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+        *isa = (sqz_isa)i;
+        return true;
+    }
+    snprintf(unavailable_reason, sizeof unavailable_reason,
+             "without AVX2 oneDNN's backward convolutions are reference code, about 100 times too "
+             "slow (CPU and SQZ_ISA allow %s, oneDNN's own cap is 0x%x)",
+             sqz_isa_name(own), (unsigned)effective);
+    return false;
+}
+
+static void initialise(void) {
+    sqz_isa isa;
+    if (!choose_isa(&isa))
+        return;
+    const sqz_ops *own = sqz_ops_openmp(isa);
+    dnnl_status_t status = dnnl_engine_create(&engine, dnnl_cpu, 0);
+    if (!own || status != dnnl_success) {
+        snprintf(unavailable_reason, sizeof unavailable_reason,
+                 "oneDNN's CPU engine could not be created (status %d)", (int)status);
+        return;
+    }
+    table = *own;
+    table.name = "onednn";
+    table.conv_create = conv_create;
+    table.conv_destroy = conv_destroy;
+    table.worker_create = worker_create;
+    table.worker_destroy = worker_destroy;
+    table.conv_pack_forward = conv_pack_forward;
+    table.conv_pack_backward = conv_pack_backward;
+    table.conv_unpack_gradient = conv_unpack_gradient;
+    table.conv_forward = conv_forward;
+    table.conv_backward_data = conv_backward_data;
+    table.conv_backward_weights = conv_backward_weights;
+    available = true;
+}
+
+const sqz_ops *sqz_ops_onednn(void) {
+    pthread_once(&once, initialise);
+    return available ? &table : NULL;
+}
+
+void sqz_onednn_explain(char reason[256], char version[32]) {
+    pthread_once(&once, initialise);
+    const dnnl_version_t *built = dnnl_version();
+    snprintf(version, 32, "%d.%d.%d", built->major, built->minor, built->patch);
+    snprintf(reason, 256, "%s", unavailable_reason);
+}
