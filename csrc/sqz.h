@@ -166,10 +166,12 @@ const sqz_spec *sqz_model_spec(const sqz_model *model);
 size_t sqz_model_tensor_count(const sqz_model *model);
 const sqz_parameter *sqz_model_tensor(const sqz_model *model, size_t index);
 size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
-/* The flat arrays, owned by the model. After writing parameters call sqz_model_changed. */
+/* The flat arrays, owned by the model. Parameters are written between sqz_model_begin_write and
+ * sqz_model_end_write only. SQZ_BUSY: another thread is in a call with the model. */
 float *sqz_model_parameters(sqz_model *model);
 float *sqz_model_gradients(sqz_model *model);
-void sqz_model_changed(sqz_model *model);
+sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error);
+void sqz_model_end_write(sqz_model *model);
 
 /* logits[n][num_classes] of x[n][3][h][w], without dropout. May be called from several threads at
  * once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN or infinity,
@@ -188,6 +190,7 @@ typedef struct {
     const int64_t *labels; /* [n], each 0..num_classes-1 */
     int n, h, w;
     int global_batch, first_index;
+    double dropout; /* probability, usually the spec's */
     uint64_t seed, step;
 } sqz_batch;
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,

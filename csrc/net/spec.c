@@ -1,4 +1,5 @@
-/* spec.c: see spec.h and sqz.h. The metaparameters are those of Iandola et al. 2016, section 5.1. */
+/* spec.c: see spec.h and sqz.h. The metaparameters are those of Iandola et al. 2016, section 5.1.
+ */
 #include "spec.h"
 
 #include "../base/status.h"

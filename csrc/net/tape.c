@@ -71,8 +71,8 @@ static void add_conv(sqz_tape *tape, const char *name, int input, int output, in
     node->relu = relu;
     int out_channels = sqz_node_out_channels(tape, node);
     int in_channels = sqz_activation_channels(&tape->activations[input]);
-    node->weight = add_parameter(tape, name, "weight", 4,
-                                 (int[]){out_channels, in_channels, kernel, kernel});
+    node->weight =
+        add_parameter(tape, name, "weight", 4, (int[]){out_channels, in_channels, kernel, kernel});
     node->bias = add_parameter(tape, name, "bias", 1, &out_channels);
 }
 
@@ -118,8 +118,8 @@ static int add_fire(sqz_tape *tape, const sqz_spec *spec, int index, int feature
     return sum;
 }
 
-/* What the two versions do not share. torchvision's module list numbers the first convolution 0, its
- * ReLU 1, its pool 2 and counts on. */
+/* What the two versions do not share. torchvision's module list numbers the first convolution 0,
+ * its ReLU 1, its pool 2 and counts on. */
 typedef struct {
     int first_channels, first_kernel;
     int pool_after[2]; /* Fire modules (0 for fire 2) a pool follows */
@@ -146,11 +146,10 @@ sqz_status sqz_tape_build(sqz_tape *tape, const sqz_spec *spec, int h, int w, sq
                         (int)LARGEST_SIDE);
     memset(tape, 0, sizeof *tape);
     int input = add_activation(tape, 3, 0, h, w);
-    int current = add_activation(tape, layout->first_channels, 0,
-                                 h < layout->first_kernel ? 0
-                                     : sqz_conv_out_size(h, layout->first_kernel, 2, 0),
-                                 w < layout->first_kernel ? 0
-                                     : sqz_conv_out_size(w, layout->first_kernel, 2, 0));
+    int current = add_activation(
+        tape, layout->first_channels, 0,
+        h < layout->first_kernel ? 0 : sqz_conv_out_size(h, layout->first_kernel, 2, 0),
+        w < layout->first_kernel ? 0 : sqz_conv_out_size(w, layout->first_kernel, 2, 0));
     add_conv(tape, "features.0", input, current, 0, layout->first_kernel, 2, 0, true);
     current = add_max_pool(tape, "features.2", current);
     int feature = 3;

@@ -1,0 +1,195 @@
+/* gradients.c: one batch forward and back.
+ *
+ * Pictures are dealt to lanes, one thread works on a lane at a time, and the lanes are added as a
+ * fixed binary tree: which thread did what leaves no trace in the result. */
+#include "model.h"
+
+#include "../base/parallel.h"
+#include "loss.h"
+#include "walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { TREE_CHUNK = 2048 /* floats: 16 lanes of them fit into the second-level cache */ };
+
+static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
+    if (batch->n < 1)
+        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1",
+                        batch->n);
+    if (batch->first_index < 0 || batch->global_batch - batch->n < batch->first_index)
+        return sqz_fail(error, SQZ_INVALID, "pictures %d to %d are not within a global batch of %d",
+                        batch->first_index, batch->first_index + batch->n - 1, batch->global_batch);
+    if (!(batch->dropout >= 0 && batch->dropout < 1))
+        return sqz_fail(error, SQZ_INVALID, "dropout is %g, expected 0 or more, less than 1",
+                        batch->dropout);
+    for (int i = 0; i < batch->n; i++)
+        if (batch->labels[i] < 0 || batch->labels[i] >= model->spec.num_classes)
+            return sqz_fail(error, SQZ_INVALID, "label %lld of picture %d is outside 0..%d",
+                            (long long)batch->labels[i], i, model->spec.num_classes - 1);
+    return SQZ_OK;
+}
+
+/* -- One lane ---------------------------------------------------------------------------------- */
+
+static sqz_status run_picture(sqz_entry *entry, sqz_workspace *workspace, float *logits,
+                              float *lane, bool accumulate, const sqz_batch *batch, int picture,
+                              sqz_error *error) {
+    const sqz_plan *plan = entry->plan;
+    const sqz_tape *tape = &plan->tape;
+    int output = tape->nodes[tape->node_count - 1].output;
+    int classes = tape->activations[output].channels[0];
+    const float *x = batch->x + (size_t)picture * plan->placed[0].count;
+    sqz_dropout dropout = {.seed = batch->seed,
+                           .step = batch->step,
+                           .picture = (uint32_t)(batch->first_index + picture),
+                           .probability = batch->dropout};
+    const sqz_dropout *used = batch->dropout > 0 ? &dropout : NULL;
+
+    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
+    SQZ_TRY(sqz_walk_forward(plan, workspace, x, used, NULL, error));
+    const float *scores = sqz_activation_at(plan, workspace, output);
+    float *d_scores = sqz_gradient_at(plan, workspace, output);
+    memset(d_scores, 0, plan->placed[output].count * sizeof *d_scores);
+    entry->losses[picture] = sqz_cross_entropy(d_scores, scores, classes, batch->labels[picture],
+                                               1.0 / batch->global_batch);
+    if (logits)
+        memcpy(logits + (size_t)picture * (size_t)classes, scores,
+               (size_t)classes * sizeof *logits);
+    return sqz_walk_backward(plan, workspace, lane, accumulate, x, used, NULL, error);
+}
+
+/* The first picture of the batch that falls into a lane; n or more if none does. */
+static int first_of_lane(const sqz_batch *batch, int lane) {
+    return (lane + SQZ_LANES - batch->first_index % SQZ_LANES) % SQZ_LANES;
+}
+
+static sqz_status run_lane(sqz_entry *entry, sqz_workspace *workspace, float *logits, int lane,
+                           const sqz_batch *batch, sqz_error *error) {
+    float *sums = entry->lanes + (size_t)lane * entry->plan->lane_count;
+    int first = first_of_lane(batch, lane);
+    for (int picture = first; picture < batch->n; picture += SQZ_LANES)
+        SQZ_TRY(
+            run_picture(entry, workspace, logits, sums, picture != first, batch, picture, error));
+    return SQZ_OK;
+}
+
+static sqz_status run_lanes(sqz_entry *entry, float *logits, const sqz_batch *batch, int threads,
+                            sqz_error *error) {
+    sqz_outcome outcome = {0};
+    (void)threads;
+#pragma omp parallel num_threads(threads)
+    {
+        sqz_error own_error;
+        sqz_workspace *workspace = NULL;
+        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
+#pragma omp for schedule(dynamic, 1)
+        for (int lane = 0; lane < SQZ_LANES; lane++) {
+            if (sqz_outcome_failed(&outcome))
+                continue;
+            if (status == SQZ_OK)
+                status = run_lane(entry, workspace, logits, lane, batch, &own_error);
+            if (status != SQZ_OK)
+                sqz_outcome_set(&outcome, status, &own_error);
+        }
+        sqz_entry_workspace_release(entry, workspace);
+    }
+    return sqz_outcome_pass(&outcome, error);
+}
+
+/* -- The tree ---------------------------------------------------------------------------------- */
+
+static void add_to(float *sum, const float *addend, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        sum[i] += addend[i];
+}
+
+/* The sum of all lanes ends in lane 0: ((0 + 1) + (2 + 3)) + ... A lane without pictures holds what
+ * an earlier batch left and counts as zero. Chunk by chunk, so that memory is read once. */
+static void add_lanes(float *lanes, size_t lane_count, const bool *filled, int threads) {
+    (void)threads;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (ptrdiff_t start = 0; start < (ptrdiff_t)lane_count; start += TREE_CHUNK) {
+        size_t left = lane_count - (size_t)start;
+        size_t count = left < TREE_CHUNK ? left : TREE_CHUNK;
+        bool has[SQZ_LANES];
+        memcpy(has, filled, sizeof has);
+        for (int stride = 1; stride < SQZ_LANES; stride *= 2)
+            for (int lane = 0; lane < SQZ_LANES; lane += 2 * stride) {
+                float *sum = lanes + (size_t)lane * lane_count + start;
+                const float *addend = lanes + (size_t)(lane + stride) * lane_count + start;
+                if (has[lane] && has[lane + stride])
+                    add_to(sum, addend, count);
+                else if (has[lane + stride])
+                    memcpy(sum, addend, count * sizeof *sum);
+                has[lane] = has[lane] || has[lane + stride];
+            }
+    }
+}
+
+static sqz_status unpack(sqz_entry *entry, float *gradients, int threads, sqz_error *error) {
+    sqz_outcome outcome = {0};
+    (void)threads;
+#pragma omp parallel num_threads(threads)
+    {
+        sqz_error own_error;
+        sqz_workspace *workspace = NULL;
+        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
+#pragma omp for schedule(dynamic, 1)
+        for (int slot = 0; slot < entry->plan->conv_count; slot++) {
+            if (status == SQZ_OK)
+                status = sqz_plan_unpack(entry->plan, slot, gradients, entry->lanes, workspace,
+                                         &own_error);
+            if (status != SQZ_OK)
+                sqz_outcome_set(&outcome, status, &own_error);
+        }
+        sqz_entry_workspace_release(entry, workspace);
+    }
+    return sqz_outcome_pass(&outcome, error);
+}
+
+/* -- The batch --------------------------------------------------------------------------------- */
+
+static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
+    if (n <= entry->losses_capacity)
+        return SQZ_OK;
+    double *losses = realloc(entry->losses, (size_t)n * sizeof *losses);
+    if (!losses)
+        return sqz_fail_memory(error, "the batch's losses", (size_t)n * sizeof *losses);
+    entry->losses = losses;
+    entry->losses_capacity = n;
+    return SQZ_OK;
+}
+
+static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
+                          const sqz_batch *batch, sqz_error *error) {
+    int threads = sqz_get_num_threads();
+    int lanes = batch->n < SQZ_LANES ? batch->n : SQZ_LANES;
+    bool filled[SQZ_LANES];
+    for (int lane = 0; lane < SQZ_LANES; lane++)
+        filled[lane] = first_of_lane(batch, lane) < batch->n;
+    SQZ_TRY(reserve_losses(entry, batch->n, error));
+    SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
+    SQZ_TRY(run_lanes(entry, logits, batch, threads < lanes ? threads : lanes, error));
+    add_lanes(entry->lanes, entry->plan->lane_count, filled, threads);
+    SQZ_TRY(unpack(entry, model->gradients, threads, error));
+    *loss = 0;
+    for (int i = 0; i < batch->n; i++)
+        *loss += entry->losses[i];
+    *loss /= batch->global_batch;
+    return SQZ_OK;
+}
+
+sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
+                                       const sqz_batch *batch, sqz_error *error) {
+    SQZ_TRY(check_batch(model, batch, error));
+    SQZ_TRY(sqz_model_enter(model, true, error));
+    sqz_entry *entry = NULL;
+    sqz_status status = sqz_model_entry(model, &entry, batch->h, batch->w, true, error);
+    if (status == SQZ_OK) {
+        status = compute(entry, model, loss, logits, batch, error);
+        sqz_model_entry_release(model, entry);
+    }
+    sqz_model_leave(model, true);
+    return status;
+}

@@ -1,0 +1,356 @@
+/* model.c: the handle: parameters, who may use them when, the cache of plans, and inference. */
+#include "model.h"
+
+#include "../base/memory.h"
+#include "../base/parallel.h"
+#include "walk.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { CACHED_PLANS = 8, ANY_SIDE = 224 };
+
+/* -- The handle -------------------------------------------------------------------------------- */
+
+sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t seed,
+                            sqz_error *error) {
+    *result = NULL;
+    SQZ_TRY(sqz_spec_check(spec, error));
+    sqz_model *model = calloc(1, sizeof *model);
+    if (!model)
+        return sqz_fail_memory(error, "a model", sizeof *model);
+    model->spec = *spec;
+    model->generation = 1;
+    pthread_mutex_init(&model->lock, NULL);
+    sqz_status status = sqz_tape_build(&model->tape, spec, ANY_SIDE, ANY_SIDE, error);
+    if (status == SQZ_OK) {
+        model->parameters = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
+        model->gradients = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
+        if (!model->parameters || !model->gradients)
+            status = sqz_fail_memory(error, "a model's parameters and gradients",
+                                     2 * model->tape.float_count * sizeof(float));
+    }
+    if (status != SQZ_OK) {
+        sqz_model_destroy(model);
+        return status;
+    }
+    sqz_tape_initialise(&model->tape, model->parameters, seed);
+    *result = model;
+    return SQZ_OK;
+}
+
+static void entry_destroy(sqz_entry *entry) {
+    while (entry->idle) {
+        sqz_workspace *workspace = entry->idle;
+        entry->idle = workspace->next;
+        sqz_workspace_destroy(workspace, entry->plan);
+    }
+    pthread_mutex_destroy(&entry->lock);
+    pthread_mutex_destroy(&entry->pack_lock);
+    sqz_aligned_free(entry->lanes);
+    free(entry->losses);
+    sqz_plan_destroy(entry->plan);
+    free(entry);
+}
+
+void sqz_model_destroy(sqz_model *model) {
+    if (!model)
+        return;
+    while (model->entries) {
+        sqz_entry *entry = model->entries;
+        model->entries = entry->next;
+        entry_destroy(entry);
+    }
+    pthread_mutex_destroy(&model->lock);
+    sqz_aligned_free(model->parameters);
+    sqz_aligned_free(model->gradients);
+    free(model);
+}
+
+const sqz_spec *sqz_model_spec(const sqz_model *model) {
+    return &model->spec;
+}
+size_t sqz_model_tensor_count(const sqz_model *model) {
+    return (size_t)model->tape.parameter_count;
+}
+const sqz_parameter *sqz_model_tensor(const sqz_model *model, size_t index) {
+    return index < (size_t)model->tape.parameter_count ? &model->tape.parameters[index] : NULL;
+}
+size_t sqz_model_parameter_count(const sqz_model *model) {
+    return model->tape.float_count;
+}
+float *sqz_model_parameters(sqz_model *model) {
+    return model->parameters;
+}
+float *sqz_model_gradients(sqz_model *model) {
+    return model->gradients;
+}
+
+/* -- Who is in --------------------------------------------------------------------------------- */
+
+sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error) {
+    sqz_status status = SQZ_OK;
+    pthread_mutex_lock(&model->lock);
+    if (model->exclusive)
+        status = sqz_fail(error, SQZ_BUSY, "the model is being trained by another thread");
+    else if (exclusive && model->readers)
+        status = sqz_fail(error, SQZ_BUSY, "the model is predicting in another thread");
+    else if (exclusive)
+        model->exclusive = true;
+    else
+        model->readers++;
+    pthread_mutex_unlock(&model->lock);
+    return status;
+}
+
+void sqz_model_leave(sqz_model *model, bool exclusive) {
+    pthread_mutex_lock(&model->lock);
+    if (exclusive)
+        model->exclusive = false;
+    else
+        model->readers--;
+    pthread_mutex_unlock(&model->lock);
+}
+
+sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error) {
+    return sqz_model_enter(model, true, error);
+}
+
+void sqz_model_end_write(sqz_model *model) {
+    pthread_mutex_lock(&model->lock);
+    model->generation++;
+    model->exclusive = false;
+    pthread_mutex_unlock(&model->lock);
+}
+
+/* -- The cache of plans ------------------------------------------------------------------------ */
+
+static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h, int w,
+                               bool training, const sqz_ops *ops, sqz_error *error) {
+    sqz_entry *entry = calloc(1, sizeof *entry);
+    if (!entry)
+        return sqz_fail_memory(error, "a plan", sizeof *entry);
+    pthread_mutex_init(&entry->lock, NULL);
+    pthread_mutex_init(&entry->pack_lock, NULL);
+    entry->h = h;
+    entry->w = w;
+    sqz_status status = sqz_plan_create(&entry->plan, &model->spec, h, w, training, ops, error);
+    if (status == SQZ_OK && training) {
+        size_t count = sqz_size_multiply(SQZ_LANES, entry->plan->lane_count);
+        entry->lanes = sqz_aligned_calloc(count, sizeof(float));
+        if (!entry->lanes)
+            status =
+                sqz_fail_memory(error, "gradient lanes", sqz_size_multiply(count, sizeof(float)));
+    }
+    if (status != SQZ_OK) {
+        entry_destroy(entry);
+        return status;
+    }
+    *result = entry;
+    return SQZ_OK;
+}
+
+/* Drops the entries used longest ago until CACHED_PLANS are left, passing over those in use. */
+static void trim(sqz_model *model) {
+    for (;;) {
+        int count = 0;
+        sqz_entry **oldest = NULL;
+        for (sqz_entry **link = &model->entries; *link; link = &(*link)->next) {
+            count++;
+            if (!(*link)->users && (!oldest || (*link)->last_use < (*oldest)->last_use))
+                oldest = link;
+        }
+        if (count <= CACHED_PLANS || !oldest)
+            return;
+        sqz_entry *entry = *oldest;
+        *oldest = entry->next;
+        entry_destroy(entry);
+    }
+}
+
+/* With the model's lock held. */
+static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, int w, bool training,
+                                 sqz_error *error) {
+    const sqz_ops *ops;
+    SQZ_TRY(sqz_ops_current(&ops, error));
+    sqz_entry *entry = model->entries;
+    while (entry && !(entry->h == h && entry->w == w && entry->plan->training == training &&
+                      entry->plan->ops == ops))
+        entry = entry->next;
+    if (!entry) {
+        SQZ_TRY(entry_create(&entry, model, h, w, training, ops, error));
+        entry->next = model->entries;
+        model->entries = entry;
+    }
+    entry->users++;
+    entry->last_use = ++model->clock;
+    *result = entry;
+    return SQZ_OK;
+}
+
+sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
+                           sqz_error *error) {
+    pthread_mutex_lock(&model->lock);
+    sqz_status status = find_or_create(model, entry, h, w, training, error);
+    if (status == SQZ_OK)
+        trim(model);
+    pthread_mutex_unlock(&model->lock);
+    return status;
+}
+
+void sqz_model_entry_release(sqz_model *model, sqz_entry *entry) {
+    pthread_mutex_lock(&model->lock);
+    entry->users--;
+    pthread_mutex_unlock(&model->lock);
+}
+
+sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error) {
+    pthread_mutex_lock(&entry->lock);
+    *workspace = entry->idle;
+    if (*workspace)
+        entry->idle = (*workspace)->next;
+    pthread_mutex_unlock(&entry->lock);
+    return *workspace ? SQZ_OK : sqz_workspace_create(workspace, entry->plan, error);
+}
+
+void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace) {
+    if (!workspace)
+        return;
+    pthread_mutex_lock(&entry->lock);
+    workspace->next = entry->idle;
+    entry->idle = workspace;
+    pthread_mutex_unlock(&entry->lock);
+}
+
+/* -- Parallel loops that can fail -------------------------------------------------------------- */
+
+void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error) {
+#pragma omp critical(sqz_outcome)
+    if (outcome->status == SQZ_OK) {
+        outcome->error = *error;
+        __atomic_store_n(&outcome->status, status, __ATOMIC_RELEASE);
+    }
+}
+
+bool sqz_outcome_failed(const sqz_outcome *outcome) {
+    return __atomic_load_n(&outcome->status, __ATOMIC_ACQUIRE) != SQZ_OK;
+}
+
+sqz_status sqz_outcome_pass(const sqz_outcome *outcome, sqz_error *error) {
+    if (outcome->status != SQZ_OK && error)
+        *error = outcome->error;
+    return outcome->status;
+}
+
+sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error) {
+    /* All exponent bits set: NaN or infinity. Without a branch, so that it vectorises. */
+    uint32_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        found |= (uint32_t)((bits & 0x7F800000u) == 0x7F800000u);
+    }
+    if (found)
+        return sqz_fail(error, SQZ_INVALID, "x has NaN or infinity in picture %d", picture);
+    return SQZ_OK;
+}
+
+static sqz_status pack_slots(sqz_entry *entry, const sqz_model *model, int threads,
+                             sqz_error *error) {
+    sqz_plan *plan = entry->plan;
+    sqz_outcome outcome = {0};
+    (void)threads;
+#pragma omp parallel num_threads(threads)
+    {
+        sqz_error own_error;
+        sqz_workspace *workspace = NULL;
+        sqz_status status = SQZ_OK;
+#pragma omp for schedule(dynamic, 1)
+        for (int slot = 0; slot < plan->conv_count; slot++) {
+            if (sqz_outcome_failed(&outcome))
+                continue;
+            if (!workspace)
+                status = sqz_entry_workspace(entry, &workspace, &own_error);
+            if (status == SQZ_OK)
+                status = sqz_plan_pack(plan, slot, model->parameters, workspace, &own_error);
+            if (status != SQZ_OK)
+                sqz_outcome_set(&outcome, status, &own_error);
+        }
+        sqz_entry_workspace_release(entry, workspace);
+    }
+    return sqz_outcome_pass(&outcome, error);
+}
+
+sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error) {
+    /* The generation cannot change: this call is in, so no writer is. */
+    sqz_status status = SQZ_OK;
+    pthread_mutex_lock(&entry->pack_lock);
+    if (entry->packed_generation != model->generation) {
+        status = pack_slots(entry, model, threads, error);
+        entry->packed_generation = status == SQZ_OK ? model->generation : 0;
+    }
+    pthread_mutex_unlock(&entry->pack_lock);
+    return status;
+}
+
+/* -- Inference --------------------------------------------------------------------------------- */
+
+static sqz_status forward_picture(sqz_entry *entry, sqz_workspace *workspace, float *logits,
+                                  const float *x, int picture, sqz_error *error) {
+    const sqz_plan *plan = entry->plan;
+    const sqz_tape *tape = &plan->tape;
+    int output = tape->nodes[tape->node_count - 1].output;
+    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
+    SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
+    memcpy(logits, sqz_activation_at(plan, workspace, output),
+           (size_t)tape->activations[output].channels[0] * sizeof *logits);
+    return SQZ_OK;
+}
+
+static sqz_status forward_batch(sqz_entry *entry, float *logits, const float *x, int n,
+                                int num_classes, int threads, sqz_error *error) {
+    size_t picture_count = entry->plan->placed[0].count;
+    sqz_outcome outcome = {0};
+    (void)threads;
+#pragma omp parallel num_threads(threads)
+    {
+        sqz_error own_error;
+        sqz_workspace *workspace = NULL;
+        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
+#pragma omp for schedule(dynamic, 1)
+        for (int i = 0; i < n; i++) {
+            if (sqz_outcome_failed(&outcome))
+                continue;
+            if (status == SQZ_OK)
+                status = forward_picture(entry, workspace, logits + (size_t)i * (size_t)num_classes,
+                                         x + (size_t)i * picture_count, i, &own_error);
+            if (status != SQZ_OK)
+                sqz_outcome_set(&outcome, status, &own_error);
+        }
+        sqz_entry_workspace_release(entry, workspace);
+    }
+    return sqz_outcome_pass(&outcome, error);
+}
+
+static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
+                                  int w, sqz_error *error) {
+    sqz_entry *entry;
+    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, error));
+    int threads = sqz_get_num_threads();
+    sqz_status status = sqz_entry_pack(entry, model, threads, error);
+    if (status == SQZ_OK)
+        status = forward_batch(entry, logits, x, n, model->spec.num_classes,
+                               threads < n ? threads : n, error);
+    sqz_model_entry_release(model, entry);
+    return status;
+}
+
+sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
+                             sqz_error *error) {
+    if (n < 1)
+        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
+    SQZ_TRY(sqz_model_enter(model, false, error));
+    sqz_status status = forward_entered(model, logits, x, n, h, w, error);
+    sqz_model_leave(model, false);
+    return status;
+}

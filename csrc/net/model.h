@@ -1,0 +1,70 @@
+/* model.h: what the files that make up a model share. */
+#ifndef SQZ_NET_MODEL_H
+#define SQZ_NET_MODEL_H
+
+#include "plan.h"
+
+#include <pthread.h>
+
+/* Lanes that a batch's gradients are summed in, a constant so that the sum does not depend on the
+ * number of threads: picture i of the global batch goes to lane i mod SQZ_LANES. */
+enum { SQZ_LANES = 16 };
+
+/* A plan in the model's cache, with the workspaces that wait for their next use. */
+typedef struct sqz_entry {
+    sqz_plan *plan;
+    int h, w;
+    int users;
+    uint64_t last_use;
+    uint64_t packed_generation; /* of the parameters the packed weights hold; 0: never packed */
+    float *lanes;               /* training: [SQZ_LANES][plan->lane_count], else NULL */
+    double *losses;             /* training: one a picture, losses_capacity of them */
+    int losses_capacity;
+    sqz_workspace *idle;
+    pthread_mutex_t lock;      /* guards idle */
+    pthread_mutex_t pack_lock; /* held while the packed weights are made */
+    struct sqz_entry *next;
+} sqz_entry;
+
+struct sqz_model {
+    sqz_spec spec;
+    sqz_tape tape; /* for the names and shapes of parameters */
+    float *parameters, *gradients;
+    pthread_mutex_t lock; /* guards all below, and the entries' list */
+    uint64_t generation;  /* grows when parameters change; starts at 1 */
+    int readers;          /* calls that read the parameters */
+    bool exclusive;       /* a call that writes parameters or gradients */
+    uint64_t clock;
+    sqz_entry *entries;
+};
+
+/* A call on a model begins and ends with these. Several readers may be in at once; an exclusive
+ * call is alone. SQZ_BUSY otherwise. */
+sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error);
+void sqz_model_leave(sqz_model *model, bool exclusive);
+
+/* The cache's entry for a plan with the current backend, made if need be, and given back. */
+sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
+                           sqz_error *error);
+void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
+
+/* A workspace for one thread, given back after use. */
+sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error);
+void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace);
+
+/* Bring the packed weights up to the model's parameters, on up to `threads` threads. */
+sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error);
+
+/* SQZ_INVALID if one of x[count] is NaN or infinite; `picture` is named in the message. */
+sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error);
+
+/* The first failure of a parallel loop, whichever thread had it: later ones are dropped. */
+typedef struct {
+    sqz_status status;
+    sqz_error error;
+} sqz_outcome;
+void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error);
+bool sqz_outcome_failed(const sqz_outcome *outcome);
+sqz_status sqz_outcome_pass(const sqz_outcome *outcome, sqz_error *error);
+
+#endif

@@ -1,0 +1,88 @@
+/* plan.h: a tape made ready to run: one backend's primitives, and an offset for every buffer.
+ *
+ * A plan is fixed after creation and shared by all threads, but for its packed weights, which
+ * follow the model's parameters. What one thread needs besides is a workspace: one block of memory
+ * laid out by the plan, and the backend's worker. Nothing is allocated while a picture is in work.
+ *
+ * Training keeps every activation for the way back and lays gradients over each other by liveness;
+ * inference does so with the activations. */
+#ifndef SQZ_NET_PLAN_H
+#define SQZ_NET_PLAN_H
+
+#include "../ops/ops.h"
+#include "tape.h"
+
+/* Where an activation lies. Offsets are in bytes from the workspace's start. */
+typedef struct {
+    int stored_channels;
+    int first_stored[SQZ_SEGMENTS]; /* stored channel its segment starts at */
+    size_t count;                   /* floats */
+    size_t offset, gradient_offset;
+} sqz_placed;
+
+/* What a plan adds to a node. Packed weights, biases and gradients are offsets in floats into the
+ * plan's packed arrays and into a lane. */
+typedef struct {
+    sqz_conv *conv;           /* CONV, else NULL */
+    bool plain;               /* CONV: stored channels are the logical ones, no scatter needed */
+    size_t forward, backward; /* CONV: into packed_forward, packed_backward */
+    size_t bias;              /* CONV: into packed_bias; d_bias is at lane_bias + bias */
+    size_t gradient;          /* CONV: into a lane */
+    size_t byte_offset;       /* MAX_POOL: argmax, DROPOUT: mask; into the workspace */
+    sqz_pool_shape pool;      /* MAX_POOL */
+    bool accumulate_input;    /* backward adds to the input's gradient: another reader came first */
+    bool accumulate_addend;   /* SUM: likewise for its second input */
+} sqz_step;
+
+typedef struct sqz_workspace {
+    unsigned char *memory;
+    sqz_worker *worker;
+    struct sqz_workspace *next; /* in the plan's list of idle ones */
+} sqz_workspace;
+
+typedef struct {
+    sqz_tape tape;
+    const sqz_ops *ops;
+    bool training;
+    sqz_placed placed[SQZ_TAPE_NODES + 1];
+    sqz_step steps[SQZ_TAPE_NODES];
+    const sqz_conv *convs[SQZ_TAPE_NODES]; /* by slot */
+    int conv_nodes[SQZ_TAPE_NODES];        /* the node of each slot */
+    int conv_count;
+    size_t workspace_bytes;
+    size_t scatter_offset; /* room in a workspace for one convolution's weights, stored OIHW */
+
+    size_t forward_count, backward_count, bias_count;
+    float *packed_forward, *packed_backward, *packed_bias;
+
+    size_t lane_bias, lane_count; /* floats: where biases start in a lane, and its whole size */
+} sqz_plan;
+
+sqz_status sqz_plan_create(sqz_plan **plan, const sqz_spec *spec, int h, int w, bool training,
+                           const sqz_ops *ops, sqz_error *error);
+void sqz_plan_destroy(sqz_plan *plan);
+
+sqz_status sqz_workspace_create(sqz_workspace **workspace, const sqz_plan *plan, sqz_error *error);
+void sqz_workspace_destroy(sqz_workspace *workspace, const sqz_plan *plan);
+
+/* Pack the weights and bias of one convolution from the flat parameters; and back: write its part
+ * of the flat gradients from a lane. Different slots may be done by different threads. */
+sqz_status sqz_plan_pack(sqz_plan *plan, int slot, const float *parameters,
+                         sqz_workspace *workspace, sqz_error *error);
+sqz_status sqz_plan_unpack(const sqz_plan *plan, int slot, float *gradients, const float *lane,
+                           sqz_workspace *workspace, sqz_error *error);
+
+/* An activation, or its gradient, in a workspace. */
+static inline float *sqz_activation_at(const sqz_plan *plan, const sqz_workspace *workspace,
+                                       int activation) {
+    return (float *)(workspace->memory + plan->placed[activation].offset);
+}
+static inline float *sqz_gradient_at(const sqz_plan *plan, const sqz_workspace *workspace,
+                                     int activation) {
+    return (float *)(workspace->memory + plan->placed[activation].gradient_offset);
+}
+
+/* Floats from an activation's start to the slice that a convolution writes. */
+size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node);
+
+#endif

@@ -1,0 +1,243 @@
+/* walk.c: see walk.h. Forward and backward of every node stand side by side. */
+#include "walk.h"
+
+#include <string.h>
+#include <time.h>
+
+static double now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+void sqz_clock_start(sqz_clock *clock) {
+    clock->count = 0;
+    clock->last = now();
+}
+
+static void lap(sqz_clock *clock) {
+    if (!clock || clock->count == SQZ_LAPS)
+        return;
+    double time = now();
+    clock->laps[clock->count++] = time - clock->last;
+    clock->last = time;
+}
+
+/* What all nodes of a walk share. */
+typedef struct {
+    const sqz_plan *plan;
+    sqz_workspace *workspace;
+    const float *x;
+    const sqz_dropout *dropout;
+    float *lane;
+    bool accumulate;
+    sqz_clock *clock;
+} walk;
+
+static const float *input_of(const walk *walk, const sqz_node *node) {
+    return node->input == 0 ? walk->x : sqz_activation_at(walk->plan, walk->workspace, node->input);
+}
+
+static int pixels_of(const sqz_plan *plan, int activation) {
+    return plan->tape.activations[activation].h * plan->tape.activations[activation].w;
+}
+
+static int blocks_of(const sqz_plan *plan, int activation) {
+    return plan->placed[activation].stored_channels / plan->ops->block;
+}
+
+/* -- Convolution: dst[slice] = relu(weights * src + bias) -------------------------------------- */
+
+static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    float *dst = sqz_activation_at(plan, walk->workspace, node->output);
+    return plan->ops->conv_forward(
+        step->conv, walk->workspace->worker, dst + sqz_plan_slice(plan, node), input_of(walk, node),
+        plan->packed_forward + step->forward, plan->packed_bias + step->bias, error);
+}
+
+static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_ops *ops = plan->ops;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    sqz_worker *worker = walk->workspace->worker;
+    size_t slice = sqz_plan_slice(plan, node);
+    const float *dst = sqz_activation_at(plan, walk->workspace, node->output) + slice;
+    float *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) + slice;
+    float *d_bias = walk->lane + plan->lane_bias + step->bias;
+    int blocks = step->conv->shape.out_channels / ops->block;
+    int pixels = pixels_of(plan, node->output);
+    if (node->relu)
+        ops->relu_backward(d_dst, d_bias, dst, blocks, pixels, walk->accumulate);
+    else
+        ops->bias_backward(d_bias, d_dst, blocks, pixels, walk->accumulate);
+    lap(walk->clock);
+    SQZ_TRY(ops->conv_backward_weights(step->conv, worker, walk->lane + step->gradient,
+                                       input_of(walk, node), d_dst, walk->accumulate, error));
+    lap(walk->clock);
+    if (node->input == 0)
+        return SQZ_OK;
+    SQZ_TRY(ops->conv_backward_data(
+        step->conv, worker, sqz_gradient_at(plan, walk->workspace, node->input), d_dst,
+        plan->packed_backward + step->backward, step->accumulate_input, error));
+    lap(walk->clock);
+    return SQZ_OK;
+}
+
+/* -- Sum: output = input + addend -------------------------------------------------------------- */
+
+static void sum_forward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    plan->ops->sum(sqz_activation_at(plan, walk->workspace, node->output),
+                   sqz_activation_at(plan, walk->workspace, node->input),
+                   sqz_activation_at(plan, walk->workspace, node->addend),
+                   plan->placed[node->output].count);
+}
+
+static void sum_backward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    size_t count = plan->placed[node->output].count;
+    const float *d_output = sqz_gradient_at(plan, walk->workspace, node->output);
+    int inputs[2] = {node->input, node->addend};
+    bool accumulate[2] = {step->accumulate_input, step->accumulate_addend};
+    /* Each input gets a copy of its own: a convolution's backward masks its gradient in place. */
+    for (int i = 0; i < 2; i++) {
+        float *d_input = sqz_gradient_at(plan, walk->workspace, inputs[i]);
+        if (accumulate[i])
+            plan->ops->sum(d_input, d_input, d_output, count);
+        else
+            memcpy(d_input, d_output, count * sizeof *d_input);
+    }
+}
+
+/* -- Dropout ----------------------------------------------------------------------------------- */
+
+static void dropout_forward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    float *dst = sqz_activation_at(plan, walk->workspace, node->output);
+    const float *src = sqz_activation_at(plan, walk->workspace, node->input);
+    if (walk->dropout)
+        plan->ops->dropout_forward(dst, walk->workspace->memory + plan->steps[index].byte_offset,
+                                   src, blocks_of(plan, node->output),
+                                   pixels_of(plan, node->output), walk->dropout);
+    else
+        memcpy(dst, src, plan->placed[node->output].count * sizeof *dst);
+}
+
+static void dropout_backward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    float *d_src = sqz_gradient_at(plan, walk->workspace, node->input);
+    const float *d_dst = sqz_gradient_at(plan, walk->workspace, node->output);
+    if (walk->dropout)
+        plan->ops->dropout_backward(
+            d_src, d_dst, walk->workspace->memory + plan->steps[index].byte_offset,
+            blocks_of(plan, node->output), pixels_of(plan, node->output), walk->dropout);
+    else
+        memcpy(d_src, d_dst, plan->placed[node->input].count * sizeof *d_src);
+}
+
+/* -- Pooling ----------------------------------------------------------------------------------- */
+
+static void max_pool_forward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output),
+                                plan->training ? walk->workspace->memory + step->byte_offset : NULL,
+                                sqz_activation_at(plan, walk->workspace, node->input), &step->pool);
+}
+
+static void max_pool_backward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    plan->ops->max_pool_backward(sqz_gradient_at(plan, walk->workspace, node->input),
+                                 sqz_gradient_at(plan, walk->workspace, node->output),
+                                 walk->workspace->memory + step->byte_offset, &step->pool,
+                                 step->accumulate_input);
+}
+
+static void average_pool_forward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    plan->ops->average_pool_forward(sqz_activation_at(plan, walk->workspace, node->output),
+                                    sqz_activation_at(plan, walk->workspace, node->input),
+                                    blocks_of(plan, node->input), pixels_of(plan, node->input));
+}
+
+static void average_pool_backward(const walk *walk, int index) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    plan->ops->average_pool_backward(sqz_gradient_at(plan, walk->workspace, node->input),
+                                     sqz_gradient_at(plan, walk->workspace, node->output),
+                                     blocks_of(plan, node->input), pixels_of(plan, node->input));
+}
+
+/* -- The walks --------------------------------------------------------------------------------- */
+
+sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+                            const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error) {
+    walk walk = {.plan = plan, .workspace = workspace, .x = x, .dropout = dropout, .clock = clock};
+    for (int index = 0; index < plan->tape.node_count; index++) {
+        switch (plan->tape.nodes[index].kind) {
+        case SQZ_NODE_CONV:
+            SQZ_TRY(conv_forward(&walk, index, error));
+            break;
+        case SQZ_NODE_MAX_POOL:
+            max_pool_forward(&walk, index);
+            break;
+        case SQZ_NODE_DROPOUT:
+            dropout_forward(&walk, index);
+            break;
+        case SQZ_NODE_SUM:
+            sum_forward(&walk, index);
+            break;
+        case SQZ_NODE_AVERAGE_POOL:
+            average_pool_forward(&walk, index);
+            break;
+        }
+        lap(clock);
+    }
+    return SQZ_OK;
+}
+
+sqz_status sqz_walk_backward(const sqz_plan *plan, sqz_workspace *workspace, float *lane,
+                             bool accumulate, const float *x, const sqz_dropout *dropout,
+                             sqz_clock *clock, sqz_error *error) {
+    walk walk = {.plan = plan,
+                 .workspace = workspace,
+                 .x = x,
+                 .dropout = dropout,
+                 .lane = lane,
+                 .accumulate = accumulate,
+                 .clock = clock};
+    for (int index = plan->tape.node_count - 1; index >= 0; index--) {
+        switch (plan->tape.nodes[index].kind) {
+        case SQZ_NODE_CONV:
+            SQZ_TRY(conv_backward(&walk, index, error));
+            continue; /* its ops have been timed one by one */
+        case SQZ_NODE_MAX_POOL:
+            max_pool_backward(&walk, index);
+            break;
+        case SQZ_NODE_DROPOUT:
+            dropout_backward(&walk, index);
+            break;
+        case SQZ_NODE_SUM:
+            sum_backward(&walk, index);
+            break;
+        case SQZ_NODE_AVERAGE_POOL:
+            average_pool_backward(&walk, index);
+            break;
+        }
+        lap(clock);
+    }
+    return SQZ_OK;
+}

@@ -1,0 +1,27 @@
+/* walk.h: one picture through a plan, forward and back. */
+#ifndef SQZ_NET_WALK_H
+#define SQZ_NET_WALK_H
+
+#include "plan.h"
+
+/* Where the time of a walk goes: one lap an op, in the order the ops run. */
+enum { SQZ_LAPS = 4 * SQZ_TAPE_NODES };
+typedef struct {
+    double laps[SQZ_LAPS]; /* seconds */
+    int count;
+    double last;
+} sqz_clock;
+void sqz_clock_start(sqz_clock *clock);
+
+/* Leaves the activations in the workspace; the logits are the last one. x[3][h][w] may have any
+ * alignment of a float. dropout: NULL switches it off. clock may be NULL. */
+sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+                            const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error);
+
+/* From the logits' gradient, which the caller has written (stored channels), to all parameters'
+ * gradients: overwrites the lane, or adds to it. The same x and dropout as on the way forward. */
+sqz_status sqz_walk_backward(const sqz_plan *plan, sqz_workspace *workspace, float *lane,
+                             bool accumulate, const float *x, const sqz_dropout *dropout,
+                             sqz_clock *clock, sqz_error *error);
+
+#endif
