@@ -26,9 +26,7 @@ def rounded(values: np.ndarray) -> list[float]:
 
 def golden(name: str) -> dict[str, object]:
     network = core.Network(**networks.arguments(name))
-    state = networks.weights(
-        {key: value.shape for key, value in network.state_dict().items()}
-    )
+    state = networks.weights({key: value.shape for key, value in network.state_dict().items()})
     x, labels = networks.inputs(name)
     logits, gradients, losses = networks.torch_run(network.spec, state, x, labels)
     return {

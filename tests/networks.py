@@ -69,9 +69,7 @@ def weights(shapes: dict[str, tuple[int, ...]], seed: int = 5) -> dict[str, np.n
             state[name] = (0.05 * random.standard_normal(shape)).astype(np.float32)
         else:
             fan_in = shape[1] * shape[2] * shape[3]
-            state[name] = (np.sqrt(2 / fan_in) * random.standard_normal(shape)).astype(
-                np.float32
-            )
+            state[name] = (np.sqrt(2 / fan_in) * random.standard_normal(shape)).astype(np.float32)
     return state
 
 
@@ -83,9 +81,7 @@ def inputs(name: str, seed: int = 6) -> tuple[np.ndarray, np.ndarray]:
     return x, random.randint(0, spec["num_classes"], n)
 
 
-def torch_forward(
-    state: dict[str, Any], x: Any, spec: dict[str, Any], mask: Any = None
-) -> Any:
+def torch_forward(state: dict[str, Any], x: Any, spec: dict[str, Any], mask: Any = None) -> Any:
     """Logits of torchvision's SqueezeNet, with the paper's bypasses. state and x hold tensors.
 
     mask: what dropout multiplies features by, (N, C, H, W), or None.
@@ -99,9 +95,9 @@ def torch_forward(
         )
 
     def fire(layer: str, values: Any, index: int) -> Any:
-        squeezed = conv(f"{layer}.squeeze", values).relu()
-        expand1x1 = conv(f"{layer}.expand1x1", squeezed).relu()
-        expand3x3 = conv(f"{layer}.expand3x3", squeezed, padding=1).relu()
+        squeezed = conv(f"{layer}.squeeze", values).relu_()
+        expand1x1 = conv(f"{layer}.expand1x1", squeezed).relu_()
+        expand3x3 = conv(f"{layer}.expand3x3", squeezed, padding=1).relu_()
         expanded = torch.cat([expand1x1, expand3x3], 1)
         if spec["bypass"] and index % 2 == 1:
             return expanded + values
@@ -113,7 +109,7 @@ def torch_forward(
         return functional.max_pool2d(values, 3, 2, ceil_mode=True)
 
     pools = (2, 6) if spec["version"] == "1_0" else (1, 3)
-    values = pool(conv("features.0", x, stride=2).relu())
+    values = pool(conv("features.0", x, stride=2).relu_())
     feature = 3
     for index in range(8):
         values = fire(f"features.{feature}", values, index)
@@ -125,7 +121,7 @@ def torch_forward(
         values = values * mask
     maps = conv("classifier.1", values)
     if spec["final_relu"]:
-        maps = maps.relu()
+        maps = maps.relu_()
     return maps.mean((2, 3))
 
 
@@ -140,9 +136,7 @@ def torch_run(
     """logits, gradients by name, and the losses of `steps` Adam steps, by PyTorch."""
     import torch
 
-    tensors = {
-        key: torch.tensor(value, requires_grad=True) for key, value in state.items()
-    }
+    tensors = {key: torch.tensor(value, requires_grad=True) for key, value in state.items()}
     x, labels = torch.tensor(x), torch.tensor(labels, dtype=torch.int64)
     mask = None if mask is None else torch.tensor(mask)
     optimizer = torch.optim.Adam(tensors.values(), lr=LEARNING_RATE)
@@ -154,9 +148,7 @@ def torch_run(
         loss.backward()
         losses.append(loss.item())
         if first is None:
-            gradients = {
-                key: value.grad.numpy().copy() for key, value in tensors.items()
-            }
+            gradients = {key: value.grad.numpy().copy() for key, value in tensors.items()}
             first = (logits.detach().numpy().copy(), gradients)
         optimizer.step()
     return first[0], first[1], np.array(losses[:steps])

@@ -16,9 +16,7 @@ import pytest
 
 from squeezenet_c._native import core
 
-GOLDEN = json.loads(
-    (Path(__file__).parent / "golden/networks.json").read_text(encoding="utf-8")
-)
+GOLDEN = json.loads((Path(__file__).parent / "golden/networks.json").read_text(encoding="utf-8"))
 BACKENDS = core.build_info()["backends"]
 
 # What the project promises: relative to the largest value of the tensor.
@@ -36,9 +34,7 @@ def backend(request):
 def make(name: str, **changes) -> core.Network:
     network = core.Network(**{**networks.arguments(name), **changes})
     network.load_state_dict(
-        networks.weights(
-            {key: value.shape for key, value in network.state_dict().items()}
-        )
+        networks.weights({key: value.shape for key, value in network.state_dict().items()})
     )
     return network
 
@@ -63,14 +59,10 @@ def adam_losses(network: core.Network, x: np.ndarray, labels: np.ndarray) -> np.
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
 def test_parity_with_torch(backend, name):
-    pytest.importorskip(
-        "torch", reason="torch is not installed; golden numbers are checked"
-    )
+    pytest.importorskip("torch", reason="torch is not installed; golden numbers are checked")
     network = make(name)
     x, labels = networks.inputs(name)
-    logits, gradients, losses = networks.torch_run(
-        network.spec, network.state_dict(), x, labels
-    )
+    logits, gradients, losses = networks.torch_run(network.spec, network.state_dict(), x, labels)
 
     assert relative(network.forward(x), logits) < LOGITS
     assert network.compute_gradients(x, labels) == pytest.approx(losses[0], rel=LOSSES)
@@ -89,8 +81,7 @@ def test_dropout_parity_with_torch(backend):
     shape = network.layers(*x.shape[2:])[-3]["in_shape"]
     mask = np.stack(
         [
-            oracle.dropout_mask(seed, step, first + i, *shape, probability=0.4)
-            / (1 - 0.4)
+            oracle.dropout_mask(seed, step, first + i, *shape, probability=0.4) / (1 - 0.4)
             for i in range(len(x))
         ]
     ).astype(np.float32)
@@ -113,10 +104,7 @@ def test_adam_is_torch_adam(betas, eps):
     network = core.Network("1_1", 2, seed=3)
     optimizer = core.Adam(network, lr=2e-3, betas=betas, eps=eps)
     names = list(network.state_dict())
-    peer = [
-        torch.tensor(value, requires_grad=True)
-        for value in network.state_dict().values()
-    ]
+    peer = [torch.tensor(value, requires_grad=True) for value in network.state_dict().values()]
     peer_optimizer = torch.optim.Adam(peer, lr=2e-3, betas=betas, eps=eps)
     random = np.random.RandomState(1)
     for step in range(30):
@@ -124,9 +112,7 @@ def test_adam_is_torch_adam(betas, eps):
             optimizer.lr = 5e-4
             peer_optimizer.param_groups[0]["lr"] = 5e-4
         scale = 10.0 ** random.randint(-6, 2)
-        network.flat_gradients[:] = scale * random.standard_normal(
-            network.parameter_count
-        )
+        network.flat_gradients[:] = scale * random.standard_normal(network.parameter_count)
         for name, tensor in zip(names, peer, strict=True):
             tensor.grad = torch.tensor(network.gradients[name])
         optimizer.step()
@@ -134,9 +120,7 @@ def test_adam_is_torch_adam(betas, eps):
     assert optimizer.step_count == 30
     state = network.state_dict()
     for name, tensor in zip(names, peer, strict=True):
-        np.testing.assert_allclose(
-            state[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-7
-        )
+        np.testing.assert_allclose(state[name], tensor.detach().numpy(), rtol=1e-5, atol=1e-7)
 
 
 # -- Golden numbers --------------------------------------------------------------------------------
@@ -160,9 +144,7 @@ def test_golden_numbers(backend, name):
         assert difference < GRADIENTS * golden["largest"], key
         norm = np.linalg.norm(gradient.astype(np.float64))
         assert norm == pytest.approx(golden["norm"], rel=GRADIENTS), key
-    np.testing.assert_allclose(
-        adam_losses(network, x, labels), expected["losses"], rtol=LOSSES
-    )
+    np.testing.assert_allclose(adam_losses(network, x, labels), expected["losses"], rtol=LOSSES)
 
 
 # -- Shapes and weights ----------------------------------------------------------------------------
@@ -208,18 +190,13 @@ def test_fresh_weights():
 
 def test_metaparameters():
     """Fire module i: e = base_e + incr_e (i // freq), rounded shares of it (section 5.1)."""
-    network = core.Network(
-        "1_0", 2, squeeze_ratio=0.5, pct_3x3=0.25, base_e=64, incr_e=32, freq=3
-    )
+    network = core.Network("1_0", 2, squeeze_ratio=0.5, pct_3x3=0.25, base_e=64, incr_e=32, freq=3)
     state = network.state_dict()
     for index, feature in enumerate((3, 4, 5, 7, 8, 9, 10, 12)):
         expand = 64 + 32 * (index // 3)
         assert state[f"features.{feature}.squeeze.weight"].shape[0] == expand // 2
         assert state[f"features.{feature}.expand3x3.weight"].shape[0] == expand // 4
-        assert (
-            state[f"features.{feature}.expand1x1.weight"].shape[0]
-            == expand - expand // 4
-        )
+        assert state[f"features.{feature}.expand1x1.weight"].shape[0] == expand - expand // 4
     assert network.spec["squeeze_ratio"] == 0.5 and network.spec["freq"] == 3
 
 

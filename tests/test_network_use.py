@@ -25,11 +25,7 @@ def backend(request):
 
 
 def pictures(n: int, size: int = 64, seed: int = 0) -> np.ndarray:
-    return (
-        np.random.RandomState(seed)
-        .uniform(-1, 1, (n, 3, size, size))
-        .astype(np.float32)
-    )
+    return np.random.RandomState(seed).uniform(-1, 1, (n, 3, size, size)).astype(np.float32)
 
 
 # -- Plans -----------------------------------------------------------------------------------------
@@ -62,9 +58,7 @@ def test_plans_have_no_reference_primitive(backend):
     check_plans()
 
 
-@pytest.mark.skipif(
-    "onednn" not in BACKENDS, reason="this build or CPU does not offer oneDNN"
-)
+@pytest.mark.skipif("onednn" not in BACKENDS, reason="this build or CPU does not offer oneDNN")
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "SQZ_ISA"])
 def test_plans_on_avx2(variable):
     """The same on a CPU with AVX2 alone: 8-channel blocks."""
@@ -89,9 +83,7 @@ def test_plans_on_avx2(variable):
 def test_plan_times_every_op(backend):
     rows = core.Network("1_1", 2).plan(224, 224, training=True, repeats=2)
     assert all(row["milliseconds"] > 0 for row in rows)
-    assert (
-        rows[0]["layer"] == "features.0" and rows[-1]["op"] == "conv backward weights"
-    )
+    assert rows[0]["layer"] == "features.0" and rows[-1]["op"] == "conv backward weights"
 
 
 def test_many_sizes_use_a_bounded_cache(backend):
@@ -179,9 +171,7 @@ def test_memory_is_flat():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     work(20)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    assert grown < 40_000, (
-        f"{grown} KiB"
-    )  # one network's plans and lanes are about 90 MB
+    assert grown < 40_000, f"{grown} KiB"  # one network's plans and lanes are about 90 MB
 
 
 # -- What is refused -------------------------------------------------------------------------------
@@ -251,9 +241,7 @@ def test_labels_of_any_integer_type(network, dtype):
 
 
 def test_wrong_global_batch(network):
-    with pytest.raises(
-        ValueError, match="pictures 3 to 4 are not within a global batch of 4"
-    ):
+    with pytest.raises(ValueError, match="pictures 3 to 4 are not within a global batch of 4"):
         network.compute_gradients(pictures(2), [0, 1], global_batch=4, first_index=3)
 
 
@@ -288,9 +276,7 @@ def test_wrong_specs(arguments, words):
 def test_wrong_states(network):
     state = network.state_dict()
     before = {name: value.copy() for name, value in state.items()}
-    lacking = {
-        name: value for name, value in state.items() if name != "features.0.bias"
-    }
+    lacking = {name: value for name, value in state.items() if name != "features.0.bias"}
     with pytest.raises(ValueError, match=r"no tensor 'features\.0\.bias'"):
         network.load_state_dict(lacking)
     with pytest.raises(ValueError, match="a tensor 'extra', which the network has not"):
@@ -307,9 +293,7 @@ def test_wrong_states(network):
 
 def test_states_of_other_types_are_converted():
     network, other = core.Network("1_1", 2, seed=1), core.Network("1_1", 2, seed=2)
-    other.load_state_dict(
-        {k: v.astype(np.float64) for k, v in network.state_dict().items()}
-    )
+    other.load_state_dict({k: v.astype(np.float64) for k, v in network.state_dict().items()})
     assert np.array_equal(other.forward(pictures(1)), network.forward(pictures(1)))
 
 
