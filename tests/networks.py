@@ -74,7 +74,7 @@ def weights(shapes: dict[str, tuple[int, ...]], seed: int = 5) -> dict[str, np.n
         else:
             fan_in = shape[1] * shape[2] * shape[3]
             scale = np.sqrt(2 / fan_in)
-            scale *= 0.03 if name.startswith("classifier") else 0.3 if "bypass" in name else 1
+            scale *= 0.01 if name.startswith("classifier") else 0.3 if "bypass" in name else 1
             state[name] = (scale * random.standard_normal(shape)).astype(np.float32)
     return state
 
