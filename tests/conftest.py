@@ -5,6 +5,7 @@ no oneDNN) says so with a reason that begins with "hardware: " or "build: "; --n
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED_REASONS = ("hardware: ", "build: ")
+
+# `python -m pytest` puts the current folder first on the path, where the source would hide the
+# installed package. (After an in-place build the source is the package.)
+if not list(ROOT.glob("squeezenet_c/_core.*.so")):
+    sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != ROOT]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
