@@ -24,6 +24,7 @@ static int execute(PyObject *module) {
     static int (*const parts[])(PyObject *) = {
         add_errors,
         sqz_py_add_build,
+        sqz_py_add_ops,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)
