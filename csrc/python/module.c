@@ -27,6 +27,7 @@ static int execute(PyObject *module) {
         sqz_py_add_network,
         sqz_py_add_adam,
         sqz_py_add_image,
+        sqz_py_add_ops,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)
