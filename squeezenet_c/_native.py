@@ -5,8 +5,6 @@ not in the environment's site-packages (an editable install, --target); then the
 up in the installed packages' lists of files and loaded before it.
 """
 
-import ctypes
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,6 +21,9 @@ def _import_core() -> ModuleType:
 
 def _preload_onednn() -> None:
     """Load oneDNN's library from the package that carries it, for this process."""
+    import ctypes  # here, because an ordinary import needs neither
+    from importlib import metadata
+
     for distribution in metadata.distributions(name=ONEDNN_DISTRIBUTION):
         for file in distribution.files or []:
             path = Path(str(file.locate()))
