@@ -5,8 +5,6 @@ not in the environment's site-packages (an editable install, --target); then the
 up in the installed packages' lists of files and loaded before it.
 """
 
-import ctypes
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,19 +21,19 @@ def _import_core() -> ModuleType:
 
 def _preload_onednn() -> None:
     """Load oneDNN's library from the package that carries it, for this process."""
-    try:
-        files = metadata.files(ONEDNN_DISTRIBUTION) or []
-    except metadata.PackageNotFoundError:
-        files = []
-    for file in files:
-        path = Path(str(file.locate()))
-        if file.name == ONEDNN_LIBRARY and path.exists():
-            ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-            return
+    import ctypes  # here, because an ordinary import needs neither
+    from importlib import metadata
+
+    for distribution in metadata.distributions(name=ONEDNN_DISTRIBUTION):
+        for file in distribution.files or []:
+            path = Path(str(file.locate()))
+            if file.name == ONEDNN_LIBRARY and path.exists():
+                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                return
     raise ImportError(
-        f"squeezenet_c was built with oneDNN, and {ONEDNN_LIBRARY} is not installed: run "
-        f"`pip install {ONEDNN_DISTRIBUTION}==2023.2.0`, or build without it "
-        "(`SQZ_ONEDNN=0 pip install .` in the source folder)"
+        f"squeezenet_c was built with oneDNN, and {ONEDNN_LIBRARY} is not installed (pip's "
+        f"--target leaves it out): run `pip install {ONEDNN_DISTRIBUTION}==2023.2.0`, or build "
+        "without it (`SQZ_ONEDNN=0 pip install .` in the source folder)"
     )
 
 
