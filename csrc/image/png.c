@@ -91,7 +91,7 @@ static sqz_status read_header(sqz_container *container, const chunk *header, con
 /* The decoder keeps room for 256 colours and fills what the file has; a pixel may name another.
  * Hand it all 256, black past the file's own. */
 static void complete_palette(sqz_container *container, const chunk *palette, size_t at) {
-    if (palette->length >= PALETTE_BYTES || container->insert_count)
+    if (palette->length >= PALETTE_BYTES || palette->length % 3 || container->insert_count)
         return;
     container->insert_at = at;
     container->replace_count = palette->length + (size_t)CHUNK_BYTES;
