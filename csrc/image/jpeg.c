@@ -14,7 +14,6 @@ enum {
     DHT = 0xC4,
     JPG = 0xC8,
     SOF9 = 0xC9,
-    DAC = 0xCC,
     SOF15 = 0xCF,
     RST0 = 0xD0,
     RST7 = 0xD7,
