@@ -34,6 +34,7 @@ struct sqz_loader {
     size_t failed;             /* the first position that failed, count if none has */
     sqz_status failure;
     sqz_error failure_error;
+    bool reported; /* the failure, by next: the reading thread's own */
     bool stopping;
 };
 
@@ -209,14 +210,19 @@ void sqz_loader_destroy(sqz_loader *loader) {
 
 /* -- Reading ----------------------------------------------------------------------------------- */
 
+/* The failure does not change any more once it is the turn of its position. */
+static sqz_status report(sqz_loader *loader, sqz_error *error) {
+    loader->reported = true;
+    if (error)
+        *error = loader->failure_error;
+    return loader->failure;
+}
+
 /* Waits until the position that is next is ready; or fails as it did. Mutex held. */
 static sqz_status wait_for_next(sqz_loader *loader, sqz_error *error) {
     while (!loader->ready[loader->taken % loader->slot_count]) {
-        if (loader->failed == loader->taken) {
-            if (error)
-                *error = loader->failure_error;
-            return loader->failure;
-        }
+        if (loader->failed == loader->taken)
+            return report(loader, error);
         pthread_cond_wait(&loader->ready_cond, &loader->mutex);
     }
     return SQZ_OK;
@@ -240,6 +246,8 @@ static sqz_status take(sqz_loader *loader, uint8_t *picture, sqz_error *error) {
 }
 
 sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error) {
+    if (loader->reported)
+        return report(loader, error);
     if (n > loader->count - loader->taken)
         return sqz_fail(error, SQZ_INVALID,
                         "%zu pictures were asked for, but only %zu of %zu are left", n,
