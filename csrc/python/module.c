@@ -28,6 +28,7 @@ static int execute(PyObject *module) {
         sqz_py_add_adam,
         sqz_py_add_image,
         sqz_py_add_ops,
+        add_errors, sqz_py_add_build, sqz_py_add_image, sqz_py_add_data, sqz_py_add_files,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)
