@@ -111,24 +111,31 @@ static const tile_family general = {GENERAL_PIXELS,
                                     {{general_1_1, general_1_2, general_1_3, general_1_4},
                                      {general_2_1, general_2_2, general_2_3, general_2_4}}};
 
-/* The first pixel of a row's tile i: a row is cut into tiles as equal as can be. */
-static int tile_start(const sqz_direct *direct, int row_tiles, int i) {
-    int narrow = direct->dst_w / row_tiles, wide_tiles = direct->dst_w % row_tiles;
-    return i * narrow + (i < wide_tiles ? i : wide_tiles);
-}
+/* A row is cut into tiles as equal as can be: the first `wide` of them have narrow + 1 pixels. */
+typedef struct {
+    int row_tiles, narrow, wide;
+} row_cut;
 
-/* One tile of one group of blocks; tiles are counted through all rows. */
-static void direct_tile(const sqz_direct *direct, const tile_family *family, int block, int blocks,
-                        int row_tiles, int index) {
-    int y = index / row_tiles, x = tile_start(direct, row_tiles, index % row_tiles);
-    int pixels = tile_start(direct, row_tiles, index % row_tiles + 1) - x;
+/* Tiles first..end, counted through all rows, of one group of blocks. */
+static void direct_tiles(const sqz_direct *direct, const tile_function *functions, row_cut cut,
+                         int block, int first, int end) {
     size_t terms = (size_t)direct->src_blocks * (size_t)direct->kernel_h * (size_t)direct->inner;
-    size_t row = (size_t)block * (size_t)direct->dst_h + (size_t)y;
-    family->functions[blocks - 1][pixels - 1](
-        direct, direct->dst + (row * (size_t)direct->dst_w + (size_t)x) * BLOCK,
-        direct->src + (size_t)y * direct->src_down + (size_t)x * direct->src_across,
-        direct->packed + (size_t)block * terms * BLOCK,
-        direct->bias ? direct->bias + (size_t)block * BLOCK : NULL);
+    size_t dst_row = (size_t)direct->dst_w * BLOCK;
+    const float *packed = direct->packed + (size_t)block * terms * BLOCK;
+    const float *bias = direct->bias ? direct->bias + (size_t)block * BLOCK : NULL;
+    float *dst = direct->dst + (size_t)block * (size_t)direct->dst_h * dst_row;
+    int y = first / cut.row_tiles, in_row = first % cut.row_tiles;
+    for (int index = first; index < end; index++) {
+        int pixels = cut.narrow + (in_row < cut.wide);
+        size_t x = (size_t)(in_row * cut.narrow + (in_row < cut.wide ? in_row : cut.wide));
+        functions[pixels - 1](direct, dst + (size_t)y * dst_row + x * BLOCK,
+                              direct->src + (size_t)y * direct->src_down + x * direct->src_across,
+                              packed, bias);
+        if (++in_row == cut.row_tiles) {
+            in_row = 0;
+            y++;
+        }
+    }
 }
 
 /* As many tiles at a time as have a source of NEAR_BYTES: all weights pass over those before the
@@ -138,16 +145,15 @@ void SQZ_KERNEL(conv_direct)(const sqz_direct *direct) {
                                 : direct->src_across == 2   ? &planar_2
                                                             : &general;
     int row_tiles = (direct->dst_w + family->widest - 1) / family->widest;
-    int tiles = row_tiles * direct->dst_h;
+    row_cut cut = {row_tiles, direct->dst_w / row_tiles, direct->dst_w % row_tiles};
     size_t tile_bytes =
         (size_t)direct->src_blocks * direct->src_across * sizeof(float) * (size_t)family->widest;
-    int segment = (int)(NEAR_BYTES / tile_bytes) + 1;
+    int tiles = row_tiles * direct->dst_h, segment = (int)(NEAR_BYTES / tile_bytes) + 1;
     for (int first = 0; first < tiles; first += segment) {
         int end = tiles - first < segment ? tiles : first + segment;
         for (int block = 0; block < direct->dst_blocks; block += GROUP) {
-            int left = direct->dst_blocks - block, blocks = left < GROUP ? left : GROUP;
-            for (int index = first; index < end; index++)
-                direct_tile(direct, family, block, blocks, row_tiles, index);
+            int blocks = direct->dst_blocks - block < GROUP ? direct->dst_blocks - block : GROUP;
+            direct_tiles(direct, family->functions[blocks - 1], cut, block, first, end);
         }
     }
 }
