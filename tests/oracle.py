@@ -37,13 +37,20 @@ def _pad(x, padding):
     return np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)))
 
 
+def _mix(matrix, x):
+    """matrix[k, c] times the channels of x[n, c, h, w], at every pixel: [n, k, h, w]."""
+    n, channels, height, width = x.shape
+    mixed = matrix @ x.reshape(n, channels, height * width)
+    return mixed.reshape(n, len(matrix), height, width)
+
+
 def conv2d(x, weight, bias, stride=1, padding=0, relu=False):
     """y[n, k, p, q] = bias[k] + sum over c, r, s of weight[k, c, r, s] x[n, c, p u + r, q v + s]."""
     x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))
     padded = _pad(x, padding)
     y = bias[None, :, None, None]
     for r, s, rows, columns in _taps(*x.shape[2:], weight, stride, padding):
-        y = y + np.einsum("kc,nchw->nkhw", weight[:, :, r, s], padded[:, :, rows, columns])
+        y = y + _mix(weight[:, :, r, s], padded[:, :, rows, columns])
     return np.maximum(y, 0) if relu else y
 
 
@@ -56,8 +63,9 @@ def conv2d_backward(x, weight, dy, y=None, stride=1, padding=0):
     d_padded = np.zeros_like(padded)
     dw = np.zeros_like(weight)
     for r, s, rows, columns in _taps(*x.shape[2:], weight, stride, padding):
-        dw[:, :, r, s] = np.einsum("nkhw,nchw->kc", dy, padded[:, :, rows, columns])
-        d_padded[:, :, rows, columns] += np.einsum("kc,nkhw->nchw", weight[:, :, r, s], dy)
+        seen = padded[:, :, rows, columns]
+        dw[:, :, r, s] = np.tensordot(dy, seen, axes=((0, 2, 3), (0, 2, 3)))
+        d_padded[:, :, rows, columns] += _mix(weight[:, :, r, s].T, dy)
     top, left = pair(padding)
     dx = d_padded[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return dx, dw, dy.sum(axis=(0, 2, 3))
