@@ -8,8 +8,9 @@
  * in every activation, weight and bias, and ops keep them zero. The network's input alone is
  * planar, [C][H][W] (in_block = 1).
  *
- * All buffers are aligned to SQZ_ALIGNMENT and do not overlap unless a function says "in place".
- * "Overwrites" and "adds to" are said for each output.
+ * All buffers are aligned to SQZ_ALIGNMENT (a slice, to its block; a planar source may be aligned
+ * to a float only) and do not overlap unless a function says "in place". "Overwrites" and "adds to"
+ * are said for each output.
  */
 #ifndef SQZ_OPS_OPS_H
 #define SQZ_OPS_OPS_H

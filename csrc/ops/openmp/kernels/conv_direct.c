@@ -2,6 +2,13 @@
  * output channels times up to PIXELS pixels of a row stays in registers through the whole sum. One
  * step of it loads a vector of weights for each block and multiplies it by one float of each
  * pixel's source. Two blocks use every such float twice; the pixels use every vector of weights. */
+
+/* A pixel's source at one step is its neighbour's at another: GCC would keep such floats,
+ * broadcast, from step to step, in registers that the sums need. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-predictive-commoning")
+#endif
+
 #include "kernels.h"
 
 /* A tile's sums, the weights and the float at hand must fit into 32 or 16 registers. */
@@ -16,8 +23,8 @@
 #endif
 enum { GENERAL_PIXELS = 4, GROUP = 2 };
 
-/* Weights up to this size stay in the second-level cache while all of them pass over a row. */
-enum { RESIDENT_BYTES = 192 * 1024 };
+/* Of the source, at a time: a good part of a second-level cache. */
+enum { NEAR_BYTES = 192 * 1024 };
 
 /* All of a tile's sizes are constants where this is inlined. */
 ALWAYS_INLINE void tile(const sqz_direct *direct, float *dst, const float *src, const float *packed,
@@ -104,42 +111,49 @@ static const tile_family general = {GENERAL_PIXELS,
                                     {{general_1_1, general_1_2, general_1_3, general_1_4},
                                      {general_2_1, general_2_2, general_2_3, general_2_4}}};
 
-/* One row of one group of blocks, in tiles as equal as can be. */
-static void direct_row(const sqz_direct *direct, const tile_family *family, int block, int blocks,
-                       int y) {
+/* A row is cut into tiles as equal as can be: the first `wide` of them have narrow + 1 pixels. */
+typedef struct {
+    int row_tiles, narrow, wide;
+} row_cut;
+
+/* Tiles first..end, counted through all rows, of one group of blocks. */
+static void direct_tiles(const sqz_direct *direct, const tile_function *functions, row_cut cut,
+                         int block, int first, int end) {
     size_t terms = (size_t)direct->src_blocks * (size_t)direct->kernel_h * (size_t)direct->inner;
+    size_t dst_row = (size_t)direct->dst_w * BLOCK;
     const float *packed = direct->packed + (size_t)block * terms * BLOCK;
     const float *bias = direct->bias ? direct->bias + (size_t)block * BLOCK : NULL;
-    const float *src = direct->src + (size_t)y * direct->src_down;
-    float *dst = direct->dst + ((size_t)block * (size_t)direct->dst_h + (size_t)y) *
-                                   (size_t)direct->dst_w * BLOCK;
-    int tiles = (direct->dst_w + family->widest - 1) / family->widest;
-    int narrow = direct->dst_w / tiles, wide_tiles = direct->dst_w % tiles;
-    for (int i = 0; i < tiles; i++) {
-        int pixels = narrow + (i < wide_tiles);
-        family->functions[blocks - 1][pixels - 1](direct, dst, src, packed, bias);
-        src += (size_t)pixels * direct->src_across;
-        dst += (size_t)pixels * BLOCK;
+    float *dst = direct->dst + (size_t)block * (size_t)direct->dst_h * dst_row;
+    int y = first / cut.row_tiles, in_row = first % cut.row_tiles;
+    for (int index = first; index < end; index++) {
+        int pixels = cut.narrow + (in_row < cut.wide);
+        size_t x = (size_t)(in_row * cut.narrow + (in_row < cut.wide ? in_row : cut.wide));
+        functions[pixels - 1](direct, dst + (size_t)y * dst_row + x * BLOCK,
+                              direct->src + (size_t)y * direct->src_down + x * direct->src_across,
+                              packed, bias);
+        if (++in_row == cut.row_tiles) {
+            in_row = 0;
+            y++;
+        }
     }
 }
 
-static int group_at(const sqz_direct *direct, int block) {
-    return direct->dst_blocks - block < GROUP ? direct->dst_blocks - block : GROUP;
-}
-
+/* As many tiles at a time as have a source of NEAR_BYTES: all weights pass over those before the
+ * next. */
 void SQZ_KERNEL(conv_direct)(const sqz_direct *direct) {
     const tile_family *family = direct->src_across == BLOCK ? &stride_1
                                 : direct->src_across == 2   ? &planar_2
                                                             : &general;
-    size_t weights_bytes = (size_t)direct->dst_blocks * (size_t)direct->src_blocks *
-                           (size_t)direct->kernel_h * (size_t)direct->inner * sizeof(vec);
-    if (weights_bytes <= RESIDENT_BYTES) {
-        for (int y = 0; y < direct->dst_h; y++)
-            for (int block = 0; block < direct->dst_blocks; block += GROUP)
-                direct_row(direct, family, block, group_at(direct, block), y);
-    } else {
-        for (int block = 0; block < direct->dst_blocks; block += GROUP)
-            for (int y = 0; y < direct->dst_h; y++)
-                direct_row(direct, family, block, group_at(direct, block), y);
+    int row_tiles = (direct->dst_w + family->widest - 1) / family->widest;
+    row_cut cut = {row_tiles, direct->dst_w / row_tiles, direct->dst_w % row_tiles};
+    size_t tile_bytes =
+        (size_t)direct->src_blocks * direct->src_across * sizeof(float) * (size_t)family->widest;
+    int tiles = row_tiles * direct->dst_h, segment = (int)(NEAR_BYTES / tile_bytes) + 1;
+    for (int first = 0; first < tiles; first += segment) {
+        int end = tiles - first < segment ? tiles : first + segment;
+        for (int block = 0; block < direct->dst_blocks; block += GROUP) {
+            int blocks = direct->dst_blocks - block < GROUP ? direct->dst_blocks - block : GROUP;
+            direct_tiles(direct, family->functions[blocks - 1], cut, block, first, end);
+        }
     }
 }
