@@ -1,6 +1,7 @@
 """What the tests of single ops share: backends, data, and how close is close."""
 
 import numpy as np
+
 from squeezenet_c._native import core
 
 BACKENDS = core.build_info()["backends"]

@@ -9,6 +9,7 @@ import numpy as np
 import oracle
 import pytest
 from ops_support import BACKENDS, assert_close, assert_equal, integers, normals
+
 from squeezenet_c._native import core
 
 pytestmark = pytest.mark.parametrize("backend", BACKENDS)
