@@ -45,8 +45,8 @@ def _mix(matrix, x):
 
 
 def conv2d(x, weight, bias, stride=1, padding=0, relu=False):
-    """y[n, k, p, q] = bias[k] + the sum over c, r, s of weight[k, c, r, s] x[n, c, p u + r, q v + s],
-    strides (u, v)."""
+    """y[n, k, p, q] = bias[k] + the sum over c, r, s of
+    weight[k, c, r, s] x[n, c, p u + r, q v + s], with strides (u, v)."""
     x, weight, bias = (np.asarray(a, np.float64) for a in (x, weight, bias))
     padded = _pad(x, padding)
     y = bias[None, :, None, None]
