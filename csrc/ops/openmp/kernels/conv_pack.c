@@ -1,35 +1,43 @@
 /* conv_pack.c: weights [out_channels][in_channels][kernel_h][kernel_w] to and from the forms that
- * the convolutions read and write: see conv_forward.c and conv_backward_data.c. */
+ * the convolutions read and write: see conv_forward.c and conv_backward_data.c. A tile is what
+ * belongs to one block of output and one of input channels: BLOCK * in_block * taps floats, in one
+ * piece where they are packed. */
 #include "kernels.h"
 
-/* Where the weight (out, in, first tap) is in the form packed for forward, in floats; its other
- * taps follow at distances of in_block * BLOCK. */
-static size_t forward_at(const sqz_conv_shape *shape, int out, int in) {
-    size_t lanes = (size_t)shape->in_block, blocks = (size_t)shape->in_channels / lanes;
+typedef struct {
+    size_t out_blocks, in_blocks, lanes, taps; /* lanes: channels of an input block */
+    size_t tile;                               /* floats */
+    size_t out_distance;                       /* floats, in weights, between output channels */
+} form;
+
+static form form_of(const sqz_conv_shape *shape) {
+    size_t lanes = (size_t)shape->in_block;
     size_t taps = (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    size_t block = (size_t)(out / BLOCK) * blocks + (size_t)in / lanes;
-    return (block * taps * lanes + (size_t)in % lanes) * BLOCK + (size_t)(out % BLOCK);
+    return (form){(size_t)(shape->out_channels / BLOCK),
+                  (size_t)shape->in_channels / lanes,
+                  lanes,
+                  taps,
+                  BLOCK * lanes * taps,
+                  (size_t)shape->in_channels * taps};
 }
 
-static size_t backward_at(const sqz_conv_shape *shape, int out, int in) {
-    size_t blocks = (size_t)(shape->out_channels / BLOCK);
-    size_t taps = (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    size_t block = (size_t)(in / BLOCK) * blocks + (size_t)(out / BLOCK);
-    return (block * taps * BLOCK + (size_t)(out % BLOCK)) * BLOCK + (size_t)(in % BLOCK);
+/* Where in `weights` a tile's first weight is. */
+static size_t tile_at(const form *form, size_t out_block, size_t in_block) {
+    return out_block * BLOCK * form->out_distance + in_block * form->lanes * form->taps;
 }
 
 sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
                                          const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
-    const sqz_conv_shape *shape = &conv->shape;
-    size_t taps = (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    size_t distance = (size_t)shape->in_block * BLOCK;
-    for (int out = 0; out < shape->out_channels; out++)
-        for (int in = 0; in < shape->in_channels; in++, weights += taps) {
-            float *to = packed + forward_at(shape, out, in);
-            for (size_t tap = 0; tap < taps; tap++)
-                to[tap * distance] = weights[tap];
+    form form = form_of(&conv->shape);
+    for (size_t out_block = 0; out_block < form.out_blocks; out_block++)
+        for (size_t in_block = 0; in_block < form.in_blocks; in_block++) {
+            const float *tile = weights + tile_at(&form, out_block, in_block);
+            for (size_t tap = 0; tap < form.taps; tap++)
+                for (size_t in = 0; in < form.lanes; in++, packed += BLOCK)
+                    for (size_t out = 0; out < BLOCK; out++)
+                        packed[out] = tile[out * form.out_distance + in * form.taps + tap];
         }
     return SQZ_OK;
 }
@@ -38,13 +46,14 @@ sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *work
                                           const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
-    const sqz_conv_shape *shape = &conv->shape;
-    size_t taps = (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    for (int out = 0; out < shape->out_channels; out++)
-        for (int in = 0; in < shape->in_channels; in++, weights += taps) {
-            float *to = packed + backward_at(shape, out, in);
-            for (size_t tap = 0; tap < taps; tap++)
-                to[tap * BLOCK * BLOCK] = weights[taps - 1 - tap];
+    form form = form_of(&conv->shape);
+    for (size_t in_block = 0; in_block < form.in_blocks; in_block++)
+        for (size_t out_block = 0; out_block < form.out_blocks; out_block++) {
+            const float *tile = weights + tile_at(&form, out_block, in_block);
+            for (size_t tap = form.taps; tap-- > 0;)
+                for (size_t out = 0; out < BLOCK; out++, packed += BLOCK)
+                    for (size_t in = 0; in < BLOCK; in++)
+                        packed[in] = tile[out * form.out_distance + in * form.taps + tap];
         }
     return SQZ_OK;
 }
@@ -54,14 +63,15 @@ sqz_status SQZ_KERNEL(conv_unpack_gradient)(const sqz_conv *conv, sqz_worker *wo
                                             sqz_error *error) {
     (void)worker;
     (void)error;
-    const sqz_conv_shape *shape = &conv->shape;
-    size_t taps = (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    size_t distance = (size_t)shape->in_block * BLOCK;
-    for (int out = 0; out < shape->out_channels; out++)
-        for (int in = 0; in < shape->in_channels; in++, d_weights += taps) {
-            const float *from = gradient + forward_at(shape, out, in);
-            for (size_t tap = 0; tap < taps; tap++)
-                d_weights[tap] = from[tap * distance];
+    form form = form_of(&conv->shape);
+    for (size_t out_block = 0; out_block < form.out_blocks; out_block++)
+        for (size_t in_block = 0; in_block < form.in_blocks; in_block++, gradient += form.tile) {
+            float *tile = d_weights + tile_at(&form, out_block, in_block);
+            for (size_t out = 0; out < BLOCK; out++, tile += form.out_distance)
+                for (size_t in = 0; in < form.lanes; in++)
+                    for (size_t tap = 0; tap < form.taps; tap++)
+                        tile[in * form.taps + tap] =
+                            gradient[(tap * form.lanes + in) * BLOCK + out];
         }
     return SQZ_OK;
 }

@@ -6,61 +6,53 @@
 /* A Philox block serves OCTET channels; LANES pixels are drawn side by side. */
 enum { OCTET = 8, LANES = 16 };
 
-/* The cipher of base/rng.h on LANES counters at once: loops over lanes become vectors. Pixels
- * first .. first + LANES - 1 of the octet. */
-static void draw(uint32_t out[4][LANES], const sqz_dropout *dropout, uint32_t first) {
-    uint32_t c0[LANES], c1[LANES], c2[LANES], c3[LANES];
+/* What of an octet's channels is kept in LANES pixels, from pixel `counter` of all octets' on. The
+ * cipher is that of base/rng.h: loops over lanes become vectors. */
+static void draw(uint8_t kept[OCTET][LANES], const sqz_dropout *dropout, uint32_t counter) {
+    uint32_t threshold = (uint32_t)(dropout->probability * 65536 + 0.5);
+    uint32_t words[4][LANES];
     uint32_t k0 = (uint32_t)dropout->seed, k1 = (uint32_t)(dropout->seed >> 32);
     for (int i = 0; i < LANES; i++) {
-        c0[i] = first + (uint32_t)i;
-        c1[i] = dropout->picture;
-        c2[i] = (uint32_t)dropout->step;
-        c3[i] = SQZ_RNG_DROPOUT + ((uint32_t)(dropout->step >> 32) << 4);
+        words[0][i] = counter + (uint32_t)i;
+        words[1][i] = dropout->picture;
+        words[2][i] = (uint32_t)dropout->step;
+        words[3][i] = SQZ_RNG_DROPOUT + ((uint32_t)(dropout->step >> 32) << 4);
     }
     for (int round = 0; round < 10; round++) {
         for (int i = 0; i < LANES; i++) {
-            uint64_t product0 = (uint64_t)0xD2511F53u * c0[i];
-            uint64_t product1 = (uint64_t)0xCD9E8D57u * c2[i];
-            c0[i] = (uint32_t)(product1 >> 32) ^ c1[i] ^ k0;
-            c2[i] = (uint32_t)(product0 >> 32) ^ c3[i] ^ k1;
-            c1[i] = (uint32_t)product1;
-            c3[i] = (uint32_t)product0;
+            uint64_t product0 = (uint64_t)0xD2511F53u * words[0][i];
+            uint64_t product1 = (uint64_t)0xCD9E8D57u * words[2][i];
+            words[0][i] = (uint32_t)(product1 >> 32) ^ words[1][i] ^ k0;
+            words[2][i] = (uint32_t)(product0 >> 32) ^ words[3][i] ^ k1;
+            words[1][i] = (uint32_t)product1;
+            words[3][i] = (uint32_t)product0;
         }
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    for (int i = 0; i < LANES; i++) {
-        out[0][i] = c0[i];
-        out[1][i] = c1[i];
-        out[2][i] = c2[i];
-        out[3][i] = c3[i];
-    }
-}
-
-/* The mask of `channels` channels, from the octet's channel `from` on, of one pixel. */
-ALWAYS_INLINE void mask_pixel(uint8_t *mask, uint32_t draws[4][LANES], int lane, int from,
-                              int channels, uint32_t threshold) {
-    for (int c = 0; c < channels; c++) {
-        uint32_t word = draws[(from + c) / 2][lane];
-        mask[c] = ((from + c) % 2 ? word >> 16 : word & 0xFFFF) >= threshold;
-    }
+    for (int word = 0; word < 4; word++)
+        for (int i = 0; i < LANES; i++) {
+            kept[2 * word][i] = (words[word][i] & 0xFFFF) >= threshold;
+            kept[2 * word + 1][i] = words[word][i] >> 16 >= threshold;
+        }
 }
 
 static void mask_octet(uint8_t *mask, int octet, int blocks, int pixels,
                        const sqz_dropout *dropout) {
-    uint32_t threshold = (uint32_t)(dropout->probability * 65536 + 0.5);
-    uint32_t draws[4][LANES];
-    int channels = BLOCK < OCTET ? BLOCK : OCTET;
+    enum { CHANNELS = BLOCK < OCTET ? BLOCK : OCTET }; /* of a block that an octet has */
+    uint8_t kept[OCTET][LANES];
     for (int first = 0; first < pixels; first += LANES) {
-        draw(draws, dropout, (uint32_t)octet * (uint32_t)pixels + (uint32_t)first);
+        draw(kept, dropout, (uint32_t)octet * (uint32_t)pixels + (uint32_t)first);
         int count = pixels - first < LANES ? pixels - first : LANES;
-        for (int from = 0; from < OCTET; from += channels) {
-            int block = (octet * OCTET + from) / BLOCK, lane_from = (octet * OCTET + from) % BLOCK;
+        for (int from = 0; from < OCTET; from += CHANNELS) {
+            int block = (octet * OCTET + from) / BLOCK;
             if (block >= blocks) /* half an octet: an odd number of blocks of 4 */
                 continue;
-            uint8_t *to = mask + ((size_t)block * (size_t)pixels + (size_t)first) * BLOCK;
-            for (int i = 0; i < count; i++)
-                mask_pixel(to + (size_t)i * BLOCK + lane_from, draws, i, from, channels, threshold);
+            uint8_t *to = mask + ((size_t)block * (size_t)pixels + (size_t)first) * BLOCK +
+                          (octet * OCTET + from) % BLOCK;
+            for (int i = 0; i < count; i++, to += BLOCK)
+                for (int c = 0; c < CHANNELS; c++)
+                    to[c] = kept[from + c][i];
         }
     }
 }

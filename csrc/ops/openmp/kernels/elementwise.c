@@ -26,8 +26,12 @@ void SQZ_KERNEL(bias_backward)(float *d_bias, const float *d_dst, int blocks, in
                                bool accumulate) {
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
         vec chains[CHAINS] = {{0}};
-        for (int p = 0; p < pixels; p++, d_dst += BLOCK)
-            chains[p % CHAINS] += vec_load(d_dst);
+        int p = 0;
+        for (; p + CHAINS <= pixels; p += CHAINS)
+            for (int i = 0; i < CHAINS; i++, d_dst += BLOCK)
+                chains[i] += vec_load(d_dst);
+        for (int i = 0; p < pixels; p++, i++, d_dst += BLOCK)
+            chains[i] += vec_load(d_dst);
         bias_store(d_bias, chains, accumulate);
     }
 }

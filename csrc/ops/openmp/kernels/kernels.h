@@ -133,9 +133,11 @@ SQZ_KERNELS(SQZ_DECLARE_AVX512)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. */
+/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. GCC
+ * converts between the last two lane by lane unless it goes by way of shorts. */
 typedef float vec __attribute__((vector_size(4 * BLOCK)));
 typedef int32_t vec_int __attribute__((vector_size(4 * BLOCK)));
+typedef uint16_t vec_short __attribute__((vector_size(2 * BLOCK)));
 typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 
 /* Arrays are arrays of float or uint8_t first: through these types a vector of them is met. */
@@ -149,10 +151,12 @@ ALWAYS_INLINE void vec_store(float *to, vec value) {
     *(vec_memory *)to = value;
 }
 ALWAYS_INLINE vec_int vec_load_bytes(const uint8_t *from) {
-    return __builtin_convertvector(*(const vec_byte_memory *)from, vec_int);
+    vec_byte bytes = *(const vec_byte_memory *)from;
+    return __builtin_convertvector(__builtin_convertvector(bytes, vec_short), vec_int);
 }
 ALWAYS_INLINE void vec_store_bytes(uint8_t *to, vec_int value) {
-    *(vec_byte_memory *)to = __builtin_convertvector(value, vec_byte);
+    vec_short shorts = __builtin_convertvector(value, vec_short);
+    *(vec_byte_memory *)to = __builtin_convertvector(shorts, vec_byte);
 }
 /* yes where the mask is -1, no where it is 0. */
 ALWAYS_INLINE vec vec_select(vec_int mask, vec yes, vec no) {

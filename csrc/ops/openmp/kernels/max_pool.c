@@ -61,6 +61,10 @@ void SQZ_KERNEL(max_pool_forward)(float *dst, uint8_t *argmax, const float *src,
 
 /* -- Backward ---------------------------------------------------------------------------------- */
 
+ALWAYS_INLINE void put(float *d_src, vec sum, bool accumulate) {
+    vec_store(d_src, accumulate ? vec_load(d_src) + sum : sum);
+}
+
 /* The windows that see a row (or column): those from first to last. */
 typedef struct {
     int first, last;
@@ -85,17 +89,54 @@ ALWAYS_INLINE vec won(const float *d_dst, const uint8_t *argmax, const sqz_pool_
     return sum;
 }
 
+static void general_row(float *d_src, const float *d_dst, const uint8_t *argmax,
+                        const sqz_pool_shape *shape, int y, bool accumulate) {
+    windows rows = windows_over(y, shape->kernel, shape->stride, shape->out_h);
+    for (int x = 0; x < shape->in_w; x++) {
+        windows columns = windows_over(x, shape->kernel, shape->stride, shape->out_w);
+        vec sum = won(d_dst, argmax, shape, y, x, rows, columns);
+        put(d_src + (size_t)x * BLOCK, sum, accumulate);
+    }
+}
+
+/* Kernel 3, stride 2, SqueezeNet's: a window shares its last column with the next one's first, so
+ * that column's sum is carried over. One or two rows of windows, from `first` on, see row y. */
+ALWAYS_INLINE void row_3_2(float *d_src, const float *d_dst, const uint8_t *argmax,
+                           const sqz_pool_shape *shape, int y, int first, int rows,
+                           bool accumulate) {
+    size_t dst_row = (size_t)shape->out_w * BLOCK, at = (size_t)first * dst_row;
+    vec carried = {0};
+    for (int x = 0; x < shape->out_w; x++, at += BLOCK, d_src += 2 * BLOCK) {
+        vec left = carried, middle = {0};
+        carried = (vec){0};
+        for (int row = 0; row < rows; row++) {
+            int tap = (y - 2 * (first + row)) * 3;
+            vec_int winner = vec_load_bytes(argmax + at + (size_t)row * dst_row);
+            vec d = vec_load(d_dst + at + (size_t)row * dst_row);
+            left += vec_or_zero(winner == tap, d);
+            middle += vec_or_zero(winner == tap + 1, d);
+            carried += vec_or_zero(winner == tap + 2, d);
+        }
+        put(d_src, left, accumulate);
+        if (2 * x + 1 < shape->in_w)
+            put(d_src + BLOCK, middle, accumulate);
+    }
+    if (2 * shape->out_w < shape->in_w)
+        put(d_src, carried, accumulate);
+}
+
 void SQZ_KERNEL(max_pool_backward)(float *d_src, const float *d_dst, const uint8_t *argmax,
                                    const sqz_pool_shape *shape, bool accumulate) {
     size_t dst_block = (size_t)shape->out_h * (size_t)shape->out_w * BLOCK;
     for (int block = 0; block < shape->channels / BLOCK; block++) {
-        for (int y = 0; y < shape->in_h; y++) {
+        for (int y = 0; y < shape->in_h; y++, d_src += (size_t)shape->in_w * BLOCK) {
             windows rows = windows_over(y, shape->kernel, shape->stride, shape->out_h);
-            for (int x = 0; x < shape->in_w; x++, d_src += BLOCK) {
-                windows columns = windows_over(x, shape->kernel, shape->stride, shape->out_w);
-                vec sum = won(d_dst, argmax, shape, y, x, rows, columns);
-                vec_store(d_src, accumulate ? vec_load(d_src) + sum : sum);
-            }
+            if (shape->kernel != 3 || shape->stride != 2)
+                general_row(d_src, d_dst, argmax, shape, y, accumulate);
+            else if (rows.first == rows.last)
+                row_3_2(d_src, d_dst, argmax, shape, y, rows.first, 1, accumulate);
+            else
+                row_3_2(d_src, d_dst, argmax, shape, y, rows.first, 2, accumulate);
         }
         d_dst += dst_block;
         argmax += dst_block;
