@@ -59,7 +59,7 @@ def write_safetensors(
 
 # -- Networks --------------------------------------------------------------------------------------
 class Network:
-    """Parameters, gradients and plans of one network. squeezenet_c.Model is the public face of it."""
+    """Parameters, gradients and plans of one network; squeezenet_c.Model is its public face."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class Adam:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 # -- Single ops, for tests -------------------------------------------------------------------------
-# Logical channels, C-contiguous or not, float32 alone. backend: "onednn", "openmp" or None (in use).
+# Logical channels, any strides, float32 alone. backend: "onednn", "openmp" or None (in use).
 # TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
 # must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
 # `dx` and `db` are what an op is to add to; without them it overwrites. They are not written.

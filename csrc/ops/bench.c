@@ -60,33 +60,30 @@ sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error) 
     return status;
 }
 
-/* Where channel c at pixel p is stored. */
-static size_t place(const sqz_ops *ops, int c, int p, int pixels) {
-    size_t block = (size_t)ops->block, channel = (size_t)c;
-    return (channel / block * (size_t)pixels + (size_t)p) * block + channel % block;
-}
-
 void sqz_bench_block(float *blocked, const float *planar, const sqz_ops *ops, int channels,
                      int pixels) {
-    memset(blocked, 0, sqz_bench_count(ops, channels, pixels) * sizeof *blocked);
-    for (int c = 0; c < channels; c++)
-        for (int p = 0; p < pixels; p++)
-            blocked[place(ops, c, p, pixels)] = planar[(size_t)c * (size_t)pixels + (size_t)p];
+    sqz_layout_block(blocked, planar, channels, (size_t)pixels, ops->block);
+}
+
+/* The first stored element past the logical channels that is not zero (NaN is not), or SIZE_MAX. */
+static size_t find_broken_hole(const float *blocked, const sqz_ops *ops, int channels, int pixels) {
+    int stored = sqz_layout_stored(channels, ops->block);
+    for (int c = channels; c < stored; c++)
+        for (size_t p = 0; p < (size_t)pixels; p++) {
+            size_t offset = sqz_layout_offset(c, p, (size_t)pixels, ops->block);
+            if (!(blocked[offset] == 0))
+                return offset;
+        }
+    return SIZE_MAX;
 }
 
 sqz_status sqz_bench_unblock(float *planar, const float *blocked, const sqz_ops *ops, int channels,
                              int pixels, const char *what, sqz_error *error) {
-    int stored = sqz_bench_blocks(ops, channels) * ops->block;
-    for (int c = 0; c < stored; c++)
-        for (int p = 0; p < pixels; p++) {
-            float value = blocked[place(ops, c, p, pixels)];
-            if (c < channels)
-                planar[(size_t)c * (size_t)pixels + (size_t)p] = value;
-            else if (value != 0) /* NaN too */
-                return sqz_fail(error, SQZ_INTERNAL,
-                                "%s: the hole at channel %d, pixel %d holds %g, expected 0", what,
-                                c, p, value);
-        }
+    size_t hole = find_broken_hole(blocked, ops, channels, pixels);
+    if (hole != SIZE_MAX)
+        return sqz_fail(error, SQZ_INTERNAL, "%s: the hole at offset %zu holds %g, expected 0",
+                        what, hole, blocked[hole]);
+    sqz_layout_unblock(planar, blocked, channels, (size_t)pixels, ops->block);
     return SQZ_OK;
 }
 
@@ -94,13 +91,13 @@ void sqz_bench_block_bytes(uint8_t *blocked, const uint8_t *planar, const sqz_op
                            int channels, int pixels) {
     memset(blocked, 0, sqz_bench_count(ops, channels, pixels));
     for (int c = 0; c < channels; c++)
-        for (int p = 0; p < pixels; p++)
-            blocked[place(ops, c, p, pixels)] = planar[(size_t)c * (size_t)pixels + (size_t)p];
+        for (size_t p = 0; p < (size_t)pixels; p++)
+            blocked[sqz_layout_offset(c, p, (size_t)pixels, ops->block)] = *planar++;
 }
 
 void sqz_bench_unblock_bytes(uint8_t *planar, const uint8_t *blocked, const sqz_ops *ops,
                              int channels, int pixels) {
     for (int c = 0; c < channels; c++)
-        for (int p = 0; p < pixels; p++)
-            planar[(size_t)c * (size_t)pixels + (size_t)p] = blocked[place(ops, c, p, pixels)];
+        for (size_t p = 0; p < (size_t)pixels; p++)
+            *planar++ = blocked[sqz_layout_offset(c, p, (size_t)pixels, ops->block)];
 }

@@ -3,6 +3,7 @@
 #ifndef SQZ_OPS_BENCH_H
 #define SQZ_OPS_BENCH_H
 
+#include "layout.h"
 #include "single.h"
 
 /* The arrays of one call. Each lies between two guards of one cache line. Start from {0}. */
@@ -22,11 +23,11 @@ sqz_status sqz_bench_take_bytes(sqz_bench *bench, uint8_t **values, size_t count
 sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error);
 
 static inline int sqz_bench_blocks(const sqz_ops *ops, int channels) {
-    return (channels + ops->block - 1) / ops->block;
+    return sqz_layout_stored(channels, ops->block) / ops->block;
 }
 /* Stored floats of [channels][pixels]. */
 static inline size_t sqz_bench_count(const sqz_ops *ops, int channels, int pixels) {
-    return (size_t)sqz_bench_blocks(ops, channels) * (size_t)ops->block * (size_t)pixels;
+    return (size_t)sqz_layout_stored(channels, ops->block) * (size_t)pixels;
 }
 
 /* Overwrites blocked from planar[channels][pixels], holes zero. */

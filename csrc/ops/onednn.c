@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include <oneapi/dnnl/dnnl.h>
 
@@ -469,6 +470,14 @@ static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker
 
 /* -- The table --------------------------------------------------------------------------------- */
 
+/* Whether the environment holds oneDNN below AVX2, which dnnl_set_max_cpu_isa would undo. */
+static bool environment_refuses_avx2(void) {
+    const char *cap = getenv("ONEDNN_MAX_CPU_ISA");
+    if (!cap)
+        cap = getenv("DNNL_MAX_CPU_ISA");
+    return cap && (strcasecmp(cap, "SSE41") == 0 || strcasecmp(cap, "AVX") == 0);
+}
+
 /* The widest set that both the CPU's cap (SQZ_ISA) and oneDNN's (ONEDNN_MAX_CPU_ISA) allow. */
 static bool choose_isa(sqz_isa *isa) {
     static const dnnl_cpu_isa_t names[] = {[SQZ_ISA_AVX2] = dnnl_cpu_isa_avx2,
@@ -479,21 +488,29 @@ static bool choose_isa(sqz_isa *isa) {
         snprintf(unavailable_reason, sizeof unavailable_reason, "%.255s", error.message);
         return false;
     }
+    /* Where SQZ_ISA holds the kernels below what oneDNN would take, hold oneDNN there too: the
+     * block size is one for both. Before anything else is asked of oneDNN: the first question, be
+     * it dnnl_get_effective_cpu_isa, settles its instruction set for good. */
+    if (own == SQZ_ISA_AVX2 && !environment_refuses_avx2())
+        dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
     dnnl_cpu_isa_t effective = dnnl_get_effective_cpu_isa();
-    for (int i = (int)own; i >= SQZ_ISA_AVX2; i--) {
+    for (int i = SQZ_ISA_AVX512; i >= SQZ_ISA_AVX2; i--) {
         if ((effective & names[i]) != names[i])
             continue;
-        /* Where SQZ_ISA holds the kernels below what oneDNN would take, hold oneDNN there too: the
-         * block size is one for both. */
-        if (i == SQZ_ISA_AVX2 && effective != dnnl_cpu_isa_avx2)
-            dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+        if (i > (int)own)
+            break;
         *isa = (sqz_isa)i;
         return true;
     }
-    snprintf(unavailable_reason, sizeof unavailable_reason,
-             "without AVX2 oneDNN's backward convolutions are reference code, about 100 times too "
-             "slow (CPU and SQZ_ISA allow %s, oneDNN's own cap is 0x%x)",
-             sqz_isa_name(own), (unsigned)effective);
+    if (own >= SQZ_ISA_AVX2 && effective > dnnl_cpu_isa_avx2)
+        snprintf(unavailable_reason, sizeof unavailable_reason,
+                 "oneDNN was in use before and cannot be held to %s any more (its cap is 0x%x)",
+                 sqz_isa_name(own), (unsigned)effective);
+    else
+        snprintf(unavailable_reason, sizeof unavailable_reason,
+                 "without AVX2 oneDNN's backward convolutions are reference code, about 100 times "
+                 "too slow (CPU and SQZ_ISA allow %s, oneDNN's own cap is 0x%x)",
+                 sqz_isa_name(own), (unsigned)effective);
     return false;
 }
 

@@ -88,7 +88,7 @@ sqz_status sqz_single_pool_size(sqz_pool_shape *shape, sqz_error *error) {
 
 static sqz_pool_shape stored_pool(const sqz_ops *ops, const sqz_pool_shape *shape) {
     sqz_pool_shape stored = *shape;
-    stored.channels = sqz_bench_blocks(ops, shape->channels) * ops->block;
+    stored.channels = sqz_layout_stored(shape->channels, ops->block);
     return stored;
 }
 

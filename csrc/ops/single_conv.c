@@ -10,7 +10,7 @@ static const float neighbour = 1234.5f;
 static const int most_blocks = 1024;
 
 static int stored(const sqz_ops *ops, int channels) {
-    return sqz_bench_blocks(ops, channels) * ops->block;
+    return sqz_layout_stored(channels, ops->block);
 }
 
 static sqz_status check_side(const char *side, int in, int kernel, int stride, int pad,

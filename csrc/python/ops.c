@@ -14,6 +14,30 @@ enum { MAX_SIDE = 1 << 14 }; /* of any dimension: products of two fit into an in
 
 /* -- Arguments --------------------------------------------------------------------------------- */
 
+/* ValueError: "y has shape (1, 2, 3), expected (C, H, W) as (4, any, any)". */
+static void refuse_shape(PyObject *array, const char *name, int rank, const npy_intp *shape,
+                         const char *form) {
+    PyObject *found = PyObject_GetAttrString(array, "shape");
+    PyObject *wanted = PyUnicode_FromString("");
+    bool fixed = false;
+    for (int i = 0; wanted && i < rank; i++) {
+        const char *comma = i ? ", " : "";
+        PyObject *longer =
+            shape[i] < 0 ? PyUnicode_FromFormat("%U%sany", wanted, comma)
+                         : PyUnicode_FromFormat("%U%s%zd", wanted, comma, (Py_ssize_t)shape[i]);
+        fixed = fixed || shape[i] >= 0;
+        Py_SETREF(wanted, longer);
+    }
+    if (found && wanted && fixed)
+        PyErr_Format(PyExc_ValueError, "%s has shape %S, expected %s as (%U)", name, found, form,
+                     wanted);
+    else if (found && wanted)
+        PyErr_Format(PyExc_ValueError, "%s has shape %S, expected %s with sides of 1 to %d", name,
+                     found, form, MAX_SIDE);
+    Py_XDECREF(found);
+    Py_XDECREF(wanted);
+}
+
 /* A new reference to `object` as a C-contiguous array of exactly this type and shape; -1 in `shape`
  * allows any length. `form` is how errors call the shape. NULL with TypeError or ValueError set. */
 static PyArrayObject *take(PyObject *object, const char *name, int type, int rank,
@@ -29,22 +53,11 @@ static PyArrayObject *take(PyObject *object, const char *name, int type, int ran
     bool fits = PyArray_NDIM(array) == rank;
     for (int i = 0; fits && i < rank; i++) {
         npy_intp length = PyArray_DIM(array, i);
-        fits = shape[i] < 0 ? length >= 1 && length <= MAX_SIDE : length == shape[i];
+        fits = length >= 1 && length <= MAX_SIDE && (shape[i] < 0 || length == shape[i]);
     }
     if (fits)
         return (PyArrayObject *)PyArray_FROM_OTF(object, type, NPY_ARRAY_IN_ARRAY);
-    PyObject *found = PyObject_GetAttrString(object, "shape");
-    PyObject *wanted = PyTuple_New(rank);
-    for (int i = 0; wanted && i < rank; i++)
-        PyTuple_SetItem(wanted, i,
-                        shape[i] < 0 ? PyUnicode_FromString("any")
-                                     : PyLong_FromSsize_t((Py_ssize_t)shape[i]));
-    if (found && wanted)
-        PyErr_Format(PyExc_ValueError,
-                     "%s has shape %S, expected %s as %S, no side empty or over %d", name, found,
-                     form, wanted, MAX_SIDE);
-    Py_XDECREF(found);
-    Py_XDECREF(wanted);
+    refuse_shape(object, name, rank, shape, form);
     return NULL;
 }
 
