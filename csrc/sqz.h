@@ -166,10 +166,13 @@ const sqz_spec *sqz_model_spec(const sqz_model *model);
 size_t sqz_model_tensor_count(const sqz_model *model);
 const sqz_parameter *sqz_model_tensor(const sqz_model *model, size_t index);
 size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
-/* The flat arrays, owned by the model. Parameters are written between sqz_model_begin_write and
- * sqz_model_end_write only. SQZ_BUSY: another thread is in a call with the model. */
+/* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
+ * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. SQZ_BUSY:
+ * another thread writes, computes gradients or (for a writer) predicts. */
 float *sqz_model_parameters(sqz_model *model);
 float *sqz_model_gradients(sqz_model *model);
+sqz_status sqz_model_begin_read(sqz_model *model, sqz_error *error);
+void sqz_model_end_read(sqz_model *model);
 sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error);
 void sqz_model_end_write(sqz_model *model);
 

@@ -113,3 +113,101 @@ class Adam:
     def step(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+# -- Single ops, for tests -------------------------------------------------------------------------
+# Logical channels, C-contiguous or not, float32 alone. backend: "onednn", "openmp" or None (in use).
+# TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
+# must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
+# `dx` and `db` are what an op is to add to; without them it overwrites. They are not written.
+_Floats = NDArray[np.float32]
+_Pair = int | tuple[int, int]
+
+def _op_conv2d(
+    x: _Floats,
+    weight: _Floats,
+    bias: _Floats,
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    relu: bool = False,
+    planar: bool = False,
+    blocks_before: int = 0,
+    blocks_after: int = 0,
+    backend: str | None = None,
+) -> _Floats:
+    """(N, C, H, W) and (K, C, R, S) to (N, K, P, Q). planar: the op reads [C][H][W] as the first
+    layer does. It writes into a tensor of so many more channel blocks before and after."""
+
+def _op_conv2d_backward(
+    x: _Floats,
+    weight: _Floats,
+    dy: _Floats,
+    y: _Floats | None = None,
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    planar: bool = False,
+    dx: _Floats | None = None,
+    blocks_before: int = 0,
+    blocks_after: int = 0,
+    backend: str | None = None,
+) -> tuple[_Floats | None, _Floats, _Floats]:
+    """(dx, dw, db); dw and db summed over the pictures, dx None if planar. y: the result of a
+    convolution with ReLU, which masks dy."""
+
+def _op_implementations(
+    x_shape: tuple[int, int, int],
+    weight_shape: tuple[int, int, int, int],
+    stride: _Pair = 1,
+    padding: _Pair = 0,
+    relu: bool = False,
+    planar: bool = False,
+    backend: str | None = None,
+) -> dict[str, str]:
+    """What runs "forward", "backward_data" ("" if planar) and "backward_weights"."""
+
+def _op_relu_backward(
+    dy: _Floats,
+    y: _Floats | None = None,
+    db: _Floats | None = None,
+    backend: str | None = None,
+) -> tuple[_Floats | None, _Floats]:
+    """(dx, db) of a bias and a ReLU; without y, (None, db) of a bias alone."""
+
+def _op_max_pool2d(
+    x: _Floats, kernel: int, stride: int, argmax: bool = True, backend: str | None = None
+) -> tuple[_Floats, NDArray[np.uint8] | None]: ...
+def _op_max_pool2d_backward(
+    dy: _Floats,
+    argmax: NDArray[np.uint8],
+    height: int,
+    width: int,
+    kernel: int,
+    stride: int,
+    dx: _Floats | None = None,
+    backend: str | None = None,
+) -> _Floats: ...
+def _op_average_pool(x: _Floats, backend: str | None = None) -> _Floats: ...
+def _op_average_pool_backward(
+    dy: _Floats, height: int, width: int, backend: str | None = None
+) -> _Floats: ...
+def _op_dropout(
+    x: _Floats,
+    probability: float,
+    seed: int = 0,
+    step: int = 0,
+    picture: int = 0,
+    backend: str | None = None,
+) -> tuple[_Floats, NDArray[np.uint8]]:
+    """(y, mask)"""
+
+def _op_dropout_backward(
+    dy: _Floats, mask: NDArray[np.uint8], probability: float, backend: str | None = None
+) -> _Floats: ...
+def _op_sum(
+    a: _Floats, b: _Floats, in_place: bool = False, backend: str | None = None
+) -> _Floats: ...
+def _op_cross_entropy(logits: _Floats, label: int, scale: float = 1.0) -> tuple[float, _Floats]:
+    """(loss, scale * d loss / d logits) of one picture."""
+
+def _op_philox(
+    counter: tuple[int, int, int, int], key: tuple[int, int]
+) -> tuple[int, int, int, int]: ...

@@ -112,6 +112,14 @@ void sqz_model_leave(sqz_model *model, bool exclusive) {
     pthread_mutex_unlock(&model->lock);
 }
 
+sqz_status sqz_model_begin_read(sqz_model *model, sqz_error *error) {
+    return sqz_model_enter(model, false, error);
+}
+
+void sqz_model_end_read(sqz_model *model) {
+    sqz_model_leave(model, false);
+}
+
 sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error) {
     return sqz_model_enter(model, true, error);
 }

@@ -12,6 +12,10 @@ typedef struct {
 } sqz_py_module_state;
 sqz_py_module_state *sqz_py_state(PyObject *module);
 
+/* The module behind one of its types or a subclass of one: a borrowed reference, or NULL with an
+ * exception set. */
+PyObject *sqz_py_module_of(PyTypeObject *type);
+
 /* Sets the exception that belongs to status and returns NULL:
  * SQZ_INVALID ValueError, SQZ_NO_MEMORY MemoryError, SQZ_IO OSError (with errno, so that a missing
  * file is FileNotFoundError), SQZ_BAD_FILE BadFileError, SQZ_UNSUPPORTED, SQZ_BUSY and SQZ_INTERNAL

@@ -24,6 +24,10 @@ static int execute(PyObject *module) {
     static int (*const parts[])(PyObject *) = {
         add_errors,
         sqz_py_add_build,
+        sqz_py_add_network,
+        sqz_py_add_adam,
+        sqz_py_add_image,
+        sqz_py_add_ops,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)
@@ -73,6 +77,14 @@ static struct PyModuleDef definition = {
     .m_clear = clear,
     .m_free = release,
 };
+
+PyObject *sqz_py_module_of(PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030B0000
+    return PyType_GetModuleByDef(type, &definition);
+#else
+    return _PyType_GetModuleByDef(type, &definition);
+#endif
+}
 
 PyMODINIT_FUNC PyInit__core(void) {
     return PyModuleDef_Init(&definition);

@@ -1,0 +1,45 @@
+"""How long a Python that only imports the package takes, beside one that imports nothing or torch.
+
+python benchmarks/import_time.py [--rounds 11]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+import measure
+
+
+def seconds_of(statement: str) -> float:
+    environment = {key: value for key, value in os.environ.items() if key not in measure.UNWANTED}
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], env=environment, check=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=11)
+    rounds = parser.parse_args().rounds
+    statements = ["pass", "import numpy", "import squeezenet_c"]
+    if importlib.util.find_spec("torch"):
+        statements.append("import torch")
+    times: dict[str, list[float]] = {statement: [] for statement in statements}
+    for _ in range(rounds):
+        for statement in statements:
+            times[statement].append(seconds_of(statement))
+    nothing = statistics.median(times["pass"])
+    print(f"{'':24}{'median s':>10}{'beyond an empty Python':>26}")
+    for statement in statements:
+        middle = statistics.median(times[statement])
+        print(f"{statement:24}{middle:10.3f}{middle - nothing:26.3f}")
+
+
+if __name__ == "__main__":
+    main()

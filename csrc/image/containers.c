@@ -1,0 +1,70 @@
+/* containers.c: what the three formats share, and names for the files that are none of them. */
+#include "containers.h"
+
+#include <string.h>
+
+sqz_status sqz_container_set_size(sqz_container *container, int64_t h, int64_t w, const char *name,
+                                  sqz_error *error) {
+    if (h < 1 || w < 1)
+        return sqz_fail(error, SQZ_BAD_FILE, "%s: is %lld x %lld pixels, expected at least 1 x 1",
+                        name, (long long)w, (long long)h);
+    if (w > SQZ_IMAGE_MAX_PIXELS / h)
+        return sqz_fail(error, SQZ_BAD_FILE,
+                        "%s: is too large (%lld x %lld pixels, expected at most %lld in all)", name,
+                        (long long)w, (long long)h, (long long)SQZ_IMAGE_MAX_PIXELS);
+    container->h = (int)h; /* a factor of at most SQZ_IMAGE_MAX_PIXELS, which is below INT_MAX */
+    container->w = (int)w;
+    return SQZ_OK;
+}
+
+/* Printable UTF-8 or Latin-1 with the usual white space, as far as 256 bytes go. */
+static bool looks_like_text(const uint8_t *bytes, size_t size_bytes) {
+    size_t count = size_bytes < 256 ? size_bytes : 256;
+    for (size_t i = 0; i < count; i++)
+        if (bytes[i] == 0x7F || (bytes[i] < 0x20 && !strchr("\t\n\v\f\r", bytes[i])) ||
+            bytes[i] == 0)
+            return false;
+    return true;
+}
+
+sqz_status sqz_container_refuse(const uint8_t *bytes, size_t size_bytes, const char *name,
+                                sqz_error *error) {
+    /* A letter pattern at a place, and what begins so. */
+    static const struct {
+        size_t at, length;
+        const char *pattern, *what;
+    } known[] = {{0, 4, "GIF8", "a GIF"},
+                 {0, 4, "II*\0", "a TIFF"},
+                 {0, 4, "MM\0*", "a TIFF"},
+                 {0, 4, "II+\0", "a TIFF"},
+                 {0, 4, "MM\0+", "a TIFF"},
+                 {8, 4, "WEBP", "a WebP"},
+                 {4, 7, "ftypavi", "an AVIF"}, /* brands avif, avis */
+                 {4, 7, "ftyphei", "a HEIC"},  /* heic, heix, heim, heis */
+                 {4, 7, "ftyphev", "a HEIC"},
+                 {4, 8, "ftypmif1", "a HEIC"},
+                 {4, 8, "ftypmsf1", "a HEIC"},
+                 {4, 4, "jP  ", "a JPEG 2000"},
+                 {0, 4, "\xFF\x4F\xFF\x51", "a JPEG 2000"},
+                 {4, 4, "JXL ", "a JPEG XL"},
+                 {0, 2, "\xFF\x0A", "a JPEG XL"},
+                 {128, 4, "DICM", "a DICOM file"},
+                 {0, 4, "8BPS", "a Photoshop file"},
+                 {0, 5, "%PDF-", "a PDF"},
+                 {0, 4, "PK\x03\x04", "a ZIP archive"},
+                 {0, 2, "\x1F\x8B", "a gzip archive"}};
+    if (size_bytes == 0)
+        return sqz_fail(error, SQZ_BAD_FILE, "%s: is empty (0 bytes), expected JPEG, PNG or BMP",
+                        name);
+    const char *what = NULL;
+    for (size_t i = 0; i < sizeof known / sizeof *known && !what; i++)
+        if (size_bytes >= known[i].at + known[i].length &&
+            memcmp(bytes + known[i].at, known[i].pattern, known[i].length) == 0)
+            what = known[i].what;
+    if (!what && looks_like_text(bytes, size_bytes))
+        what = memchr(bytes, '<', size_bytes < 16 ? size_bytes : 16) ? "HTML or XML" : "text";
+    if (!what)
+        return sqz_fail(error, SQZ_BAD_FILE, "%s: is not a picture, expected JPEG, PNG or BMP",
+                        name);
+    return sqz_fail(error, SQZ_BAD_FILE, "%s: is %s, expected JPEG, PNG or BMP", name, what);
+}

@@ -1,0 +1,75 @@
+/* stb.c: see stb.h. The only file that includes stb_image.h (version 2.30), as statics, with the
+ * three formats we read, without stdio and without its assert, which would abort. */
+#include "stb.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a decoder of this thread may grow a buffer to, and whether it wanted more. */
+static _Thread_local size_t grown_limit;
+static _Thread_local bool wanted_more;
+
+static void *limited_realloc(void *memory, size_t size_bytes) {
+    if (size_bytes > grown_limit) {
+        wanted_more = true;
+        return NULL;
+    }
+    return realloc(memory, size_bytes);
+}
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_ONLY_JPEG
+#define STBI_ONLY_PNG
+#define STBI_ONLY_BMP
+#define STBI_NO_STDIO
+#define STBI_NO_LINEAR
+#define STBI_ASSERT(condition) ((void)0)
+/* Zeroed, so that a damaged file's undecoded parts are black and not what was in memory before. */
+#define STBI_MALLOC(size_bytes) calloc(1, size_bytes)
+#define STBI_REALLOC(memory, size_bytes) limited_realloc(memory, size_bytes)
+#define STBI_FREE(memory) free(memory)
+
+/* Of this file alone: stb_image has many functions for us to leave unused, which GCC says at the
+ * file's end, past any pop. The rest is silenced for the header only. */
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Wunused-but-set-variable"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#include "stb_image.h"
+#pragma GCC diagnostic pop
+
+sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *bytes,
+                          size_t size_bytes, size_t grown_limit_bytes, const char *format,
+                          const char *name, sqz_error *error) {
+    *image = (sqz_image){0};
+    if (size_bytes > INT_MAX)
+        return sqz_fail(error, SQZ_BAD_FILE, "%s: has %zu bytes, expected at most %d", name,
+                        size_bytes, INT_MAX);
+    grown_limit = grown_limit_bytes;
+    wanted_more = false;
+    stbi__g_failure_reason = "no reason given"; /* thread-local, as grown_limit is */
+
+    /* The public stbi_load_from_memory, but for the position it stops at. */
+    stbi__context source = {0};
+    int w = 0, h = 0, channels = 0;
+    stbi__start_mem(&source, bytes, (int)size_bytes);
+    uint8_t *pixels = stbi__load_and_postprocess_8bit(&source, &w, &h, &channels, 3);
+    *used_bytes = (size_t)(source.img_buffer - source.img_buffer_original);
+    if (pixels) {
+        *image = (sqz_image){.h = h, .w = w, .pixels = pixels};
+        return SQZ_OK;
+    }
+    if (wanted_more)
+        return sqz_fail(error, SQZ_BAD_FILE,
+                        "%s: the %s's data unpack to more than its width and height need", name,
+                        format);
+    const char *reason = stbi_failure_reason();
+    if (strcmp(reason, "outofmem") == 0)
+        return sqz_fail(error, SQZ_NO_MEMORY, "%s: out of memory while decoding the %s", name,
+                        format);
+    return sqz_fail(error, SQZ_BAD_FILE, "%s: the %s cannot be decoded (%s)", name, format, reason);
+}

@@ -1,0 +1,44 @@
+/* bench.h: where single ops are tried out: guarded arrays, and the way to the blocked layout
+ * [C / block][H][W][block] and back. Only single*.c includes it. */
+#ifndef SQZ_OPS_BENCH_H
+#define SQZ_OPS_BENCH_H
+
+#include "single.h"
+
+/* The arrays of one call. Each lies between two guards of one cache line. Start from {0}. */
+enum { SQZ_BENCH_ARRAYS = 10 };
+typedef struct {
+    float *values[SQZ_BENCH_ARRAYS];
+    size_t counts[SQZ_BENCH_ARRAYS];
+    int used;
+} sqz_bench;
+
+/* *values becomes an aligned array of count floats, each `fill`; the bench owns it. */
+sqz_status sqz_bench_take(sqz_bench *bench, float **values, size_t count, float fill,
+                          sqz_error *error);
+/* The same, `count` bytes of 0xAB. */
+sqz_status sqz_bench_take_bytes(sqz_bench *bench, uint8_t **values, size_t count, sqz_error *error);
+/* Frees all arrays. Returns `status`, or SQZ_INTERNAL if that is SQZ_OK and a guard was written. */
+sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error);
+
+static inline int sqz_bench_blocks(const sqz_ops *ops, int channels) {
+    return (channels + ops->block - 1) / ops->block;
+}
+/* Stored floats of [channels][pixels]. */
+static inline size_t sqz_bench_count(const sqz_ops *ops, int channels, int pixels) {
+    return (size_t)sqz_bench_blocks(ops, channels) * (size_t)ops->block * (size_t)pixels;
+}
+
+/* Overwrites blocked from planar[channels][pixels], holes zero. */
+void sqz_bench_block(float *blocked, const float *planar, const sqz_ops *ops, int channels,
+                     int pixels);
+/* Overwrites planar. SQZ_INTERNAL: a hole is not zero. `what` is what the error calls the array. */
+sqz_status sqz_bench_unblock(float *planar, const float *blocked, const sqz_ops *ops, int channels,
+                             int pixels, const char *what, sqz_error *error);
+/* The same for bytes, holes not looked at. */
+void sqz_bench_block_bytes(uint8_t *blocked, const uint8_t *planar, const sqz_ops *ops,
+                           int channels, int pixels);
+void sqz_bench_unblock_bytes(uint8_t *planar, const uint8_t *blocked, const sqz_ops *ops,
+                             int channels, int pixels);
+
+#endif

@@ -1,0 +1,207 @@
+/* openmp.c: the "openmp" backend: the project's own kernels, one table for each instruction set.
+ * What belongs to no set is here: creating convolutions and workers, and the sizes of things. */
+#include "../../base/memory.h"
+#include "kernels/kernels.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* -- Frames ------------------------------------------------------------------------------------ */
+
+sqz_frame sqz_frame_forward(const sqz_conv_shape *shape) {
+    return (sqz_frame){.blocks = shape->in_channels / shape->in_block,
+                       .lanes = shape->in_block,
+                       .in_h = shape->in_h,
+                       .in_w = shape->in_w,
+                       .h = (shape->out_h - 1) * shape->stride_h + shape->kernel_h,
+                       .w = (shape->out_w - 1) * shape->stride_w + shape->kernel_w,
+                       .top = shape->pad_h,
+                       .left = shape->pad_w,
+                       .spacing_h = 1,
+                       .spacing_w = 1};
+}
+
+sqz_frame sqz_frame_backward(const sqz_conv_shape *shape, int block) {
+    return (sqz_frame){.blocks = shape->out_channels / block,
+                       .lanes = block,
+                       .in_h = shape->out_h,
+                       .in_w = shape->out_w,
+                       .h = shape->in_h + shape->kernel_h - 1,
+                       .w = shape->in_w + shape->kernel_w - 1,
+                       .top = shape->kernel_h - 1 - shape->pad_h,
+                       .left = shape->kernel_w - 1 - shape->pad_w,
+                       .spacing_h = shape->stride_h,
+                       .spacing_w = shape->stride_w};
+}
+
+size_t sqz_frame_count(const sqz_frame *frame) {
+    bool inside = frame->h <= frame->in_h && frame->w <= frame->in_w;
+    if (inside && frame->top == 0 && frame->left == 0 && frame->spacing_h == 1 &&
+        frame->spacing_w == 1)
+        return 0;
+    size_t pixels = sqz_size_multiply((size_t)frame->h, (size_t)frame->w);
+    return sqz_size_multiply(pixels, (size_t)frame->blocks * (size_t)frame->lanes);
+}
+
+/* -- Convolutions ------------------------------------------------------------------------------ */
+
+/* The kernels trust a shape: this is where it is looked at. */
+static sqz_status shape_check(const sqz_conv_shape *shape, sqz_conv_use use, int block,
+                              sqz_error *error) {
+    if (shape->in_h < 1 || shape->in_w < 1 || shape->kernel_h < 1 || shape->kernel_w < 1 ||
+        shape->stride_h < 1 || shape->stride_w < 1 || shape->pad_h < 0 || shape->pad_w < 0)
+        return sqz_fail(error, SQZ_INVALID,
+                        "a convolution of %dx%d by %dx%d, stride %dx%d, pad %dx%d: sizes and "
+                        "strides are at least 1, pads at least 0",
+                        shape->in_h, shape->in_w, shape->kernel_h, shape->kernel_w, shape->stride_h,
+                        shape->stride_w, shape->pad_h, shape->pad_w);
+    int out_h = sqz_conv_out_size(shape->in_h, shape->kernel_h, shape->stride_h, shape->pad_h);
+    int out_w = sqz_conv_out_size(shape->in_w, shape->kernel_w, shape->stride_w, shape->pad_w);
+    if (shape->kernel_h > shape->in_h + 2 * shape->pad_h ||
+        shape->kernel_w > shape->in_w + 2 * shape->pad_w || shape->out_h != out_h ||
+        shape->out_w != out_w)
+        return sqz_fail(error, SQZ_INVALID,
+                        "a convolution's output is %dx%d, expected %dx%d, at least 1x1",
+                        shape->out_h, shape->out_w, out_h, out_w);
+    if ((shape->in_block != 1 && shape->in_block != block) || shape->in_channels < 1 ||
+        shape->in_channels % shape->in_block || shape->out_channels < 1 ||
+        shape->out_channels % block)
+        return sqz_fail(error, SQZ_INVALID,
+                        "a convolution of %d channels in blocks of %d to %d channels, expected "
+                        "blocks of 1 or %d and whole blocks",
+                        shape->in_channels, shape->in_block, shape->out_channels, block);
+    if (use == SQZ_CONV_BACKWARD && shape->in_block == 1)
+        return sqz_fail(error, SQZ_UNSUPPORTED,
+                        "backward_data of a planar source is not supported: nothing reads the "
+                        "gradient of the network's input");
+    return SQZ_OK;
+}
+
+static void conv_name(char name[96], const sqz_conv_shape *shape, sqz_isa isa) {
+    snprintf(name, 96, "direct %dx%d%s %s", shape->kernel_h, shape->kernel_w,
+             shape->in_block == 1 ? " planar" : "", sqz_isa_name(isa));
+}
+
+static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, sqz_isa isa, sqz_error *error) {
+    *result = NULL;
+    SQZ_TRY(shape_check(shape, use, sqz_isa_block(isa), error));
+    size_t taps = sqz_size_multiply((size_t)shape->kernel_h, (size_t)shape->kernel_w);
+    size_t count = sqz_size_multiply(
+        sqz_size_multiply((size_t)shape->out_channels, (size_t)shape->in_channels), taps);
+    sqz_conv *conv = count <= SIZE_MAX / sizeof(float) ? calloc(1, sizeof *conv) : NULL;
+    if (!conv)
+        return sqz_fail_memory(error, "a convolution", sqz_size_multiply(count, sizeof(float)));
+    conv->shape = *shape;
+    conv->use = use;
+    conv->slot = slot;
+    conv->forward_count = count;
+    conv_name(conv->forward_implementation, shape, isa);
+    if (use != SQZ_CONV_FORWARD) {
+        conv->gradient_count = count;
+        conv_name(conv->backward_weights_implementation, shape, isa);
+    }
+    if (use == SQZ_CONV_BACKWARD) {
+        conv->backward_count = count;
+        conv_name(conv->backward_data_implementation, shape, isa);
+    }
+    *result = conv;
+    return SQZ_OK;
+}
+
+static void conv_destroy(sqz_conv *conv) {
+    free(conv);
+}
+
+/* -- Workers ----------------------------------------------------------------------------------- */
+
+static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
+                                sqz_isa isa, sqz_error *error) {
+    *result = NULL;
+    size_t floats = 0;
+    for (int i = 0; i < count; i++) {
+        sqz_frame frame = sqz_frame_forward(&convs[i]->shape);
+        size_t needed = sqz_frame_count(&frame);
+        floats = needed > floats ? needed : floats;
+        if (convs[i]->use != SQZ_CONV_BACKWARD)
+            continue;
+        frame = sqz_frame_backward(&convs[i]->shape, sqz_isa_block(isa));
+        needed = sqz_frame_count(&frame);
+        floats = needed > floats ? needed : floats;
+    }
+    sqz_worker *worker = calloc(1, sizeof *worker);
+    float *frame = sqz_aligned_calloc(floats, sizeof *frame);
+    if (!worker || !frame) {
+        free(worker);
+        sqz_aligned_free(frame);
+        return sqz_fail_memory(error, "padded pictures", sqz_size_multiply(floats, sizeof *frame));
+    }
+    worker->frame = frame;
+    *result = worker;
+    return SQZ_OK;
+}
+
+static void worker_destroy(sqz_worker *worker) {
+    if (worker)
+        sqz_aligned_free(worker->frame);
+    free(worker);
+}
+
+/* -- Tables ------------------------------------------------------------------------------------ */
+
+#define TABLE(set, SET)                                                                            \
+    static sqz_status conv_create_##set(sqz_conv **conv, const sqz_conv_shape *shape,              \
+                                        sqz_conv_use use, int slot, sqz_error *error) {            \
+        return conv_create(conv, shape, use, slot, SET, error);                                    \
+    }                                                                                              \
+    static sqz_status worker_create_##set(sqz_worker **worker, const sqz_conv *const *convs,       \
+                                          int count, sqz_error *error) {                           \
+        return worker_create(worker, convs, count, SET, error);                                    \
+    }                                                                                              \
+    static const sqz_ops table_##set = {                                                           \
+        .name = "openmp",                                                                          \
+        .isa = SET,                                                                                \
+        .block = SET == SQZ_ISA_AVX512 ? 16                                                        \
+                 : SET == SQZ_ISA_AVX2 ? 8                                                         \
+                                       : 4,                                                        \
+        .conv_create = conv_create_##set,                                                          \
+        .conv_destroy = conv_destroy,                                                              \
+        .worker_create = worker_create_##set,                                                      \
+        .worker_destroy = worker_destroy,                                                          \
+        .conv_pack_forward = sqz_conv_pack_forward_##set,                                          \
+        .conv_pack_backward = sqz_conv_pack_backward_##set,                                        \
+        .conv_unpack_gradient = sqz_conv_unpack_gradient_##set,                                    \
+        .conv_forward = sqz_conv_forward_##set,                                                    \
+        .conv_backward_data = sqz_conv_backward_data_##set,                                        \
+        .conv_backward_weights = sqz_conv_backward_weights_##set,                                  \
+        .relu_backward = sqz_relu_backward_##set,                                                  \
+        .bias_backward = sqz_bias_backward_##set,                                                  \
+        .max_pool_forward = sqz_max_pool_forward_##set,                                            \
+        .max_pool_backward = sqz_max_pool_backward_##set,                                          \
+        .average_pool_forward = sqz_average_pool_forward_##set,                                    \
+        .average_pool_backward = sqz_average_pool_backward_##set,                                  \
+        .dropout_forward = sqz_dropout_forward_##set,                                              \
+        .dropout_backward = sqz_dropout_backward_##set,                                            \
+        .sum = sqz_sum_##set,                                                                      \
+    };
+
+TABLE(baseline, SQZ_ISA_BASELINE)
+#if SQZ_KERNELS_X86
+TABLE(avx2, SQZ_ISA_AVX2)
+TABLE(avx512, SQZ_ISA_AVX512)
+#endif
+
+/* NULL, too, for a set above what the CPU and SQZ_ISA allow: its first instruction would be the
+ * last. */
+const sqz_ops *sqz_ops_openmp(sqz_isa isa) {
+    sqz_isa best;
+    if (sqz_cpu_isa(&best, NULL) != SQZ_OK || isa > best)
+        return NULL;
+#if SQZ_KERNELS_X86
+    if (isa == SQZ_ISA_AVX512)
+        return &table_avx512;
+    if (isa == SQZ_ISA_AVX2)
+        return &table_avx2;
+#endif
+    return isa == SQZ_ISA_BASELINE ? &table_baseline : NULL;
+}

@@ -1,0 +1,257 @@
+/* adam.c: the type Adam: sqz_adam bound to one Network. */
+#include "convert.h"
+#include "errors.h"
+#include "network.h"
+#include "parts.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    PyObject_HEAD sqz_py_network *network; /* NULL until __init__ is through */
+    sqz_adam *adam;
+} adam_object;
+
+static sqz_model *model_of(adam_object *self) {
+    if (!self->adam) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "the optimizer has no model: __init__ has not been run");
+        return NULL;
+    }
+    return self->network->model;
+}
+
+static PyObject *raise(adam_object *self, sqz_status status, const sqz_error *error) {
+    PyObject *module = sqz_py_module_of(Py_TYPE(self));
+    return module ? sqz_py_raise(module, status, error) : NULL;
+}
+
+static int adam_init(adam_object *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"model", "lr", "betas", "eps", NULL};
+    PyObject *module = sqz_py_module_of(Py_TYPE(self)), *network;
+    double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+    if (!module || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|d(dd)d:Adam", names,
+                                                sqz_py_state(module)->network_type, &network, &lr,
+                                                &beta1, &beta2, &eps))
+        return -1;
+    sqz_model *model = sqz_py_network_model((sqz_py_network *)network);
+    sqz_adam *adam;
+    sqz_error error;
+    if (!model)
+        return -1;
+    if (self->adam) { /* another thread may be in its step */
+        PyErr_SetString(PyExc_RuntimeError, "the optimizer has a model already");
+        return -1;
+    }
+    sqz_status status =
+        sqz_adam_create(&adam, sqz_model_parameter_count(model), lr, beta1, beta2, eps, &error);
+    if (status != SQZ_OK) {
+        raise(self, status, &error);
+        return -1;
+    }
+    self->network = (sqz_py_network *)Py_NewRef(network);
+    self->adam = adam;
+    return 0;
+}
+
+static int adam_traverse(adam_object *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->network);
+    return 0;
+}
+
+static int adam_clear(adam_object *self) {
+    sqz_adam_destroy(self->adam);
+    self->adam = NULL;
+    Py_CLEAR(self->network);
+    return 0;
+}
+
+static void adam_dealloc(adam_object *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    adam_clear(self);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* -- Steps ------------------------------------------------------------------------------------- */
+
+static PyObject *adam_step(adam_object *self, PyObject *unused) {
+    (void)unused;
+    sqz_model *model = model_of(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_write(model, &error);
+    if (status != SQZ_OK)
+        return raise(self, status, &error);
+    Py_BEGIN_ALLOW_THREADS sqz_adam_step(self->adam, sqz_model_parameters(model),
+                                         sqz_model_gradients(model));
+    sqz_model_end_write(model);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
+static PyObject *get_lr(adam_object *self, void *unused) {
+    (void)unused;
+    return model_of(self) ? PyFloat_FromDouble(self->adam->lr) : NULL;
+}
+
+static int set_lr(adam_object *self, PyObject *value, void *unused) {
+    (void)unused;
+    if (!model_of(self))
+        return -1;
+    if (!value) {
+        PyErr_SetString(PyExc_AttributeError, "lr cannot be deleted");
+        return -1;
+    }
+    double lr = PyFloat_AsDouble(value);
+    if (lr == -1 && PyErr_Occurred())
+        return -1;
+    if (!(lr >= 0) || isinf(lr)) {
+        PyErr_Format(PyExc_ValueError, "lr is %R, expected a number of at least 0", value);
+        return -1;
+    }
+    self->adam->lr = lr;
+    return 0;
+}
+
+static PyObject *get_step_count(adam_object *self, void *unused) {
+    (void)unused;
+    return model_of(self) ? PyLong_FromUnsignedLongLong(self->adam->step) : NULL;
+}
+
+/* -- State ------------------------------------------------------------------------------------- */
+
+static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
+    (void)unused;
+    sqz_model *model = model_of(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_read(model, &error);
+    if (status != SQZ_OK)
+        return raise(self, status, &error);
+    PyObject *m = sqz_py_tensors_copied(model, self->adam->m);
+    PyObject *v = m ? sqz_py_tensors_copied(model, self->adam->v) : NULL;
+    sqz_model_end_read(model);
+    if (!v) {
+        Py_XDECREF(m);
+        return NULL;
+    }
+    const sqz_adam *adam = self->adam;
+    return Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N}", "step", (unsigned long long)adam->step,
+                         "lr", adam->lr, "betas", adam->beta1, adam->beta2, "eps", adam->eps,
+                         "exp_avg", m, "exp_avg_sq", v);
+}
+
+/* A borrowed reference to one of the state's values. */
+static PyObject *value_of(PyObject *state, const char *key) {
+    PyObject *value = PyDict_GetItemString(state, key);
+    if (!value)
+        PyErr_Format(PyExc_ValueError, "the optimizer's state has no '%s'", key);
+    return value;
+}
+
+static int number_of(double *number, PyObject *state, const char *key) {
+    PyObject *value = value_of(state, key);
+    *number = value ? PyFloat_AsDouble(value) : -1;
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* Into a second optimizer, so that a refused state leaves the first as it was. */
+static int read_state(adam_object *self, sqz_adam **result, const sqz_model *model,
+                      PyObject *state) {
+    PyObject *betas = value_of(state, "betas"), *step = betas ? value_of(state, "step") : NULL;
+    PyObject *m = step ? value_of(state, "exp_avg") : NULL;
+    PyObject *v = m ? value_of(state, "exp_avg_sq") : NULL;
+    double lr, beta1, beta2, eps;
+    uint64_t steps;
+    if (!v || !sqz_py_to_uint64(step, &steps) || number_of(&lr, state, "lr") < 0 ||
+        number_of(&eps, state, "eps") < 0)
+        return -1;
+    PyObject *pair = PySequence_Tuple(betas);
+    int parsed = pair && PyArg_ParseTuple(pair, "dd;the optimizer's betas", &beta1, &beta2);
+    Py_XDECREF(pair);
+    if (!parsed)
+        return -1;
+    sqz_error error;
+    sqz_adam *adam;
+    sqz_status status =
+        sqz_adam_create(&adam, sqz_model_parameter_count(model), lr, beta1, beta2, eps, &error);
+    if (status != SQZ_OK) {
+        raise(self, status, &error);
+        return -1;
+    }
+    adam->step = steps;
+    if (sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
+        sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0) {
+        sqz_adam_destroy(adam);
+        return -1;
+    }
+    *result = adam;
+    return 0;
+}
+
+static PyObject *adam_load_state_dict(adam_object *self, PyObject *state) {
+    sqz_model *model = model_of(self);
+    sqz_adam *adam = NULL;
+    sqz_error error;
+    if (!model)
+        return NULL;
+    if (!PyDict_Check(state))
+        return PyErr_Format(PyExc_TypeError, "the optimizer's state is of type %s, expected a dict",
+                            Py_TYPE(state)->tp_name);
+    if (read_state(self, &adam, model, state) < 0)
+        return NULL;
+    sqz_status status = sqz_model_begin_write(model, &error); /* nobody is in a step */
+    if (status != SQZ_OK) {
+        sqz_adam_destroy(adam);
+        return raise(self, status, &error);
+    }
+    sqz_adam *former = self->adam;
+    self->adam = adam;
+    sqz_model_end_write(model);
+    sqz_adam_destroy(former);
+    Py_RETURN_NONE;
+}
+
+/* -- The type ---------------------------------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"step", (PyCFunction)adam_step, METH_NOARGS,
+     "step()\n\nUpdates the model's parameters from its gradients."},
+    {"state_dict", (PyCFunction)adam_state_dict, METH_NOARGS,
+     "state_dict() -> dict\n\n"
+     "step, lr, betas, eps, and exp_avg and exp_avg_sq: the moments by parameter name, copies."},
+    {"load_state_dict", (PyCFunction)adam_load_state_dict, METH_O,
+     "load_state_dict(state)\n\nContinues from a state_dict. ValueError: it does not fit."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef properties[] = {
+    {"lr", (getter)get_lr, (setter)set_lr, "The learning rate of the next step.", NULL},
+    {"step_count", (getter)get_step_count, NULL, "Steps done.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Adam(model, lr=1e-3, betas=(0.9, 0.999), eps=1e-8)\n\n"
+                "Kingma & Ba 2015, algorithm 1, as torch.optim.Adam without weight decay."},
+    {Py_tp_init, adam_init},
+    {Py_tp_traverse, adam_traverse},
+    {Py_tp_clear, adam_clear},
+    {Py_tp_dealloc, adam_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {0, NULL}};
+
+static PyType_Spec type_spec = {.name = "squeezenet_c._core.Adam",
+                                .basicsize = sizeof(adam_object),
+                                .flags =
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                                .slots = slots};
+
+int sqz_py_add_adam(PyObject *module) {
+    sqz_py_module_state *state = sqz_py_state(module);
+    state->adam_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &type_spec, NULL);
+    return state->adam_type ? PyModule_AddType(module, state->adam_type) : -1;
+}

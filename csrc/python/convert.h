@@ -1,0 +1,28 @@
+/* convert.h: Python's arguments as the C library wants them, with one clear sentence for each that
+ * is not. */
+#ifndef SQZ_PYTHON_CONVERT_H
+#define SQZ_PYTHON_CONVERT_H
+
+#include "numpy_api.h"
+
+#include <stdint.h>
+
+/* Converters for PyArg_Parse's "O&". They return 1, or 0 with an exception set. */
+int sqz_py_to_uint64(PyObject *object, void *result); /* uint64_t: seeds and steps */
+int sqz_py_to_int(PyObject *object, void *result);    /* int; ValueError where it does not fit */
+
+/* A new reference to `object` as a C-contiguous float32 array in native byte order, a copy only if
+ * need be. TypeError: no array, or another dtype. ValueError: not `rank` dimensions, or an empty
+ * one. `name` and `shape_text` ("(N, 3, H, W)") are for the messages. */
+PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
+                                  const char *shape_text);
+
+/* A new reference to anything array-like of integers as a 1-D C-contiguous int64 array of `count`
+ * elements. TypeError: no integers. ValueError: another shape. */
+PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp count);
+
+/* "(2, 3)" of a shape, a new reference to a tuple. */
+PyObject *sqz_py_shape(const int *shape, int rank);
+PyObject *sqz_py_array_shape(PyArrayObject *array);
+
+#endif

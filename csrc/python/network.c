@@ -1,0 +1,433 @@
+/* network.c: the type Network: a model, its parameters and gradients as arrays, and its passes. */
+#include "convert.h"
+#include "errors.h"
+#include "network.h"
+#include "parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+sqz_model *sqz_py_network_model(sqz_py_network *self) {
+    if (!self->model)
+        PyErr_SetString(PyExc_RuntimeError, "the network has no model: __init__ has not been run");
+    return self->model;
+}
+
+static PyObject *raise(sqz_py_network *self, sqz_status status, const sqz_error *error) {
+    PyObject *module = sqz_py_module_of(Py_TYPE(self));
+    return module ? sqz_py_raise(module, status, error) : NULL;
+}
+
+/* -- From arguments to a spec ------------------------------------------------------------------ */
+
+static int version_of(sqz_version *version, const char *name) {
+    if (strcmp(name, "1_0") == 0)
+        *version = SQZ_VERSION_1_0;
+    else if (strcmp(name, "1_1") == 0)
+        *version = SQZ_VERSION_1_1;
+    else {
+        PyErr_Format(PyExc_ValueError, "version is '%s', expected '1_0' or '1_1'", name);
+        return -1;
+    }
+    return 0;
+}
+
+static const char *const bypass_names[] = {
+    [SQZ_BYPASS_NONE] = NULL, [SQZ_BYPASS_SIMPLE] = "simple", [SQZ_BYPASS_COMPLEX] = "complex"};
+
+static int bypass_of(sqz_bypass *bypass, const char *name) {
+    for (int i = SQZ_BYPASS_NONE; i <= SQZ_BYPASS_COMPLEX; i++)
+        if (name == bypass_names[i] ||
+            (name && bypass_names[i] && !strcmp(name, bypass_names[i]))) {
+            *bypass = (sqz_bypass)i;
+            return 0;
+        }
+    PyErr_Format(PyExc_ValueError, "bypass is '%s', expected None, 'simple' or 'complex'", name);
+    return -1;
+}
+
+static int parse(sqz_spec *spec, uint64_t *seed, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"version", "num_classes", "seed",          "final_relu",
+                            "dropout", "bypass",      "squeeze_ratio", "pct_3x3",
+                            "base_e",  "incr_e",      "freq",          NULL};
+    const char *version_name, *bypass_name = NULL;
+    int num_classes, final_relu = 0;
+    sqz_spec given;
+    sqz_spec_default(&given, SQZ_VERSION_1_0, 1);
+    *seed = 0;
+    if (!PyArg_ParseTupleAndKeywords(
+            args, kwargs, "sO&|$O&pdzddO&O&O&:Network", names, &version_name, sqz_py_to_int,
+            &num_classes, sqz_py_to_uint64, seed, &final_relu, &given.dropout, &bypass_name,
+            &given.squeeze_ratio, &given.pct_3x3, sqz_py_to_int, &given.base_e, sqz_py_to_int,
+            &given.incr_e, sqz_py_to_int, &given.freq))
+        return -1;
+    given.num_classes = num_classes;
+    given.final_relu = final_relu;
+    if (version_of(&given.version, version_name) < 0 || bypass_of(&given.bypass, bypass_name) < 0)
+        return -1;
+    *spec = given;
+    return 0;
+}
+
+static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
+    sqz_spec spec;
+    uint64_t seed;
+    sqz_error error;
+    if (self->model) { /* arrays may be looking at it */
+        PyErr_SetString(PyExc_RuntimeError, "the network has a model already");
+        return -1;
+    }
+    if (parse(&spec, &seed, args, kwargs) < 0)
+        return -1;
+    sqz_status status = sqz_model_create(&self->model, &spec, seed, &error);
+    if (status != SQZ_OK) {
+        raise(self, status, &error);
+        return -1;
+    }
+    self->seed = seed;
+    return 0;
+}
+
+static int network_traverse(sqz_py_network *self, visitproc visit, void *arg) {
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->last_logits);
+    return 0;
+}
+
+static int network_clear(sqz_py_network *self) {
+    Py_CLEAR(self->last_logits);
+    return 0;
+}
+
+static void network_dealloc(sqz_py_network *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    network_clear(self);
+    sqz_model_destroy(self->model);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* -- Passes ------------------------------------------------------------------------------------ */
+
+/* x as an array, and its sides as ints. */
+static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
+    PyArrayObject *x = sqz_py_float_array(object, "x", 4, "(N, 3, H, W)");
+    if (!x)
+        return NULL;
+    const npy_intp *shape = PyArray_DIMS(x);
+    if (shape[1] != 3 || shape[0] > INT_MAX || shape[2] > INT_MAX || shape[3] > INT_MAX) {
+        PyObject *found = sqz_py_array_shape(x);
+        if (found)
+            PyErr_Format(PyExc_ValueError, "x has shape %R, expected (N, 3, H, W)", found);
+        Py_XDECREF(found);
+        Py_DECREF(x);
+        return NULL;
+    }
+    *n = (int)shape[0];
+    *h = (int)shape[2];
+    *w = (int)shape[3];
+    return x;
+}
+
+static PyArrayObject *new_logits(const sqz_model *model, int n) {
+    npy_intp shape[2] = {n, sqz_model_spec(model)->num_classes};
+    return (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
+}
+
+static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
+    sqz_model *model = sqz_py_network_model(self);
+    int n, h, w;
+    if (!model)
+        return NULL;
+    PyArrayObject *x = pictures_of(argument, &n, &h, &w);
+    if (!x)
+        return NULL;
+    PyArrayObject *logits = new_logits(model, n);
+    if (!logits) {
+        Py_DECREF(x);
+        return NULL;
+    }
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS status =
+        sqz_model_forward(model, PyArray_DATA(logits), PyArray_DATA(x), n, h, w, &error);
+    Py_END_ALLOW_THREADS Py_DECREF(x);
+    if (status != SQZ_OK) {
+        Py_DECREF(logits);
+        return raise(self, status, &error);
+    }
+    return (PyObject *)logits;
+}
+
+/* The pass itself; the arrays are the caller's to release. */
+static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObject *x,
+                              PyArrayObject *labels) {
+    PyArrayObject *logits = new_logits(self->model, batch->n);
+    if (!logits)
+        return NULL;
+    batch->x = PyArray_DATA(x);
+    batch->labels = PyArray_DATA(labels);
+    double loss;
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS status =
+        sqz_model_compute_gradients(self->model, &loss, PyArray_DATA(logits), batch, &error);
+    Py_END_ALLOW_THREADS if (status != SQZ_OK) {
+        Py_DECREF(logits);
+        return raise(self, status, &error);
+    }
+    Py_XSETREF(self->last_logits, (PyObject *)logits);
+    return PyFloat_FromDouble(loss);
+}
+
+static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"x", "labels", "global_batch", "first_index", "step", "seed", NULL};
+    sqz_model *model = sqz_py_network_model(self);
+    PyObject *x_given, *labels_given, *global_batch = Py_None;
+    sqz_batch batch = {0};
+    if (!model || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|OO&O&O&:compute_gradients", names,
+                                               &x_given, &labels_given, &global_batch,
+                                               sqz_py_to_int, &batch.first_index, sqz_py_to_uint64,
+                                               &batch.step, sqz_py_to_uint64, &batch.seed))
+        return NULL;
+    PyArrayObject *x = pictures_of(x_given, &batch.n, &batch.h, &batch.w);
+    if (!x)
+        return NULL;
+    PyObject *loss = NULL;
+    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n);
+    batch.global_batch = batch.n;
+    batch.dropout = sqz_model_spec(model)->dropout;
+    if (labels && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch)))
+        loss = gradients_of(self, &batch, x, labels);
+    Py_XDECREF(labels);
+    Py_DECREF(x);
+    return loss;
+}
+
+/* -- Parameters and gradients ------------------------------------------------------------------ */
+
+static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_read(model, &error);
+    if (status != SQZ_OK)
+        return raise(self, status, &error);
+    PyObject *state = sqz_py_tensors_copied(model, sqz_model_parameters(model));
+    sqz_model_end_read(model);
+    return state;
+}
+
+static PyObject *network_load_state_dict(sqz_py_network *self, PyObject *state) {
+    sqz_model *model = sqz_py_network_model(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_write(model, &error);
+    if (status != SQZ_OK)
+        return raise(self, status, &error);
+    int result = sqz_py_tensors_read(sqz_model_parameters(model), model, state, "the state");
+    sqz_model_end_write(model);
+    if (result < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_gradients(sqz_py_network *self, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    return model ? sqz_py_tensors_viewed(model, sqz_model_gradients(model), (PyObject *)self)
+                 : NULL;
+}
+
+static PyObject *get_flat_gradients(sqz_py_network *self, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    if (!model)
+        return NULL;
+    npy_intp count = (npy_intp)sqz_model_parameter_count(model);
+    PyObject *array = PyArray_SimpleNewFromData(1, &count, NPY_FLOAT32, sqz_model_gradients(model));
+    if (array && PyArray_SetBaseObject((PyArrayObject *)array, Py_NewRef(self)) < 0)
+        Py_CLEAR(array);
+    return array;
+}
+
+static PyObject *get_last_logits(sqz_py_network *self, void *unused) {
+    (void)unused;
+    if (!self->last_logits)
+        return PyErr_Format(PyExc_RuntimeError,
+                            "there are no logits before the first compute_gradients");
+    return PyArray_NewCopy((PyArrayObject *)self->last_logits, NPY_CORDER);
+}
+
+static PyObject *get_parameter_count(sqz_py_network *self, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    return model ? PyLong_FromSize_t(sqz_model_parameter_count(model)) : NULL;
+}
+
+static PyObject *get_seed(sqz_py_network *self, void *unused) {
+    (void)unused;
+    return PyLong_FromUnsignedLongLong(self->seed);
+}
+
+/* -- Tables ------------------------------------------------------------------------------------ */
+
+static PyObject *get_spec(sqz_py_network *self, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    if (!model)
+        return NULL;
+    const sqz_spec *spec = sqz_model_spec(model);
+    return Py_BuildValue("{s:s,s:i,s:O,s:d,s:z,s:d,s:d,s:i,s:i,s:i}", "version",
+                         spec->version == SQZ_VERSION_1_0 ? "1_0" : "1_1", "num_classes",
+                         spec->num_classes, "final_relu", spec->final_relu ? Py_True : Py_False,
+                         "dropout", spec->dropout, "bypass", bypass_names[spec->bypass],
+                         "squeeze_ratio", spec->squeeze_ratio, "pct_3x3", spec->pct_3x3, "base_e",
+                         spec->base_e, "incr_e", spec->incr_e, "freq", spec->freq);
+}
+
+static PyObject *layer_row(const void *rows, size_t index) {
+    const sqz_layer *layer = (const sqz_layer *)rows + index;
+    return Py_BuildValue("{s:s,s:s,s:(iii),s:(iii),s:O,s:n}", "name", layer->name, "kind",
+                         layer->kind, "in_shape", layer->in_c, layer->in_h, layer->in_w,
+                         "out_shape", layer->out_c, layer->out_h, layer->out_w, "relu",
+                         layer->relu ? Py_True : Py_False, "parameter_count",
+                         (Py_ssize_t)layer->parameter_count);
+}
+
+static PyObject *plan_row(const void *rows, size_t index) {
+    const sqz_plan_row *row = (const sqz_plan_row *)rows + index;
+    return Py_BuildValue("{s:s,s:s,s:s,s:s,s:d}", "layer", row->layer, "op", row->op,
+                         "implementation", row->implementation, "layout", row->layout,
+                         "milliseconds", row->milliseconds);
+}
+
+static PyObject *list_of(PyObject *(*row_of)(const void *, size_t), const void *rows,
+                         size_t count) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *row = row_of(rows, i);
+        if (!row || PyList_Append(list, row) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
+static PyObject *network_layers(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"height", "width", NULL};
+    sqz_model *model = sqz_py_network_model(self);
+    int h, w;
+    if (!model || !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&:layers", names, sqz_py_to_int,
+                                               &h, sqz_py_to_int, &w))
+        return NULL;
+    sqz_error error;
+    size_t count = 0;
+    sqz_status status = sqz_model_layers(model, h, w, NULL, 0, &count, &error);
+    if (status != SQZ_OK)
+        return raise(self, status, &error);
+    sqz_layer *rows = calloc(count, sizeof *rows);
+    if (!rows)
+        return PyErr_NoMemory();
+    status = sqz_model_layers(model, h, w, rows, count, &count, &error);
+    PyObject *list =
+        status == SQZ_OK ? list_of(layer_row, rows, count) : raise(self, status, &error);
+    free(rows);
+    return list;
+}
+
+static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"height", "width", "training", "repeats", NULL};
+    sqz_model *model = sqz_py_network_model(self);
+    int h, w, training = 0, repeats = 0;
+    if (!model ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|pO&:plan", names, sqz_py_to_int, &h,
+                                     sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats))
+        return NULL;
+    sqz_error error;
+    size_t count = 0;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS status =
+        sqz_model_plan(model, h, w, training, 0, NULL, 0, &count, &error);
+    Py_END_ALLOW_THREADS if (status != SQZ_OK) return raise(self, status, &error);
+    sqz_plan_row *rows = calloc(count, sizeof *rows);
+    if (!rows)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS status =
+        sqz_model_plan(model, h, w, training, repeats, rows, count, &count, &error);
+    Py_END_ALLOW_THREADS PyObject *list =
+        status == SQZ_OK ? list_of(plan_row, rows, count) : raise(self, status, &error);
+    free(rows);
+    return list;
+}
+
+/* -- The type ---------------------------------------------------------------------------------- */
+
+static PyMethodDef methods[] = {
+    {"forward", (PyCFunction)network_forward, METH_O,
+     "forward(x) -> logits\n\n"
+     "Logits (N, classes) of x (N, 3, H, W), float32 and normalised, without dropout. Several\n"
+     "threads may call it at once. ValueError: wrong shape, NaN or infinity. TypeError: wrong\n"
+     "dtype. RuntimeError: the network is being trained by another thread."},
+    {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
+     METH_VARARGS | METH_KEYWORDS,
+     "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0) -> loss\n\n"
+     "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
+     "Returns the sum of the pictures' losses over global_batch (default N) and leaves its\n"
+     "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
+     "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
+     "any number of threads. Parameters stay untouched."},
+    {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
+     "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
+    {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
+     "load_state_dict(state)\n\n"
+     "Sets all parameters from a dict of real arrays. ValueError: a name or shape is not the\n"
+     "network's, or a value is NaN or infinite; the parameters are untouched then."},
+    {"layers", (PyCFunction)(void (*)(void))network_layers, METH_VARARGS | METH_KEYWORDS,
+     "layers(height, width) -> list of dict\n\n"
+     "name, kind, in_shape and out_shape (C, H, W), relu and parameter_count of each layer."},
+    {"plan", (PyCFunction)(void (*)(void))network_plan, METH_VARARGS | METH_KEYWORDS,
+     "plan(height, width, training=False, repeats=0) -> list of dict\n\n"
+     "layer, op, implementation, layout and milliseconds (median of `repeats` passes of one\n"
+     "picture on one thread; 0 if not timed) of every op, in the order they run."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef properties[] = {
+    {"gradients", (getter)get_gradients, NULL,
+     "Read-only views of the last compute_gradients' gradients, by parameter name.", NULL},
+    {"flat_gradients", (getter)get_flat_gradients, NULL,
+     "All gradients as one writable float32 array, in the order of state_dict.", NULL},
+    {"last_logits", (getter)get_last_logits, NULL,
+     "(N, classes) of the last compute_gradients, dropout included; a copy.", NULL},
+    {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
+    {"seed", (getter)get_seed, NULL, "What the fresh weights were drawn from.", NULL},
+    {"spec", (getter)get_spec, NULL, "What the network is: __init__'s arguments, but seed.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "Network(version, num_classes, *, seed=0, final_relu=False, dropout=0.5, "
+                "bypass=None, squeeze_ratio=0.125, pct_3x3=0.5, base_e=128, incr_e=128, freq=2)\n\n"
+                "Parameters, gradients and plans of one network."},
+    {Py_tp_init, network_init},
+    {Py_tp_traverse, network_traverse},
+    {Py_tp_clear, network_clear},
+    {Py_tp_dealloc, network_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
+    {0, NULL}};
+
+static PyType_Spec type_spec = {.name = "squeezenet_c._core.Network",
+                                .basicsize = sizeof(sqz_py_network),
+                                .flags =
+                                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+                                .slots = slots};
+
+int sqz_py_add_network(PyObject *module) {
+    sqz_py_module_state *state = sqz_py_state(module);
+    state->network_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &type_spec, NULL);
+    return state->network_type ? PyModule_AddType(module, state->network_type) : -1;
+}

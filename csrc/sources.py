@@ -1,0 +1,127 @@
+"""What is compiled and how: the one list that setup.py and the C tests both read.
+
+Every C file is compiled once, except the kernels of the OpenMP backend: these are compiled once for
+each instruction set, and the library chooses among them when it runs. So nothing here is tuned to
+the machine that builds.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
+KERNELS = ROOT / "ops" / "openmp" / "kernels"
+
+ISA_FLAGS = {
+    "baseline": (),
+    "avx2": ("-mavx2", "-mfma"),
+    "avx512": (
+        *("-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mfma"),
+        "-mprefer-vector-width=512",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One object file: a source, the instruction set it is for ("" if any), and its own flags."""
+
+    source: Path
+    isa: str
+    flags: tuple[str, ...]
+
+
+def kernel_isas() -> tuple[str, ...]:
+    """The instruction sets that kernels are compiled for, on this kind of machine."""
+    x86_64 = platform.machine().lower() in ("x86_64", "amd64")
+    return tuple(ISA_FLAGS) if x86_64 else ("baseline",)
+
+
+def library_units(onednn: bool) -> list[Unit]:
+    """The C library without Python; `onednn` says whether oneDNN's backend is part of it."""
+    units = []
+    for folder in LIBRARY_FOLDERS:
+        for source in sorted((ROOT / folder).rglob("*.c")):
+            if source.parent == KERNELS:
+                units += [_kernel_unit(source, isa) for isa in kernel_isas()]
+            elif onednn or not _is_onednn(source):
+                units.append(_plain_unit(source, onednn))
+    return units
+
+
+def binding_units(onednn: bool) -> list[Unit]:
+    """The CPython extension around it."""
+    return [_plain_unit(source, onednn) for source in sorted((ROOT / "python").glob("*.c"))]
+
+
+def _is_onednn(source: Path) -> bool:
+    return source.parent == ROOT / "ops" and source.name.startswith("onednn")
+
+
+def _plain_unit(source: Path, onednn: bool) -> Unit:
+    # Pillow's arithmetic, and results that do not depend on the compiler's mood: no contraction.
+    flags = ("-ffp-contract=off", *(("-DSQZ_WITH_ONEDNN=1",) if onednn else ()))
+    return Unit(source, "", flags)
+
+
+def _kernel_unit(source: Path, isa: str) -> Unit:
+    flags = ("-ffp-contract=fast", f"-DSQZ_KERNEL_ISA={isa}", *ISA_FLAGS[isa])
+    return Unit(source, isa, flags)
+
+
+def compile_flags(compiler: Sequence[str]) -> list[str]:
+    """Flags that all units share. `compiler` is the command that will get them."""
+    openmp = ["-fopenmp"] if has_openmp(compiler) else ["-Wno-unknown-pragmas"]
+    warnings = ["-Wall", "-Wextra", *(["-Werror"] if _switch("SQZ_WERROR") else [])]
+    return [
+        *("-std=gnu11", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden"),
+        *openmp,
+        *warnings,
+        *sanitizer_flags(),
+    ]
+
+
+def link_flags(compiler: Sequence[str]) -> list[str]:
+    """Flags for linking what compile_flags compiled; they go after the objects."""
+    openmp = ["-fopenmp"] if has_openmp(compiler) else []
+    return ["-pthread", *openmp, *sanitizer_flags(), "-lm"]
+
+
+def sanitizer_flags() -> list[str]:
+    """Of SQZ_SANITIZE, as "address,undefined". A module so built runs with libasan preloaded."""
+    sanitizers = os.environ.get("SQZ_SANITIZE", "")
+    if not sanitizers:
+        return []
+    return [
+        f"-fsanitize={sanitizers}",
+        *("-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g"),
+    ]
+
+
+def has_openmp(compiler: Sequence[str]) -> bool:
+    """Whether `compiler` compiles and links a program that uses OpenMP."""
+    program = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
+    key = tuple(compiler)
+    if key not in _openmp_answers:
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text(program)
+            command = [*compiler, "-fopenmp", str(source), "-o", str(Path(folder, "openmp"))]
+            result = subprocess.run(command, capture_output=True)
+        _openmp_answers[key] = result.returncode == 0
+    return _openmp_answers[key]
+
+
+_openmp_answers: dict[tuple[str, ...], bool] = {}
+
+
+def _switch(name: str) -> bool:
+    return os.environ.get(name, "") not in ("", "0")

@@ -1,0 +1,28 @@
+/* main.c: runs the C tests and exits with 1 if a check failed. The compiler is told which tests
+ * there are: SQZ_TESTS is a list like X(test_base) X(test_image), one function of that name for
+ * each file tests/c/test_*.c. */
+#include "check.h"
+
+#ifndef SQZ_TESTS
+#error "compile with -DSQZ_TESTS='X(test_base) X(test_image)', naming each tests/c/test_*.c"
+#endif
+
+int sqz_checks_failed = 0;
+
+#define X(name) void name(void);
+SQZ_TESTS
+#undef X
+
+static void run(const char *name, void (*test)(void)) {
+    int before = sqz_checks_failed;
+    test();
+    printf("%s: %s\n", name, sqz_checks_failed == before ? "passed" : "FAILED");
+    fflush(stdout);
+}
+
+int main(void) {
+#define X(name) run(#name, name);
+    SQZ_TESTS
+#undef X
+    return sqz_checks_failed ? 1 : 0;
+}

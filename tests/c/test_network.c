@@ -1,0 +1,149 @@
+/* test_network.c: the network without Python: it learns, whatever the threads, on every backend,
+ * and refuses what it should. */
+#include "check.h"
+
+#include "../../csrc/base/rng.h"
+#include "../../csrc/sqz.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N = 5, SIDE = 64, PICTURE = 3 * SIDE * SIDE };
+
+static float *new_pictures(void) {
+    float *x = malloc(N * PICTURE * sizeof *x);
+    sqz_rng rng;
+    sqz_rng_start(&rng, 1, SQZ_RNG_INIT, 0);
+    for (int i = 0; x && i < N * PICTURE; i++)
+        x[i] = (float)(2 * sqz_rng_uniform(&rng) - 1);
+    return x;
+}
+
+static sqz_model *new_model(sqz_version version, sqz_bypass bypass) {
+    sqz_model *model = NULL;
+    sqz_spec spec;
+    sqz_error error;
+    sqz_spec_default(&spec, version, 3);
+    spec.bypass = bypass;
+    spec.base_e = 40; /* no multiple of a block */
+    spec.incr_e = 24;
+    CHECK(sqz_model_create(&model, &spec, 7, &error) == SQZ_OK);
+    return model;
+}
+
+static const int64_t labels[N] = {0, 1, 2, 0, 1};
+
+static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
+    sqz_batch batch = {.x = x,
+                       .labels = labels,
+                       .n = N,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = N,
+                       .dropout = 0.3,
+                       .seed = 1,
+                       .step = step};
+    double loss = NAN;
+    sqz_error error;
+    CHECK(sqz_model_compute_gradients(model, &loss, NULL, &batch, &error) == SQZ_OK);
+    return loss;
+}
+
+static void check_learning(const float *x, sqz_version version, sqz_bypass bypass) {
+    sqz_model *model = new_model(version, bypass);
+    size_t count = sqz_model_parameter_count(model);
+    sqz_adam *adam = NULL;
+    sqz_error error;
+    CHECK(sqz_adam_create(&adam, count, 1e-3, 0.9, 0.999, 1e-8, &error) == SQZ_OK);
+    double first = gradients_of(model, x, 0), last = first;
+    for (uint64_t step = 0; step < 15; step++) {
+        last = gradients_of(model, x, step);
+        CHECK(sqz_model_begin_write(model, &error) == SQZ_OK);
+        sqz_adam_step(adam, sqz_model_parameters(model), sqz_model_gradients(model));
+        sqz_model_end_write(model);
+    }
+    CHECK(isfinite(first) && last < first);
+    float logits[N * 3];
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    for (int i = 0; i < N * 3; i++)
+        CHECK(isfinite(logits[i]));
+    sqz_adam_destroy(adam);
+    sqz_model_destroy(model);
+}
+
+static void check_threads(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    size_t size_bytes = sqz_model_parameter_count(model) * sizeof(float);
+    float *single = malloc(size_bytes);
+    sqz_error error;
+    int before = sqz_get_num_threads();
+    CHECK(sqz_set_num_threads(1, &error) == SQZ_OK);
+    double loss = gradients_of(model, x, 4);
+    memcpy(single, sqz_model_gradients(model), size_bytes);
+    CHECK(sqz_set_num_threads(4, &error) == SQZ_OK);
+    CHECK(gradients_of(model, x, 4) == loss);
+    CHECK(memcmp(single, sqz_model_gradients(model), size_bytes) == 0);
+    CHECK(sqz_set_num_threads(before, &error) == SQZ_OK);
+    free(single);
+    sqz_model_destroy(model);
+}
+
+static void check_plan(void) {
+    sqz_model *model = new_model(SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
+    sqz_error error;
+    size_t count = 0;
+    CHECK(sqz_model_plan(model, SIDE, SIDE, true, 0, NULL, 0, &count, &error) == SQZ_OK);
+    sqz_plan_row *rows = calloc(count, sizeof *rows);
+    CHECK(count > 60 && rows);
+    CHECK(sqz_model_plan(model, SIDE, SIDE, true, 1, rows, count, &count, &error) == SQZ_OK);
+    for (size_t i = 0; rows && i < count; i++)
+        CHECK(rows[i].implementation[0] && rows[i].milliseconds > 0);
+    free(rows);
+    sqz_model_destroy(model);
+}
+
+static void check_refusals(float *x) {
+    sqz_model *model = NULL;
+    sqz_spec spec;
+    sqz_error error;
+    sqz_spec_default(&spec, SQZ_VERSION_1_1, 0);
+    CHECK(sqz_model_create(&model, &spec, 0, &error) == SQZ_INVALID && !model);
+    CHECK(strstr(error.message, "num_classes is 0"));
+    model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_SIMPLE);
+    float logits[N * 3];
+    CHECK(sqz_model_forward(model, logits, x, 0, SIDE, SIDE, &error) == SQZ_INVALID);
+    CHECK(sqz_model_forward(model, logits, x, 1, 1, 1, &error) == SQZ_INVALID);
+    float kept = x[PICTURE + 5];
+    x[PICTURE + 5] = NAN;
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_INVALID);
+    CHECK(strstr(error.message, "picture 1"));
+    x[PICTURE + 5] = kept;
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, NULL) == SQZ_OK);
+    CHECK(sqz_model_begin_write(model, &error) == SQZ_OK);
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_BUSY);
+    sqz_model_end_write(model);
+    sqz_model_destroy(model);
+    sqz_model_destroy(NULL);
+    sqz_adam *adam = NULL;
+    CHECK(sqz_adam_create(&adam, 4, NAN, 0.9, 0.999, 1e-8, &error) == SQZ_INVALID && !adam);
+}
+
+void test_network(void) {
+    float *x = new_pictures();
+    sqz_build_info info;
+    sqz_error error;
+    CHECK(x && sqz_get_build_info(&info, &error) == SQZ_OK);
+    if (!x)
+        return;
+    const char *backends[] = {"openmp", info.onednn_offered ? "onednn" : NULL};
+    for (int i = 0; i < 2 && backends[i]; i++) {
+        CHECK(sqz_set_backend(backends[i], &error) == SQZ_OK);
+        check_learning(x, SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+        check_learning(x, SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
+        check_threads(x);
+        check_plan();
+    }
+    check_refusals(x);
+    free(x);
+}

@@ -1,0 +1,57 @@
+"""Writes tests/golden/networks.json: what PyTorch says of the networks in networks.py.
+
+Run it as `python tests/make_golden.py` where `torch==2.13.0` and the package are installed (the
+package gives the tensors' names and shapes alone). test_network.py checks against the file on
+machines without PyTorch, and with it too.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import networks
+import numpy as np
+import torch
+
+from squeezenet_c._native import core
+
+TARGET = Path(__file__).parent / "golden" / "networks.json"
+SAMPLES = 5  # of each gradient, evenly spaced
+
+
+def rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{value:.9g}") for value in np.ravel(values)]
+
+
+def golden(name: str) -> dict[str, object]:
+    network = core.Network(**networks.arguments(name))
+    state = networks.weights({key: value.shape for key, value in network.state_dict().items()})
+    x, labels = networks.inputs(name)
+    logits, gradients, losses = networks.torch_run(network.spec, state, x, labels)
+    return {
+        "logits": rounded(logits),
+        "losses": rounded(losses),
+        "gradients": {
+            key: {
+                "norm": rounded(np.linalg.norm(value.astype(np.float64)))[0],
+                "largest": rounded(np.abs(value).max())[0],
+                "samples": rounded(
+                    value.ravel()[np.linspace(0, value.size - 1, SAMPLES).astype(int)]
+                ),
+            }
+            for key, value in gradients.items()
+        },
+    }
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    result = {"torch": torch.__version__.split("+")[0]}
+    result["networks"] = {name: golden(name) for name in networks.NETWORKS}
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What the network tests share: the networks they try, their inputs, and SqueezeNet in PyTorch.
+
+Everything a golden number depends on comes from numpy.random.RandomState, whose streams NumPy has
+frozen (NEP 19), so that the numbers can be made on one machine and checked on another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# name -> (arguments of Network, batch, height, width). Dropout is off: golden numbers and PyTorch
+# have no access to our masks (test_network.py tries dropout with the masks made by the oracle).
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
+    "1_0": ({"version": "1_0", "num_classes": 2}, (3, 224, 224)),
+    "1_1": ({"version": "1_1", "num_classes": 2}, (3, 224, 224)),
+    "1_0 four classes, final ReLU": (
+        {"version": "1_0", "num_classes": 4, "final_relu": True},
+        (2, 120, 97),
+    ),
+    "1_1 simple bypass": (
+        {"version": "1_1", "num_classes": 3, "bypass": "simple"},
+        (3, 97, 120),
+    ),
+    "1_0 complex bypass": (
+        {"version": "1_0", "num_classes": 5, "bypass": "complex"},
+        (2, 95, 95),
+    ),
+    "1_1 odd channel counts": (
+        {
+            "version": "1_1",
+            "num_classes": 7,
+            "squeeze_ratio": 0.11,
+            "pct_3x3": 0.37,
+            "base_e": 45,
+            "incr_e": 19,
+        },
+        (2, 80, 101),
+    ),
+    "1_0 odd channel counts, complex bypass": (
+        {
+            "version": "1_0",
+            "num_classes": 3,
+            "bypass": "complex",
+            "squeeze_ratio": 0.3,
+            "pct_3x3": 0.8,
+            "base_e": 30,
+            "incr_e": 21,
+        },
+        (2, 110, 90),
+    ),
+}
+STEPS = 20
+LEARNING_RATE = 1e-4
+
+
+def arguments(name: str) -> dict[str, Any]:
+    """The Network arguments of one of NETWORKS, without dropout."""
+    return {**NETWORKS[name][0], "dropout": 0.0}
+
+
+def weights(shapes: dict[str, tuple[int, ...]], seed: int = 5) -> dict[str, np.ndarray]:
+    """Weights that keep activations alive, biases that are not zero.
+
+    The last convolution is small, as a fresh one is, and a bypass adds no more than it must: the
+    first losses are near ln(classes), and 20 steps of Adam are no lottery.
+    """
+    random = np.random.RandomState(seed)
+    state = {}
+    for name, shape in shapes.items():
+        if len(shape) == 1:
+            state[name] = (0.05 * random.standard_normal(shape)).astype(np.float32)
+        else:
+            fan_in = shape[1] * shape[2] * shape[3]
+            scale = np.sqrt(2 / fan_in)
+            scale *= 0.01 if name.startswith("classifier") else 0.3 if "bypass" in name else 1
+            state[name] = (scale * random.standard_normal(shape)).astype(np.float32)
+    return state
+
+
+def inputs(name: str, seed: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """x (N, 3, H, W) float32 and labels (N,) of one of NETWORKS."""
+    spec, (n, h, w) = NETWORKS[name]
+    random = np.random.RandomState(seed)
+    x = random.uniform(-1, 1, (n, 3, h, w)).astype(np.float32)
+    return x, random.randint(0, spec["num_classes"], n)
+
+
+def torch_forward(state: dict[str, Any], x: Any, spec: dict[str, Any], mask: Any = None) -> Any:
+    """Logits of torchvision's SqueezeNet, with the paper's bypasses. state and x hold tensors.
+
+    mask: what dropout multiplies features by, (N, C, H, W), or None.
+    """
+    import torch
+    from torch.nn import functional
+
+    def conv(layer: str, values: Any, stride: int = 1, padding: int = 0) -> Any:
+        return functional.conv2d(
+            values, state[f"{layer}.weight"], state[f"{layer}.bias"], stride, padding
+        )
+
+    def fire(layer: str, values: Any, index: int) -> Any:
+        squeezed = conv(f"{layer}.squeeze", values).relu_()
+        expand1x1 = conv(f"{layer}.expand1x1", squeezed).relu_()
+        expand3x3 = conv(f"{layer}.expand3x3", squeezed, padding=1).relu_()
+        expanded = torch.cat([expand1x1, expand3x3], 1)
+        if spec["bypass"] and index % 2 == 1:
+            return expanded + values
+        if spec["bypass"] == "complex":
+            return expanded + conv(f"{layer}.bypass", values)
+        return expanded
+
+    def pool(values: Any) -> Any:
+        return functional.max_pool2d(values, 3, 2, ceil_mode=True)
+
+    pools = (2, 6) if spec["version"] == "1_0" else (1, 3)
+    values = pool(conv("features.0", x, stride=2).relu_())
+    feature = 3
+    for index in range(8):
+        values = fire(f"features.{feature}", values, index)
+        feature += 1
+        if index in pools:
+            values = pool(values)
+            feature += 1
+    if mask is not None:
+        values = values * mask
+    maps = conv("classifier.1", values)
+    if spec["final_relu"]:
+        maps = maps.relu_()
+    return maps.mean((2, 3))
+
+
+def torch_run(
+    spec: dict[str, Any],
+    state: dict[str, np.ndarray],
+    x: np.ndarray,
+    labels: np.ndarray,
+    steps: int = STEPS,
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """logits, gradients by name, and the losses of `steps` Adam steps, by PyTorch."""
+    import torch
+
+    tensors = {key: torch.tensor(value, requires_grad=True) for key, value in state.items()}
+    x, labels = torch.tensor(x), torch.tensor(labels, dtype=torch.int64)
+    mask = None if mask is None else torch.tensor(mask)
+    optimizer = torch.optim.Adam(tensors.values(), lr=LEARNING_RATE)
+    losses, first = [], None
+    for _ in range(max(steps, 1)):
+        optimizer.zero_grad()
+        logits = torch_forward(tensors, x, spec, mask)
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        loss.backward()
+        losses.append(loss.item())
+        if first is None:
+            gradients = {key: value.grad.numpy().copy() for key, value in tensors.items()}
+            first = (logits.detach().numpy().copy(), gradients)
+        optimizer.step()
+    return first[0], first[1], np.array(losses[:steps])

@@ -1,0 +1,215 @@
+"""What was built, and how it is found: each case in a Python of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import squeezenet_c
+
+PACKAGE = Path(squeezenet_c.__file__).resolve().parent
+INFO = squeezenet_c.build_info()
+ISAS = ["baseline", "avx2", "avx512"]
+SETTINGS = ("SQZ_BACKEND", "SQZ_ISA", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OMP_NUM_THREADS")
+
+# One training step and one forward, small: prints build_info, the logits, the loss.
+WORK = """
+import json
+import numpy as np
+import squeezenet_c as sq
+model = sq.Model("1_1", num_classes=3, seed=1, dropout=0.0)
+x = np.random.default_rng(0).standard_normal((2, 3, 64, 64)).astype(np.float32)
+logits = model.forward(x)
+loss = model.train_step(x, np.array([0, 2]), sq.Adam(model, lr=1e-3))
+moved = model.forward(x)
+print(json.dumps([sq.build_info(), logits.tolist(), float(loss), moved.tolist()]))
+"""
+
+
+def _python(
+    code: str, folder: Path, *options: str, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `code` in `folder`; of the variables that steer the library, only `settings` are set."""
+    environment = {key: value for key, value in os.environ.items() if key not in SETTINGS}
+    environment.update(settings)
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
+        timeout=120,
+    )
+
+
+def _answer(result: subprocess.CompletedProcess[str]) -> list:
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> list:
+    """What WORK prints without any setting."""
+    return _answer(_python(WORK, tmp_path_factory.mktemp("usual")))
+
+
+def _same_numbers(answer: list, usual: list) -> None:
+    for mine, theirs in zip(answer[1], usual[1], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+    assert answer[2] == pytest.approx(usual[2], rel=1e-4)
+    for mine, theirs in zip(answer[3], usual[3], strict=True):
+        # Adam's first step is lr times the gradient's sign: where a gradient is almost 0 another
+        # order of addition can turn it.
+        assert mine == pytest.approx(theirs, rel=5e-2, abs=5e-2)
+
+
+# -- build_info ------------------------------------------------------------------------------------
+
+
+def test_build_info_has_its_keys() -> None:
+    expected = {"backend", "backends", "isa", "cpu_isa", "block", "threads", "version"}
+    expected |= {"openmp", "onednn", "onednn_version", "onednn_reason"}
+    assert expected <= set(INFO)
+    assert INFO["backend"] in INFO["backends"]
+    assert "openmp" in INFO["backends"]
+    assert INFO["isa"] in ISAS
+    assert INFO["threads"] >= 1
+    assert INFO["onednn"] == ("onednn" in INFO["backends"])
+    assert bool(INFO["onednn_reason"]) != INFO["onednn"]
+    assert INFO["version"] == squeezenet_c.__version__
+
+
+def test_a_build_without_onednn_does_not_load_it(tmp_path: Path) -> None:
+    if INFO["onednn_version"]:
+        pytest.skip("build: oneDNN is part of it")
+    code = "import squeezenet_c; print('libdnnl' in open('/proc/self/maps').read())"
+    result = _python(code, tmp_path)
+    assert result.stdout.strip() == "False", result.stderr
+    assert INFO["backends"] == ["openmp"]
+
+
+# -- Importing -------------------------------------------------------------------------------------
+
+
+def _copy_package(target: Path, compiled: bool) -> None:
+    """The package's files in target/squeezenet_c, with or without the compiled part."""
+    (target / "squeezenet_c").mkdir()
+    for path in PACKAGE.iterdir():
+        if path.suffix == ".py" or (compiled and path.name.startswith("_core.")):
+            shutil.copy(path, target / "squeezenet_c")
+
+
+# An editable install finds modules through an entry of sys.meta_path, even those of a copy.
+FORGET_EDITABLE = (
+    "import sys; sys.meta_path = [f for f in sys.meta_path if 'ditable' not in repr(f)]; "
+)
+
+
+def test_import_without_compiled_part_says_what_to_do(tmp_path: Path) -> None:
+    _copy_package(tmp_path, compiled=False)
+    result = _python(FORGET_EDITABLE + "import squeezenet_c", tmp_path)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: the compiled part of squeezenet_c is not in")
+    assert str(tmp_path) in last
+    assert "pip install ." in last
+
+
+def test_import_from_a_place_that_the_linker_does_not_expect(tmp_path: Path) -> None:
+    """As with --target and editable installs: oneDNN's library is found all the same."""
+    _copy_package(tmp_path, compiled=True)
+    code = FORGET_EDITABLE + "import squeezenet_c as sq; print(sq.__file__, sq.build_info())"
+    result = _python(code, tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert str(tmp_path) in result.stdout
+    assert repr(INFO["backends"]) in result.stdout
+
+
+def test_import_is_light(tmp_path: Path) -> None:
+    heavy = ["torch", "matplotlib", "PIL", "openpyxl", "sklearn", "scipy", "pandas", "IPython"]
+    code = f"import squeezenet_c, sys; print([m for m in {heavy} if m in sys.modules])"
+    result = _python(code, tmp_path)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+# -- Choosing when it runs -------------------------------------------------------------------------
+
+
+def test_unknown_backend_is_a_sentence(tmp_path: Path) -> None:
+    result = _python(WORK, tmp_path, SQZ_BACKEND="cuda")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: ")
+    assert "SQZ_BACKEND" in last and "cuda" in last and "openmp" in last
+
+
+def test_unknown_instruction_set_is_a_sentence(tmp_path: Path) -> None:
+    result = _python(WORK, tmp_path, SQZ_ISA="sse9")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: ")
+    assert "SQZ_ISA" in last and "sse9" in last and "baseline" in last
+
+
+def test_set_backend_refuses_what_is_not_offered() -> None:
+    with pytest.raises(ValueError, match="cuda"):
+        squeezenet_c.set_backend("cuda")
+
+
+@pytest.mark.parametrize("backend", ["onednn", "openmp"])
+def test_backend_by_environment(tmp_path: Path, usual: list, backend: str) -> None:
+    if backend not in INFO["backends"]:
+        pytest.skip(f"build: {backend} is not offered: {INFO['onednn_reason']}")
+    answer = _answer(_python(WORK, tmp_path, SQZ_BACKEND=backend))
+    assert answer[0]["backend"] == backend
+    _same_numbers(answer, usual)
+
+
+@pytest.mark.parametrize("backend", ["onednn", "openmp"])
+@pytest.mark.parametrize("isa", ISAS)
+def test_instruction_set_by_environment(
+    tmp_path: Path, usual: list, isa: str, backend: str
+) -> None:
+    """The same build on lesser CPUs: with AVX2 only, and with neither AVX2 nor AVX-512."""
+    if ISAS.index(isa) > ISAS.index(INFO["cpu_isa"]):
+        pytest.skip(f"hardware: the CPU has no {isa}")
+    if backend == "onednn" and backend not in INFO["backends"]:
+        pytest.skip(f"build: onednn is not offered: {INFO['onednn_reason']}")
+    if backend == "onednn" and isa == "baseline":
+        answer = _answer(_python(WORK, tmp_path, SQZ_ISA=isa))
+        assert answer[0]["backends"] == ["openmp"]
+        assert answer[0]["onednn_reason"]
+    else:
+        answer = _answer(_python(WORK, tmp_path, SQZ_ISA=isa, SQZ_BACKEND=backend))
+        assert answer[0]["backend"] == backend
+    assert answer[0]["isa"] == isa
+    assert answer[0]["block"] == {"baseline": 4, "avx2": 8, "avx512": 16}[isa]
+    _same_numbers(answer, usual)
+
+
+def test_onednn_is_not_offered_below_avx2(tmp_path: Path, usual: list) -> None:
+    if not INFO["onednn"]:
+        pytest.skip(f"build: onednn is not offered: {INFO['onednn_reason']}")
+    answer = _answer(_python(WORK, tmp_path, ONEDNN_MAX_CPU_ISA="SSE41"))
+    assert answer[0]["backends"] == ["openmp"]
+    assert answer[0]["backend"] == "openmp"
+    assert "AVX2" in answer[0]["onednn_reason"]
+    _same_numbers(answer, usual)
+
+    refused = _python(WORK, tmp_path, ONEDNN_MAX_CPU_ISA="SSE41", SQZ_BACKEND="onednn")
+    last = refused.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: ") or last.startswith("RuntimeError: ")
+    assert "onednn" in last
+
+
+def test_onednn_under_avx2_works_in_blocks_of_8(tmp_path: Path, usual: list) -> None:
+    if not INFO["onednn"]:
+        pytest.skip(f"build: onednn is not offered: {INFO['onednn_reason']}")
+    answer = _answer(_python(WORK, tmp_path, ONEDNN_MAX_CPU_ISA="AVX2", SQZ_BACKEND="onednn"))
+    assert answer[0]["isa"] == "avx2"
+    assert answer[0]["block"] == 8
+    _same_numbers(answer, usual)

@@ -1,0 +1,136 @@
+"""The C library without Python, compiled with the sanitizers and run by tests/c."""
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import squeezenet_c
+
+ROOT = Path(__file__).resolve().parent.parent
+TESTS = ROOT / "tests" / "c"
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
+
+def _load(name: str) -> ModuleType:
+    """A module of csrc/, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"csrc_{name}", ROOT / "csrc" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+sources = _load("sources")
+externals = _load("externals")
+
+
+def _compiler() -> list[str]:
+    compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or "cc"]
+    assert shutil.which(compiler[0]), "these tests need a C compiler"
+    return compiler
+
+
+def _run(command: list[str], **kwargs: object) -> None:
+    result = subprocess.run(command, capture_output=True, text=True, **kwargs)
+    assert result.returncode == 0, f"{shlex.join(command)}\n{result.stdout}\n{result.stderr}"
+
+
+def _build(folder: Path, onednn: bool) -> Path:
+    """Compile library and tests into `folder`, and link them to one program."""
+    compiler = _compiler()
+    include = [ROOT / "csrc", TESTS, externals.find_stb_image(ROOT / "build").parent]
+    found = externals.find_onednn() if onednn else None
+    if found:
+        include.append(found.include)
+    tests = sorted(TESTS.glob("test_*.c"))
+    names = " ".join(f"X({test.stem})" for test in tests)
+    flags = [*sources.compile_flags(compiler), "-O1", "-g", "-Werror", *SANITIZE]
+    flags += [f"-I{path}" for path in include]
+
+    units = sources.library_units(onednn)
+    units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
+    units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
+
+    def compile_unit(numbered: tuple[int, object]) -> str:
+        number, unit = numbered
+        target = folder / f"{number}-{unit.source.stem}.o"
+        _run([*compiler, *flags, *unit.flags, "-c", str(unit.source), "-o", str(target)])
+        return str(target)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = list(pool.map(compile_unit, enumerate(units)))
+    program = folder / "tests"
+    link = [*sources.link_flags(compiler), *SANITIZE]
+    if found:
+        link = [str(found.library), f"-Wl,-rpath,{found.library.parent}", *link]
+    _run([*compiler, *objects, *link, "-o", str(program)])
+    return program
+
+
+def _environment(shared: Path | None) -> dict[str, str]:
+    suppressions = TESTS / "leaks.txt"
+    environment = dict(os.environ)
+    environment["LSAN_OPTIONS"] = f"suppressions={suppressions}:print_suppressions=0"
+    environment["UBSAN_OPTIONS"] = "print_stacktrace=1"
+    if shared:
+        environment["SQZ_SHARED"] = str(shared)
+    return environment
+
+
+def test_c_library_under_sanitizers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    onednn = bool(squeezenet_c.build_info()["onednn_version"])
+    program = _build(tmp_path, onednn)
+    shared = Path(os.environ.get("SQZ_SHARED") or ROOT.parent / "shared")
+    environment = _environment(shared if shared.is_dir() else None)
+    result = subprocess.run(
+        [str(program)], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
+    )
+    print(result.stdout, result.stderr)
+    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+    for test in sorted(TESTS.glob("test_*.c")):
+        assert f"{test.stem}: passed" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["SQZ_ONEDNN", "SQZ_STB_IMAGE"])
+def test_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.setenv(name, "no/such/thing")
+    with pytest.raises(externals.Missing, match=name):
+        externals.onednn_wanted()
+        externals.find_stb_image(tmp_path)
+
+
+def test_another_stb_image_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = tmp_path / "stb_image.h"
+    other.write_text("/* stb_image - v2.27 */\n")
+    monkeypatch.setenv("SQZ_STB_IMAGE", str(other))
+    with pytest.raises(externals.Missing, match="is not stb_image.h 2.30"):
+        externals.find_stb_image(tmp_path / "cache")
+
+
+def test_missing_onednn_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(externals, "ONEDNN_HEADERS", "no-such-distribution")
+    with pytest.raises(externals.Missing, match="SQZ_ONEDNN=0"):
+        externals.find_onednn()
+
+
+def test_flags_suit_every_machine_of_a_kind() -> None:
+    flags = sources.compile_flags(_compiler())
+    for unit in sources.library_units(True) + sources.binding_units(True):
+        flags += unit.flags
+    assert "-march=native" not in flags
+    assert "-ffast-math" not in flags
+    assert not any(flag.startswith(("-march", "-mtune", "-Ofast")) for flag in flags)
+
+
+def test_only_kernels_are_compiled_for_an_instruction_set() -> None:
+    for unit in sources.library_units(True):
+        assert bool(unit.isa) == (unit.source.parent == sources.KERNELS)
+        assert unit.isa or not any(flag.startswith("-m") for flag in unit.flags)
