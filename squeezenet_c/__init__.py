@@ -1,0 +1,60 @@
+"""SqueezeNet trained and run on a CPU: a C library, shown to NumPy.
+
+The names here are the whole public interface. Libraries that are slow to import (matplotlib,
+openpyxl, tqdm, Pillow) are imported where they are used.
+"""
+
+from typing import Any
+
+from . import palm, synthetic
+from ._native import core as _core
+from .dataset import Dataset
+from .history import History
+from .metrics import Report
+from .model import Model
+from .optimizer import Adam
+from .prediction import Answer, evaluate, predict, predict_proba
+from .preprocessing import Preprocessing
+from .recipe import Recipe
+from .training import CollapseWarning, TrainingError, train
+
+__version__ = "0.1.0"
+
+BadFileError = _core.BadFileError
+set_backend = _core.set_backend
+get_backend = _core.get_backend
+set_num_threads = _core.set_num_threads
+get_num_threads = _core.get_num_threads
+
+
+def build_info() -> dict[str, Any]:
+    """What is installed and what is in use: "version", "backend", "backends", "isa", "threads"
+    and more, as the compiled part reports it."""
+    return {"version": __version__, **_core.build_info()}
+
+
+__all__ = [
+    "Adam",
+    "Answer",
+    "BadFileError",
+    "CollapseWarning",
+    "Dataset",
+    "History",
+    "Model",
+    "Preprocessing",
+    "Recipe",
+    "Report",
+    "TrainingError",
+    "__version__",
+    "build_info",
+    "evaluate",
+    "get_backend",
+    "get_num_threads",
+    "palm",
+    "predict",
+    "predict_proba",
+    "set_backend",
+    "set_num_threads",
+    "synthetic",
+    "train",
+]

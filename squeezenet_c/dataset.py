@@ -1,0 +1,259 @@
+"""Data sets: picture files with labels. A Dataset yields uint8 pictures; the model normalises."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ._native import core
+
+CACHE_BYTES = 1 << 30
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+class Dataset:
+    """Picture files `paths`, each of the class `labels[i]` (a whole number from 0).
+
+    class_names  one name a class; None: the numbers themselves, up to the largest label
+    image_size   side in pixels of the squares that pictures become
+    cache_bytes  decoded pictures are kept in memory up to this bound, decoded again past it
+    on_error     "raise": a file that cannot be decoded raises when its turn comes. "skip": all are
+                 decoded now, and those that cannot be are left out, listed in `skipped` as
+                 (path, reason), and counted in a warning.
+
+    ValueError: lengths differ, labels that are no class, nothing (left) in the set.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike],
+        labels: ArrayLike,
+        class_names: Sequence[str] | None = None,
+        *,
+        image_size: int = 224,
+        cache_bytes: int = CACHE_BYTES,
+        on_error: str = "raise",
+    ):
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f'on_error is {on_error!r}, expected "raise" or "skip"')
+        self.paths = [os.fspath(path) for path in paths]
+        self.labels = _checked_labels(labels, len(self.paths))
+        if class_names is None:
+            class_names = [str(label) for label in range(int(self.labels.max()) + 1)]
+        self.class_names = tuple(class_names)
+        if self.labels.max() >= len(self.class_names):
+            raise ValueError(
+                f"label {self.labels.max()} found, expected 0 to {len(self.class_names) - 1}: "
+                f"there are {len(self.class_names)} class names"
+            )
+        self.cache_bytes = cache_bytes
+        self.skipped: list[tuple[str, str]] = []
+        self._store = core.PictureStore(self.paths, image_size, cache_bytes)
+        self._places = np.arange(len(self.paths), dtype=np.int64)  # of our pictures in the store
+        if on_error == "skip":
+            self._leave_out_broken()
+
+    # -- Where sets come from ----------------------------------------------------------------------
+
+    @classmethod
+    def from_list(
+        cls, path: str | os.PathLike, class_names: Sequence[str] | None = None, **options
+    ) -> "Dataset":
+        """A UTF-8 file with "path label" on each line, as the tutorial writes. Blank lines are
+        passed over; the label is the last word, so paths may have spaces. A relative path is looked
+        for beside the list first, then in the current folder.
+
+        BadFileError names the line that is not so; FileNotFoundError a picture that is not there
+        (on_error="skip": it is skipped).
+        """
+        from .lists import read_list
+
+        paths, labels, missing = read_list(Path(path), options.get("on_error") == "skip")
+        dataset = cls(paths, labels, class_names, **options)
+        dataset._note_skipped(missing)
+        return dataset
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | os.PathLike, class_names: Sequence[str] | None = None, **options
+    ) -> "Dataset":
+        """A folder for each class, classes in the order of their folders' names, or as
+        `class_names` lists them. Pictures are .jpg, .jpeg, .png and .bmp files, at any depth.
+        Hidden folders are passed over. ValueError: no class folder, or one without pictures, or one
+        that class_names does not have."""
+        folder = Path(folder)
+        found = sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if entry.is_dir() and not entry.name.startswith((".", "__"))
+        )
+        if not found:
+            raise ValueError(f"{folder} has no folders in it; expected one for each class")
+        names = list(class_names) if class_names is not None else found
+        paths, labels = [], []
+        for name in found:
+            if name not in names:
+                raise ValueError(
+                    f"{folder / name} is none of the classes: {', '.join(map(str, names))}"
+                )
+            pictures = pictures_below(folder / name)
+            if not pictures:
+                raise ValueError(
+                    f"{folder / name} holds no picture ({', '.join(PICTURE_SUFFIXES)})"
+                )
+            paths += pictures
+            labels += [names.index(name)] * len(pictures)
+        return cls(paths, labels, names, **options)
+
+    # -- Its pictures ------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """The (image_size, image_size, 3) picture and its label."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} of {len(self)}")
+        return self._store.picture(int(self._places[index])), int(self.labels[index])
+
+    def batches(
+        self, batch_size: int, order: ArrayLike | None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """(indices, pictures) of up to `batch_size` pictures at a time, in `order` (default: as
+        they stand), decoded ahead of need. pictures: (n, image_size, image_size, 3) uint8."""
+        order = np.arange(len(self)) if order is None else np.asarray(order, dtype=np.int64)
+        loader = self._store.loader(self._places[order], ahead=max(64, 2 * batch_size))
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            yield indices, loader.next(len(indices))
+
+    @property
+    def image_size(self) -> int:
+        return self._store.image_size
+
+    def at_size(self, image_size: int) -> "Dataset":
+        """The same pictures as squares of `image_size`; the set itself where that is its size."""
+        if image_size == self.image_size:
+            return self
+        return Dataset(
+            self.paths,
+            self.labels,
+            self.class_names,
+            image_size=image_size,
+            cache_bytes=self.cache_bytes,
+        )
+
+    # -- Parts of it -------------------------------------------------------------------------------
+
+    def subset(self, indices: ArrayLike) -> "Dataset":
+        """The pictures at `indices`, in that order. It shares this set's cache."""
+        indices = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if not len(indices):
+            raise ValueError("a subset without pictures")
+        part = object.__new__(Dataset)
+        part.paths = [self.paths[index] for index in indices]
+        part.labels = self.labels[indices]
+        part.class_names = self.class_names
+        part.cache_bytes = self.cache_bytes
+        part.skipped = []
+        part._store = self._store
+        part._places = self._places[indices]
+        return part
+
+    def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+        """(the rest, `fraction` of each class's pictures, drawn by `seed`). Every class with at
+        least two pictures has some on both sides."""
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction is {fraction!r}, expected more than 0, less than 1")
+        drawn = []
+        for label in np.unique(self.labels):
+            members = np.flatnonzero(self.labels == label)
+            if len(members) < 2:
+                continue
+            count = min(max(1, round(fraction * len(members))), len(members) - 1)
+            drawn.append(members[core.shuffle(len(members), seed, int(label))[:count]])
+        if not drawn:
+            raise ValueError("no class has two pictures, so the set cannot be split")
+        held_out = np.sort(np.concatenate(drawn))
+        return self.subset(np.setdiff1d(np.arange(len(self)), held_out)), self.subset(held_out)
+
+    # -- What it is made of ------------------------------------------------------------------------
+
+    def class_counts(self) -> dict[str, int]:
+        """Pictures of each class, by name."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        return dict(zip(self.class_names, counts.tolist(), strict=True))
+
+    def plot_class_counts(self, path: str | os.PathLike | None = None) -> None:
+        """The counts as a bar chart: written to `path`, or shown. Needs matplotlib; without it one
+        sentence says so."""
+        from .plots import bar_chart
+
+        bar_chart(self.class_counts(), path)
+
+    def write_list(self, path: str | os.PathLike) -> None:
+        """Write the tutorial's list file, "path label" a line, for from_list."""
+        from .lists import write_list
+
+        write_list(Path(path), self.paths, self.labels)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}: {count}" for name, count in self.class_counts().items())
+        return f"<Dataset of {len(self)} pictures ({counts})>"
+
+    # -- Broken files ------------------------------------------------------------------------------
+
+    def _leave_out_broken(self) -> None:
+        def reason(index: int) -> str | None:
+            try:
+                self._store.picture(index)
+            except (OSError, ValueError) as error:
+                return str(error)
+            return None
+
+        with ThreadPoolExecutor(core.get_num_threads()) as pool:
+            reasons = list(pool.map(reason, range(len(self))))
+        broken = [(path, why) for path, why in zip(self.paths, reasons, strict=True) if why]
+        keep = np.array([why is None for why in reasons])
+        if not keep.any():
+            raise core.BadFileError(f"none of {len(self)} files is a picture: {broken[0][1]}")
+        self.paths = [path for path, kept in zip(self.paths, keep, strict=True) if kept]
+        self.labels, self._places = self.labels[keep], self._places[keep]
+        self._note_skipped(broken)
+
+    def _note_skipped(self, skipped: list[tuple[str, str]]) -> None:
+        if skipped:
+            self.skipped += skipped
+            warnings.warn(
+                f"{len(skipped)} files were skipped; the first: {skipped[0][1]}", stacklevel=3
+            )
+
+
+def _checked_labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:
+    labels = np.asarray(labels)
+    if labels.shape != (count,):
+        raise ValueError(f"labels have the shape {labels.shape}, expected ({count},)")
+    if not count:
+        raise ValueError("a data set without pictures")
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels are {labels.dtype}, expected whole numbers")
+    if labels.min() < 0:
+        raise ValueError(f"label {labels.min()} found, expected 0 or more")
+    return labels.astype(np.int64)
+
+
+def pictures_below(folder: Path) -> list[str]:
+    """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
+        found += [
+            os.path.join(parent, name)
+            for name in files
+            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
+        ]
+    return sorted(found)

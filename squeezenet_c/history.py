@@ -1,0 +1,80 @@
+"""What a training run did, an epoch a row."""
+
+import csv
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+
+from .metrics import Report
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch. Accuracies are shares of the pictures, losses means over them; without a
+    validation set its two are None. `lr` is the epoch's last learning rate."""
+
+    epoch: int
+    train_acc: float
+    train_loss: float
+    valid_acc: float | None
+    valid_loss: float | None
+    lr: float
+    seconds: float
+
+    def line(self) -> str:
+        """The tutorial's line."""
+        text = f"Epoch:{self.epoch:2d}, Train_acc:{self.train_acc:.1%}, "
+        text += f"Train_loss:{self.train_loss:.3f}, "
+        if self.valid_loss is not None:
+            text += f"Test_acc:{self.valid_acc:.1%}, Test_loss:{self.valid_loss:.3f}, "
+        return text + f"Lr:{self.lr:.2E}"
+
+    def merit(self) -> tuple[float, float]:
+        """What the best epoch has the largest of: accuracy, and then the lower loss."""
+        if self.valid_loss is None:
+            return self.train_acc, -self.train_loss
+        return self.valid_acc, -self.valid_loss
+
+
+@dataclass
+class History:
+    """The epochs of a run.
+
+    interrupted  Ctrl-C ended it
+    collapsed    the sentence that was said when it collapsed, else None
+    held_out     the best model's Report on `valid`, where valid_fraction chose the best
+    """
+
+    rows: list[Epoch] = field(default_factory=list)
+    interrupted: bool = False
+    collapsed: str | None = None
+    held_out: Report | None = None
+
+    @property
+    def best(self) -> Epoch | None:
+        """The epoch the checkpoint holds: the first of the highest validation accuracy, among
+        equals the lowest loss (without a validation set, of training's). None before the first."""
+        return max(self.rows, key=Epoch.merit) if self.rows else None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Epoch]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> Epoch:
+        return self.rows[index]
+
+    def to_csv(self, path: str | os.PathLike) -> None:
+        """Write a header line and a line an epoch, in full precision."""
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, [column.name for column in fields(Epoch)])
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in self.rows)
+
+    def plot(self, path: str | os.PathLike | None = None) -> None:
+        """Accuracies and losses side by side: written to `path`, or shown. Without matplotlib one
+        sentence says so."""
+        from .plots import history_plot
+
+        history_plot(self, path)

@@ -1,0 +1,116 @@
+"""How good predictions are. Labels are (N,) whole numbers, probabilities (N, classes)."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def softmax(logits: ArrayLike) -> NDArray[np.float64]:
+    """Probabilities of (N, classes) logits, in double precision."""
+    logits = np.asarray(logits, dtype=np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The mean over pictures of -log of the right class's probability."""
+    logits = np.asarray(logits, dtype=np.float64)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logs = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(logits)), labels]
+    return float(logs.mean())
+
+
+def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
+    """The share of pictures whose largest logit is the right class's."""
+    return float((np.asarray(logits).argmax(axis=1) == np.asarray(labels)).mean())
+
+
+def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
+    """(classes, classes) counts: row the true class, column the predicted one."""
+    flat = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
+    return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
+
+
+def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+    By ranks (Mann & Whitney 1947). None where there are no positives or no negatives."""
+    positive = np.asarray(positive, dtype=bool)
+    positives = int(positive.sum())
+    negatives = len(positive) - positives
+    if not positives or not negatives:
+        return None
+    _, place, counts = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place.reshape(-1)]
+    return float((ranks[positive].sum() - positives * (positives + 1) / 2) / positives / negatives)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found. With two classes class 1 is the positive: sensitivity is the share of
+    positives that were found, specificity that of negatives. With more, sensitivity and specificity
+    are None and auc is the mean over the classes, each against the rest. What cannot be computed
+    (no picture of a class) is None."""
+
+    accuracy: float
+    loss: float
+    auc: float | None
+    sensitivity: float | None
+    specificity: float | None
+    confusion_matrix: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def from_logits(
+        cls, logits: NDArray[np.float32], labels: ArrayLike, class_names: tuple[str, ...]
+    ) -> "Report":
+        """Of (N, classes) logits and N labels."""
+        labels = np.asarray(labels, dtype=np.int64)
+        classes = logits.shape[1]
+        matrix = confusion_matrix(labels, logits.argmax(axis=1), classes)
+        sensitivity = specificity = None
+        if classes == 2:
+            specificity, sensitivity = (_share(matrix[i, i], matrix[i].sum()) for i in range(2))
+        return cls(
+            accuracy=accuracy(logits, labels),
+            loss=cross_entropy(logits, labels),
+            auc=_mean_auc(labels, softmax(logits)),
+            sensitivity=sensitivity,
+            specificity=specificity,
+            confusion_matrix=matrix,
+            class_names=tuple(class_names),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in types that JSON knows."""
+        return asdict(self) | {
+            "confusion_matrix": self.confusion_matrix.tolist(),
+            "class_names": list(self.class_names),
+        }
+
+    def __str__(self) -> str:
+        lines = []
+        for name in ("accuracy", "loss", "auc", "sensitivity", "specificity"):
+            value = getattr(self, name)
+            lines.append(f"{name:12} {'-' if value is None else format(value, '.4f')}")
+        lines.append("confusion matrix (row: true, column: predicted)")
+        width = max(5, len(str(self.confusion_matrix.max())) + 1)
+        for name, row in zip(self.class_names, self.confusion_matrix, strict=True):
+            lines.append("".join(f"{count:{width}d}" for count in row) + f"  {name}")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def _share(part: int, whole: int) -> float | None:
+    return float(part / whole) if whole else None
+
+
+def _mean_auc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
+    classes = probabilities.shape[1]
+    if classes < 2:
+        return None
+    columns = [1] if classes == 2 else range(classes)
+    areas = [auc(labels == column, probabilities[:, column]) for column in columns]
+    return None if None in areas else float(np.mean(areas))

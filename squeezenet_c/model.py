@@ -1,0 +1,223 @@
+"""The model: a network of the compiled part, with its spec, preprocessing and class names."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import model_file
+from ._native import core
+from .preprocessing import Preprocessing
+
+_VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
+
+
+def _check_precision(precision: str) -> str:
+    if precision == "bfloat16":
+        raise ValueError('precision "bfloat16" is not there yet; "float32" is')
+    if precision != "float32":
+        raise ValueError(f'precision is {precision!r}, expected "float32"')
+    return precision
+
+
+class Model(core.Network):
+    """SqueezeNet 1.0 or 1.1 with fresh weights, which are a function of the spec and `seed`.
+
+    version         "1_0" or "1_1"
+    num_classes     outputs
+    final_relu      ReLU after the last convolution, as in the tutorial and torchvision
+    dropout         probability before the last convolution, while training
+    bypass          None, "simple" or "complex" (the paper's section 6)
+    squeeze_ratio, pct_3x3, base_e, incr_e, freq    the paper's metaparameters (section 5.1)
+    precision       "float32"
+    class_names     one name a class; None: taken from the training data by `train`
+    image_size, mean, std   see Preprocessing; mean="imagenet" sets both
+
+    ValueError names the argument that is not what it should be.
+    """
+
+    def __init__(
+        self,
+        version: str = "1_1",
+        num_classes: int = 2,
+        *,
+        seed: int = 0,
+        final_relu: bool = False,
+        dropout: float = 0.5,
+        bypass: str | None = None,
+        squeeze_ratio: float = 0.125,
+        pct_3x3: float = 0.5,
+        base_e: int = 128,
+        incr_e: int = 128,
+        freq: int = 2,
+        precision: str = "float32",
+        class_names: Sequence[str] | None = None,
+        image_size: int = 224,
+        mean: float | Sequence[float] | str = 0.5,
+        std: float | Sequence[float] = 0.5,
+    ):
+        self.precision = precision
+        if version not in _VERSIONS:
+            raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
+        spec = {
+            "version": _VERSIONS[version],
+            "num_classes": num_classes,
+            "final_relu": final_relu,
+            "dropout": dropout,
+            "bypass": bypass,
+            "squeeze_ratio": squeeze_ratio,
+            "pct_3x3": pct_3x3,
+            "base_e": base_e,
+            "incr_e": incr_e,
+            "freq": freq,
+        }
+        self._preprocessing = Preprocessing(image_size, mean, std)
+        super().__init__(seed=seed, **spec)
+        self._spec = spec
+        self._class_names: tuple[str, ...] | None = None
+        self.class_names = class_names
+        self.step = 0
+        """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
+        Adam counts it."""
+
+    # -- What it is --------------------------------------------------------------------------------
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The network's arguments, a copy."""
+        return dict(self._spec)
+
+    @property
+    def version(self) -> str:
+        return self._spec["version"]
+
+    @property
+    def num_classes(self) -> int:
+        return self._spec["num_classes"]
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self._preprocessing
+
+    @property
+    def image_size(self) -> int:
+        return self._preprocessing.image_size
+
+    @property
+    def precision(self) -> str:
+        return self._precision
+
+    @precision.setter
+    def precision(self, precision: str) -> None:
+        self._precision = _check_precision(precision)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """One name a class, or None."""
+        return self._class_names
+
+    @class_names.setter
+    def class_names(self, names: Sequence[str] | None) -> None:
+        if names is not None:
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise ValueError(f"class_names is {names!r}, expected a sequence of strings")
+            if len(names) != self.num_classes:
+                raise ValueError(
+                    f"{len(names)} class names, expected one for each of {self.num_classes} classes"
+                )
+            names = tuple(names)
+        self._class_names = names
+
+    def name_of(self, label: int) -> str:
+        """The class's name; its number where the model has no names."""
+        return self._class_names[label] if self._class_names else str(label)
+
+    def __repr__(self) -> str:
+        extras = "".join(
+            f", {key}={value!r}"
+            for key, value in self._spec.items()
+            if key in ("final_relu", "bypass") and value
+        )
+        return f"Model({self.version!r}, num_classes={self.num_classes}{extras})"
+
+    def summary(self, image_size: int | None = None) -> str:
+        """A table of the layers, with output shapes, parameters and memory, for one picture of
+        `image_size` (default: the model's own) pixels a side."""
+        from .summary import summary_table
+
+        return summary_table(self, image_size or self.image_size)
+
+    # -- Training and prediction -------------------------------------------------------------------
+
+    def compute_gradients(
+        self,
+        x: NDArray[np.float32],
+        labels: ArrayLike,
+        global_batch: int | None = None,
+        first_index: int = 0,
+        step: int | None = None,
+        seed: int | None = None,
+    ) -> float:
+        """The mean loss of a batch; its gradients are then in `gradients`.
+
+        x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0. The mean is over
+        `global_batch` pictures (default N), of which these are `first_index` and following.
+        Dropout depends on `seed` (default: the model's), `step` (default: the updates its optimizer
+        has done) and the picture's place in the global batch, so a batch in parts is the batch.
+        """
+        step = self.step if step is None else step
+        seed = self.seed if seed is None else seed
+        return super().compute_gradients(x, labels, global_batch, first_index, step, seed)
+
+    def train_step(self, x: NDArray[np.float32], labels: ArrayLike, optimizer: core.Adam) -> float:
+        """One update; returns the batch's mean loss before it. The two calls it is made of are
+        `compute_gradients(x, labels)` and `optimizer.step()`."""
+        loss = self.compute_gradients(x, labels)
+        optimizer.step()
+        return loss
+
+    def predict_proba(self, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
+        """(N, classes) float32 probabilities of `images`; see prediction.predict_proba."""
+        from .prediction import predict_proba
+
+        return predict_proba(self, images, batch_size)
+
+    # -- Files -------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the weights with spec, class names and preprocessing to a safetensors file. What
+        was at `path` stays until the new file is complete. OSError: it cannot be written."""
+        model_file.save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
+        """The model of a safetensors file: one of `save`, or torchvision's SqueezeNet, which is
+        read with final_relu=True and ImageNet's preprocessing.
+
+        BadFileError (a ValueError) names the file, and the key, what was found and what was
+        expected. OSError: it cannot be read.
+        """
+        return model_file.load(cls, path, precision)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
+    ) -> "Model":
+        """A model to train further. Where `num_classes` is given and differs from the file's, the
+        last convolution is a fresh one (of `seed`), final_relu is False and there are no class
+        names; else it is what `load` gives."""
+        return model_file.load_pretrained(cls, path, num_classes, seed)
+
+    def copy(self) -> "Model":
+        """An independent model with the same weights."""
+        twin = type(self)(
+            **self._spec,
+            seed=self.seed,
+            precision=self.precision,
+            class_names=self.class_names,
+            **self.preprocessing.to_dict(),
+        )
+        twin.load_state_dict(self.state_dict())
+        return twin

@@ -1,0 +1,186 @@
+"""Models as safetensors files.
+
+Tensors bear torchvision's names. Metadata is text by key:
+  squeezenet_c.format  "1"
+  spec                 JSON, the arguments of the network
+  preprocessing        JSON, the arguments of Preprocessing
+  class_names          JSON, a list, or null
+A file without squeezenet_c.format is taken to be torchvision's.
+"""
+
+import inspect
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._native import core
+from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from .model import Model
+
+FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
+HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
+SPEC_KEYS = {
+    "version",
+    "num_classes",
+    "final_relu",
+    "dropout",
+    "bypass",
+    "squeeze_ratio",
+    "pct_3x3",
+    "base_e",
+    "incr_e",
+    "freq",
+}
+# torchvision's two networks, told apart by the shape of the first convolution.
+FIRST_CONV = "features.0.weight"
+VERSION_OF_FIRST_CONV = {(96, 3, 7, 7): "1_0", (64, 3, 3, 3): "1_1"}
+LAST_FIRE = "features.12"
+
+State = dict[str, np.ndarray]
+
+
+def save(model: "Model", path: str | os.PathLike) -> None:
+    """See Model.save."""
+    metadata = {
+        FORMAT_KEY: FORMAT,
+        "spec": json.dumps(model.spec),
+        "preprocessing": json.dumps(model.preprocessing.to_dict()),
+        "class_names": json.dumps(model.class_names, ensure_ascii=False),
+    }
+    core.write_safetensors(os.fspath(path), model.state_dict(), metadata)
+
+
+def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32") -> "Model":
+    """See Model.load."""
+    path = os.fspath(path)
+    state, metadata = core.read_safetensors(path)
+    arguments = _arguments(path, state, metadata)
+    try:
+        model = cls(**arguments)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
+    model.precision = precision
+    _check_state(path, state, model.state_dict())
+    model.load_state_dict(state)
+    return model
+
+
+def load_pretrained(
+    cls: "type[Model]", path: str | os.PathLike, num_classes: int | None, seed: int
+) -> "Model":
+    """See Model.from_pretrained."""
+    pretrained = load(cls, path)
+    if num_classes is None or num_classes == pretrained.num_classes:
+        return pretrained
+    spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
+    model = cls(**spec, seed=seed, **pretrained.preprocessing.to_dict())
+    head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
+    model.load_state_dict(pretrained.state_dict() | head)
+    return model
+
+
+def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, Any]:
+    """The arguments of Model for a file's contents."""
+    if FORMAT_KEY not in metadata:
+        return _torchvision_arguments(path, state)
+    if metadata[FORMAT_KEY] != FORMAT:
+        raise core.BadFileError(
+            f"{path}: format {metadata[FORMAT_KEY]!r}, this version reads {FORMAT!r}"
+        )
+    spec = _json(path, metadata, "spec", dict)
+    preprocessing = _json(path, metadata, "preprocessing", dict)
+    class_names = _json(path, metadata, "class_names", list | None)
+    preprocessing_keys = set(inspect.signature(Preprocessing).parameters)
+    for name, found, expected in (
+        ("spec", set(spec), SPEC_KEYS),
+        ("preprocessing", set(preprocessing), preprocessing_keys),
+    ):
+        if found != expected:
+            raise core.BadFileError(
+                f"{path}: metadata {name} has the keys {', '.join(sorted(found))}; expected "
+                f"{', '.join(sorted(expected))}"
+            )
+    _check_size(path, spec, state)
+    return spec | preprocessing | {"class_names": class_names}
+
+
+def _json(path: str, metadata: dict[str, str], key: str, kind: Any) -> Any:
+    try:
+        value = json.loads(metadata[key])
+    except KeyError:
+        raise core.BadFileError(f"{path}: metadata {key} is missing") from None
+    except (ValueError, RecursionError):
+        raise core.BadFileError(f"{path}: metadata {key} is not JSON") from None
+    if not isinstance(value, kind):
+        raise core.BadFileError(f"{path}: metadata {key} is a {type(value).__name__}")
+    return value
+
+
+def _torchvision_arguments(path: str, state: State) -> dict[str, Any]:
+    for key in (FIRST_CONV, HEAD_WEIGHT):
+        if key not in state:
+            raise core.BadFileError(f"{path}: no tensor {key}; this is not a SqueezeNet")
+    shape = state[FIRST_CONV].shape
+    if shape not in VERSION_OF_FIRST_CONV:
+        expected = " (1.0) or ".join(str(list(known)) for known in VERSION_OF_FIRST_CONV)
+        raise core.BadFileError(
+            f"{path}: {FIRST_CONV} has the shape {list(shape)}, expected {expected} (1.1)"
+        )
+    head = state[HEAD_WEIGHT].shape
+    if len(head) != 4 or head[0] < 1:
+        raise core.BadFileError(
+            f"{path}: {HEAD_WEIGHT} has the shape {list(head)}, expected [classes, 512, 1, 1]"
+        )
+    return {
+        "version": VERSION_OF_FIRST_CONV[shape],
+        "num_classes": head[0],
+        "final_relu": True,
+        "mean": "imagenet",
+    }
+
+
+def _check_size(path: str, spec: dict[str, Any], state: State) -> None:
+    """The widest Fire module and the head of a spec against the file's tensors, before a network
+    is built from it: so a file cannot ask for more memory than it is large."""
+    try:
+        channels = spec["base_e"] + spec["incr_e"] * (7 // spec["freq"])
+        squeeze = max(1, math.floor(spec["squeeze_ratio"] * channels + 0.5))
+        expected = (squeeze, channels, spec["num_classes"])
+        found = (
+            len(state[f"{LAST_FIRE}.squeeze.weight"]),
+            sum(len(state[f"{LAST_FIRE}.expand{side}.weight"]) for side in ("1x1", "3x3")),
+            len(state[HEAD_WEIGHT]),
+        )
+    except KeyError as error:
+        raise core.BadFileError(f"{path}: no tensor {error.args[0]}") from None
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        raise core.BadFileError(f"{path}: metadata spec is {spec}, no network's") from None
+    if found != expected:
+        raise core.BadFileError(
+            f"{path}: {LAST_FIRE} has {found[0]} squeeze and {found[1]} expand channels and there "
+            f"are {found[2]} classes; its spec says {expected[0]}, {expected[1]} and {expected[2]}"
+        )
+
+
+def _check_state(path: str, state: State, expected: State) -> None:
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    if missing and unexpected:
+        raise core.BadFileError(f"{path}: tensor {unexpected[0]} found, {missing[0]} expected")
+    if missing:
+        raise core.BadFileError(f"{path}: tensor {missing[0]} is missing ({len(missing)} in all)")
+    if unexpected:
+        raise core.BadFileError(f"{path}: tensor {unexpected[0]} is none of this network's")
+    for key, tensor in state.items():
+        if tensor.shape != expected[key].shape:
+            raise core.BadFileError(
+                f"{path}: {key} has the shape {list(tensor.shape)}, expected "
+                f"{list(expected[key].shape)}"
+            )
+        if not np.isfinite(tensor).all():
+            raise core.BadFileError(f"{path}: {key} has values that are not finite numbers")

@@ -1,0 +1,101 @@
+"""Plots. matplotlib is imported here alone, and only when one is drawn; without it a warning of one
+sentence takes the plot's place."""
+
+import os
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .history import History
+
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Heiti SC",
+    "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei",
+    "Arial Unicode MS",
+)
+# What stands in a plot where there is no font for the Chinese.
+ENGLISH = {
+    "类别": "class",
+    "数量": "count",
+    "数据类别数量": "pictures of each class",
+    "非病理性近视": "not pathologic",
+    "病理性近视": "pathologic myopia",
+}
+
+
+def _draw(
+    draw: Callable[[Any], None], size_inches: tuple[float, float], path: str | os.PathLike | None
+) -> None:
+    """Let `draw` fill a figure, then write it to `path`, or show it."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError:
+        warnings.warn(
+            "no plot was drawn, for matplotlib is not installed (pip install matplotlib)",
+            stacklevel=4,
+        )
+        return
+    font = chinese_font()
+    fonts = {"font.sans-serif": [font, "DejaVu Sans"]} if font else {}
+    with matplotlib.rc_context(fonts):
+        if path is not None:
+            figure = Figure(figsize=size_inches, layout="tight")
+            draw(figure)
+            figure.savefig(path, dpi=120)
+        else:
+            import matplotlib.pyplot as plt
+
+            draw(plt.figure(figsize=size_inches, layout="tight"))
+            plt.show()
+
+
+def chinese_font() -> str | None:
+    """The name of an installed font with Chinese characters."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in CHINESE_FONTS if name in installed), None)
+
+
+def label(text: str) -> str:
+    """`text`, in English where it is Chinese and no font for it is installed."""
+    return text if text.isascii() or chinese_font() else ENGLISH.get(text, text)
+
+
+def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> None:
+    """Pictures of each class as bars."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        bars = axes.bar([label(name) for name in counts], list(counts.values()), width=0.5)
+        axes.bar_label(bars)
+        axes.set(xlabel=label("类别"), ylabel=label("数量"), title=label("数据类别数量"))
+
+    _draw(draw, (6, 4), path)
+
+
+def history_plot(history: "History", path: str | os.PathLike | None = None) -> None:
+    """Accuracies and losses side by side, 12 x 3 inches, as in the tutorial."""
+
+    def draw(figure: Any) -> None:
+        left, right = figure.subplots(1, 2)
+        epochs = [row.epoch for row in history.rows]
+        for axes, what, corner in ((left, "acc", "lower right"), (right, "loss", "upper right")):
+            axes.plot(epochs, [getattr(row, f"train_{what}") for row in history.rows])
+            legend = ["training"]
+            if history.rows and history.rows[0].valid_loss is not None:
+                axes.plot(epochs, [getattr(row, f"valid_{what}") for row in history.rows])
+                legend.append("validation")
+            axes.legend(legend, loc=corner)
+            axes.set(xlabel="epoch", title="accuracy" if what == "acc" else "loss")
+
+    _draw(draw, (12, 3), path)

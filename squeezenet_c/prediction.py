@@ -1,0 +1,142 @@
+"""From pictures to answers. A picture goes the way validation pictures go: fitted into the model's
+square, normalised as the model says, no flips."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._native import core
+from .dataset import Dataset
+from .metrics import Report, softmax
+
+if TYPE_CHECKING:
+    from .model import Model
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a picture is: the class's number and name, its probability, and those of all classes."""
+
+    label: int
+    name: str
+    confidence: float
+    probabilities: NDArray[np.float32]
+
+
+def predict(model: "Model", images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
+    """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
+    Pictures are what predict_proba takes."""
+    probabilities = predict_proba(model, images, batch_size)
+    answers = []
+    for row in probabilities:
+        label = int(row.argmax())
+        answers.append(Answer(label, model.name_of(label), float(row[label]), row))
+    return answers[0] if _is_single(images) else answers
+
+
+def predict_proba(model: "Model", images: Any, batch_size: int = 32) -> NDArray[np.float32]:
+    """(N, classes) float32 probabilities, column c for class c; N is 1 for one picture.
+
+    images: one picture, a list of them, a Dataset, or an (N, H, W, 3) uint8 array. A picture is a
+    path, a PIL image, or a uint8 array: (H, W, 3), (H, W, 4) whose alpha is dropped, or (H, W),
+    which is grey.
+    TypeError, ValueError: something else; BadFileError, OSError: a file that is no picture.
+    """
+    batches = _batches(images, model.image_size, batch_size)
+    return softmax(_logits(model, batches)).astype(np.float32)
+
+
+def evaluate(model: "Model", dataset: Dataset, batch_size: int = 32) -> Report:
+    """The model's Report on a labelled set. ValueError: labels that are none of its classes."""
+    check_labels(dataset, model.num_classes)
+    names = model.class_names or tuple(str(label) for label in range(model.num_classes))
+    return Report.from_logits(dataset_logits(model, dataset, batch_size), dataset.labels, names)
+
+
+def dataset_logits(model: "Model", dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:
+    """(N, classes) logits of a set's pictures, in its order."""
+    return _logits(model, _batches(dataset, model.image_size, batch_size))
+
+
+def check_labels(dataset: Dataset, num_classes: int) -> None:
+    """ValueError where a label is none of the model's classes."""
+    wrong = np.flatnonzero(dataset.labels >= num_classes)
+    if len(wrong):
+        raise ValueError(
+            f"{dataset.paths[wrong[0]]} has the label {dataset.labels[wrong[0]]}, expected 0 to "
+            f"{num_classes - 1}: the model has {num_classes} classes"
+        )
+
+
+def _logits(model: "Model", batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    parts = [model.forward(model.preprocessing.normalise(pictures)) for pictures in batches]
+    if not parts:
+        return np.zeros((0, model.num_classes), np.float32)
+    logits = np.concatenate(parts)
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "the model's logits are not finite numbers: its weights are broken"
+        )
+    return logits
+
+
+def _is_single(images: Any) -> bool:
+    if isinstance(images, np.ndarray):
+        return images.ndim < 4
+    return not isinstance(images, Dataset | Sequence) or isinstance(images, str)
+
+
+def _batches(images: Any, image_size: int, batch_size: int) -> Iterator[NDArray[np.uint8]]:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+    if isinstance(images, Dataset):
+        for _, pictures in images.at_size(image_size).batches(batch_size):
+            yield pictures
+        return
+    if _is_single(images):
+        images = [images]
+    if len(images) and all(isinstance(image, str | os.PathLike) for image in images):
+        # Decoded ahead on threads, and not kept.
+        paths = [os.fspath(image) for image in images]
+        loader = core.PictureStore(paths, image_size, 0).loader(np.arange(len(paths)))
+        for start in range(0, len(paths), batch_size):
+            yield loader.next(min(batch_size, len(paths) - start))
+        return
+    for start in range(0, len(images), batch_size):
+        group = images[start : start + batch_size]
+        yield np.stack([core.fit_image(to_picture(image), image_size) for image in group])
+
+
+def to_picture(image: Any) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 pixels of a path, a PIL image or an array; see predict_proba."""
+    if isinstance(image, str | os.PathLike):
+        return core.read_image(os.fspath(image))
+    if hasattr(image, "convert") and hasattr(image, "mode"):
+        image = _from_pil(image)
+    if not isinstance(image, np.ndarray):
+        raise TypeError(
+            f"a {type(image).__name__} is no picture; expected a path, a PIL image or an array"
+        )
+    if image.dtype != np.uint8:
+        raise ValueError(f"a picture of {image.dtype}, expected uint8")
+    if image.ndim == 2:
+        image = np.repeat(image[:, :, None], 3, axis=2)
+    if image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
+        raise ValueError(f"a picture of the shape {image.shape}, expected (H, W, 3)")
+    return np.ascontiguousarray(image[:, :, :3])
+
+
+def _from_pil(image: Any) -> NDArray[np.uint8]:
+    """As a file would be decoded: upright, 16-bit samples by their high byte, no alpha."""
+    from PIL import ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        return (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
+    if image.mode == "F":
+        raise ValueError('a PIL image of mode "F" (floats), expected 8 or 16 bits a sample')
+    return np.asarray(image.convert("RGB"))
