@@ -78,6 +78,8 @@ class Network:
     ): ...
     seed: int
     parameter_count: int
+    spec: dict[str, Any]
+    """__init__'s arguments, but seed."""
     def forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def compute_gradients(
         self,
