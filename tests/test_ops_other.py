@@ -103,8 +103,9 @@ def test_max_pool_channels(backend, channels):
 @every_backend
 @pytest.mark.parametrize("kernel, stride", [(1, 1), (1, 2), (5, 2), (15, 4), (4, 7)])
 def test_max_pool_other_kernels(backend, kernel, stride):
+    """Winners anywhere in the window: with kernel 15 argmax takes all that a byte holds but 30."""
     for size in ((15, 15), (20, 31)):
-        check_pool(backend, integers(1, 3, *size), kernel, stride)
+        check_pool(backend, normals(1, 33, *size), kernel, stride)
 
 
 @every_backend
