@@ -80,7 +80,9 @@ sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 
 /* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
- * Image.resize. All sides >= 1. */
+ * Image.resize from version 13 on (before it, where the height loses more than twice as many
+ * samples as the width, Pillow took the rows first: single levels differ). All sides >= 1; out and
+ * in do not overlap. */
 sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                             int in_w, sqz_error *error);
 
@@ -99,7 +101,8 @@ unsigned sqz_augment_flips(uint64_t seed, uint64_t epoch, uint64_t index);
 void sqz_image_normalise(float *out, const uint8_t *in, int h, int w, unsigned flips,
                          const float mean[3], const float std[3]);
 
-/* order[0..count) becomes the permutation of 0..count-1 that belongs to (seed, epoch). */
+/* order[0..count) becomes the permutation of 0..count-1 that belongs to (seed, epoch).
+ * count < 2^32. */
 void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
 
 /* -- Data sets --------------------------------------------------------------------------------- */

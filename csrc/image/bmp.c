@@ -29,16 +29,29 @@ static sqz_status cut_short(size_t size_bytes, uint64_t needed, const char *name
                     size_bytes, (unsigned long long)needed);
 }
 
-/* The decoder skips a gap between headers and data twice where there is no palette in it: hand it
- * the headers with the gap closed. */
-static void close_gap(sqz_container *container, const uint8_t *bytes, size_t headers_end,
-                      size_t data) {
+/* Hand the decoder the headers (up to headers_end) in place of all before `data`, followed by
+ * `added` bytes, with the data's new offset. */
+static void replace_headers(sqz_container *container, const uint8_t *bytes, size_t headers_end,
+                            size_t added, size_t data) {
+    size_t kept = headers_end - OFFSET_AT;
     container->insert_at = OFFSET_AT;
     container->replace_count = data - OFFSET_AT;
-    container->insert_count = headers_end - OFFSET_AT;
-    memcpy(container->insert, bytes + OFFSET_AT, container->insert_count);
+    container->insert_count = kept + added;
+    memset(container->insert, 0, container->insert_count);
+    memcpy(container->insert, bytes + OFFSET_AT, kept);
     for (int i = 0; i < 4; i++)
-        container->insert[i] = (uint8_t)(headers_end >> 8 * i);
+        container->insert[i] = (uint8_t)((headers_end + added) >> 8 * i);
+}
+
+/* The decoder takes all between headers and data for the palette, counts 12 bytes too few of it
+ * after a core header, and leaves what a pixel may name beyond it to chance. Hand it 256 colours,
+ * black past the file's own. */
+static void complete_palette(sqz_container *container, const uint8_t *bytes, size_t headers_end,
+                             size_t data, bool core) {
+    size_t colour_bytes = core ? 3 : 4, all = 256 * colour_bytes, found = data - headers_end;
+    replace_headers(container, bytes, headers_end, all + (core ? 12 : 0), data);
+    found = found < all ? found / colour_bytes * colour_bytes : all;
+    memcpy(container->insert + (headers_end - OFFSET_AT), bytes + headers_end, found);
 }
 
 sqz_status sqz_bmp_check(sqz_container *container, const uint8_t *bytes, size_t size_bytes,
@@ -82,7 +95,11 @@ sqz_status sqz_bmp_check(sqz_container *container, const uint8_t *bytes, size_t 
     if (end > size_bytes)
         return cut_short(size_bytes, end, name, error);
     container->end = (size_t)end;
-    if (bits >= 16 && data > headers_end)
-        close_gap(container, bytes, (size_t)headers_end, (size_t)data);
+    if (bits < 16 && data == headers_end)
+        return sqz_fail(error, SQZ_BAD_FILE, "%s: the BMP has no palette", name);
+    if (bits < 16)
+        complete_palette(container, bytes, (size_t)headers_end, (size_t)data, core);
+    else if (data > headers_end) /* a gap, which the decoder would skip twice */
+        replace_headers(container, bytes, (size_t)headers_end, 0, (size_t)data);
     return SQZ_OK;
 }

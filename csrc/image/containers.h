@@ -16,7 +16,7 @@ typedef struct {
     /* Where the decoder needs help: `insert_count` of these bytes belong at `insert_at`, in place
      * of `replace_count` of the file's. */
     size_t insert_at, replace_count, insert_count;
-    uint8_t insert[1024];
+    uint8_t insert[1280]; /* a BMP's headers and palette */
 } sqz_container;
 
 bool sqz_jpeg_is(const uint8_t *bytes, size_t size_bytes);

@@ -1,5 +1,9 @@
 /* decode.c: a picture's bytes, or its file, to upright RGB. The way: which format (containers.h),
- * is it whole, decode (stb.h), did the decoder read all of it, turn upright (exif.h). */
+ * is it whole, decode (stb.h), did the decoder read all of it, turn upright (exif.h).
+ *
+ * PNG and BMP come out as from Pillow's convert("RGB"), but for 16-bit grey (Pillow cuts it at 255;
+ * we keep the high byte) and for BMPs of 16 bits a pixel (one level apart in places). JPEGs differ
+ * in rounding, and in the last two columns where chroma is halved across only. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -14,7 +14,6 @@ enum {
     DHT = 0xC4,
     JPG = 0xC8,
     SOF9 = 0xC9,
-    DAC = 0xCC,
     SOF15 = 0xCF,
     RST0 = 0xD0,
     RST7 = 0xD7,
@@ -31,7 +30,7 @@ enum {
 typedef struct {
     int id, across, down; /* sampling factors */
     bool scanned;
-} component;
+} jpeg_component;
 
 typedef struct {
     const uint8_t *bytes;
@@ -40,27 +39,27 @@ typedef struct {
     sqz_error *error;
     sqz_container *container;
     int component_count; /* 0 before the frame header */
-    component components[MAX_COMPONENTS];
+    jpeg_component components[MAX_COMPONENTS];
     int most_across, most_down;
     uint32_t restart_interval; /* units between restart markers, 0: none */
     int adobe_transform;       /* of Adobe's APP14, -1 without */
-} walk;
+} jpeg_walk;
 
 bool sqz_jpeg_is(const uint8_t *bytes, size_t size_bytes) {
     return size_bytes >= 3 && bytes[0] == 0xFF && bytes[1] == SOI && bytes[2] == 0xFF;
 }
 
-static sqz_status cut_short(const walk *walk, const char *missing) {
+static sqz_status cut_short(const jpeg_walk *walk, const char *missing) {
     return sqz_fail(walk->error, SQZ_BAD_FILE, "%s: the JPEG is cut short (%s in %zu bytes)",
                     walk->name, missing, walk->size_bytes);
 }
 
-static sqz_status damaged(const walk *walk, const char *what) {
+static sqz_status damaged(const jpeg_walk *walk, const char *what) {
     return sqz_fail(walk->error, SQZ_BAD_FILE, "%s: the JPEG is damaged (%s near byte %zu)",
                     walk->name, what, walk->at);
 }
 
-static sqz_status unsupported(const walk *walk, const char *kind) {
+static sqz_status unsupported(const jpeg_walk *walk, const char *kind) {
     return sqz_fail(walk->error, SQZ_BAD_FILE,
                     "%s: is %s JPEG, expected a baseline or progressive one of 8 bits", walk->name,
                     kind);
@@ -79,7 +78,7 @@ static const char *unsupported_kind(int marker) {
     return marker >= SOF9 ? "an arithmetic-coded" : "a hierarchical";
 }
 
-static sqz_status read_frame_header(walk *walk, const uint8_t *segment, size_t length) {
+static sqz_status read_frame_header(jpeg_walk *walk, const uint8_t *segment, size_t length) {
     if (walk->component_count)
         return damaged(walk, "a second frame header");
     if (length < 6)
@@ -99,7 +98,7 @@ static sqz_status read_frame_header(walk *walk, const uint8_t *segment, size_t l
                                    sqz_read_be16(segment + 3), walk->name, walk->error));
     for (int i = 0; i < count; i++) {
         const uint8_t *entry = segment + 6 + 3 * i;
-        component *component = &walk->components[i];
+        jpeg_component *component = &walk->components[i];
         component->id = entry[0];
         component->across = entry[1] >> 4;
         component->down = entry[1] & 15;
@@ -117,7 +116,7 @@ static sqz_status read_frame_header(walk *walk, const uint8_t *segment, size_t l
 
 /* Units of one scan: blocks of 8x8 samples where it has one component, else blocks of as many of
  * each component as its sampling factors say (T.81, A.2). */
-static uint64_t count_units(const walk *walk, const component *only) {
+static uint64_t count_units(const jpeg_walk *walk, const jpeg_component *only) {
     uint64_t h = (uint64_t)walk->container->h, w = (uint64_t)walk->container->w;
     uint64_t most_across = (uint64_t)walk->most_across, most_down = (uint64_t)walk->most_down;
     uint64_t unit_w = 8 * most_across, unit_h = 8 * most_down;
@@ -130,7 +129,7 @@ static uint64_t count_units(const walk *walk, const component *only) {
 }
 
 /* Past the entropy-coded bytes of a scan, counting its restart markers. */
-static sqz_status skip_entropy(walk *walk, uint64_t *restarts) {
+static sqz_status skip_entropy(jpeg_walk *walk, uint64_t *restarts) {
     *restarts = 0;
     for (;;) {
         const uint8_t *found = walk->at < walk->size_bytes ? memchr(walk->bytes + walk->at, 0xFF,
@@ -151,13 +150,13 @@ static sqz_status skip_entropy(walk *walk, uint64_t *restarts) {
     }
 }
 
-static sqz_status read_scan(walk *walk, const uint8_t *segment, size_t length) {
+static sqz_status read_scan(jpeg_walk *walk, const uint8_t *segment, size_t length) {
     if (!walk->component_count)
         return damaged(walk, "a scan before the frame header");
     if (length < 1 || length != 4 + 2 * (size_t)segment[0] || segment[0] < 1 ||
         segment[0] > walk->component_count)
         return damaged(walk, "a scan header of the wrong length");
-    component *last = NULL;
+    jpeg_component *last = NULL;
     for (int i = 0; i < segment[0]; i++) {
         last = NULL;
         for (int j = 0; j < walk->component_count && !last; j++)
@@ -182,7 +181,7 @@ static sqz_status read_scan(walk *walk, const uint8_t *segment, size_t length) {
 }
 
 /* The next marker; fill bytes 0xFF may stand before its code. */
-static sqz_status read_marker(walk *walk, int *marker) {
+static sqz_status read_marker(jpeg_walk *walk, int *marker) {
     if (walk->at < walk->size_bytes && walk->bytes[walk->at] != 0xFF)
         return damaged(walk, "no marker where one belongs");
     while (walk->at < walk->size_bytes && walk->bytes[walk->at] == 0xFF)
@@ -194,7 +193,7 @@ static sqz_status read_marker(walk *walk, int *marker) {
 }
 
 /* One segment's contents, `length` bytes; walk->at is already past it. */
-static sqz_status read_segment(walk *walk, int marker, const uint8_t *segment, size_t length) {
+static sqz_status read_segment(jpeg_walk *walk, int marker, const uint8_t *segment, size_t length) {
     const char *kind = unsupported_kind(marker);
     if (kind)
         return unsupported(walk, kind);
@@ -225,7 +224,7 @@ static sqz_status read_segment(walk *walk, int marker, const uint8_t *segment, s
 
 /* Four components are CMYK, inverted as Adobe writes it (transform 0), or YCCK (2). The decoder
  * takes a file without Adobe's segment for YCbCr; tell it otherwise, as Pillow reads such files. */
-static sqz_status settle_colours(walk *walk) {
+static sqz_status settle_colours(jpeg_walk *walk) {
     static const uint8_t adobe_cmyk[] = {0xFF, APP14, 0,   14, 'A', 'd', 'o', 'b',
                                          'e',  0,     100, 0,  0,   0,   0,   0};
     if (walk->component_count != 4)
@@ -243,7 +242,7 @@ static sqz_status settle_colours(walk *walk) {
     return SQZ_OK;
 }
 
-static sqz_status finish(walk *walk) {
+static sqz_status finish(jpeg_walk *walk) {
     if (!walk->component_count)
         return damaged(walk, "no picture before the end marker");
     for (int i = 0; i < walk->component_count; i++)
@@ -257,15 +256,15 @@ static sqz_status finish(walk *walk) {
 
 sqz_status sqz_jpeg_check(sqz_container *container, const uint8_t *bytes, size_t size_bytes,
                           const char *name, sqz_error *error) {
-    walk walk = {.bytes = bytes,
-                 .size_bytes = size_bytes,
-                 .at = 2,
-                 .name = name,
-                 .error = error,
-                 .container = container,
-                 .most_across = 1,
-                 .most_down = 1,
-                 .adobe_transform = -1};
+    jpeg_walk walk = {.bytes = bytes,
+                      .size_bytes = size_bytes,
+                      .at = 2,
+                      .name = name,
+                      .error = error,
+                      .container = container,
+                      .most_across = 1,
+                      .most_down = 1,
+                      .adobe_transform = -1};
     container->orientation = 0;
     for (;;) {
         int marker = 0;

@@ -13,7 +13,7 @@ typedef struct {
     uint32_t length;
     const uint8_t *type; /* four letters; the data follow */
     const uint8_t *data;
-} chunk;
+} png_chunk;
 
 bool sqz_png_is(const uint8_t *bytes, size_t size_bytes) {
     size_t compared = size_bytes < SIGNATURE_BYTES ? size_bytes : SIGNATURE_BYTES;
@@ -38,12 +38,12 @@ static uint32_t crc32_of(const uint8_t *bytes, size_t count) {
     return ~crc;
 }
 
-static bool type_is(const chunk *chunk, const char *type) {
+static bool type_is(const png_chunk *chunk, const char *type) {
     return memcmp(chunk->type, type, 4) == 0;
 }
 
 /* The chunk at `at`, whole and, where a decoder cannot do without it, with its right CRC. */
-static sqz_status read_chunk(chunk *chunk, const uint8_t *bytes, size_t size_bytes, size_t at,
+static sqz_status read_chunk(png_chunk *chunk, const uint8_t *bytes, size_t size_bytes, size_t at,
                              const char *name, sqz_error *error) {
     size_t left = size_bytes - at;
     if (left < CHUNK_BYTES)
@@ -73,7 +73,7 @@ static sqz_status read_chunk(chunk *chunk, const uint8_t *bytes, size_t size_byt
     return SQZ_OK;
 }
 
-static sqz_status read_header(sqz_container *container, const chunk *header, const char *name,
+static sqz_status read_header(sqz_container *container, const png_chunk *header, const char *name,
                               sqz_error *error) {
     if (!type_is(header, "IHDR") || header->length != HEADER_BYTES)
         return sqz_fail(error, SQZ_BAD_FILE,
@@ -90,8 +90,8 @@ static sqz_status read_header(sqz_container *container, const chunk *header, con
 
 /* The decoder keeps room for 256 colours and fills what the file has; a pixel may name another.
  * Hand it all 256, black past the file's own. */
-static void complete_palette(sqz_container *container, const chunk *palette, size_t at) {
-    if (palette->length >= PALETTE_BYTES || container->insert_count)
+static void complete_palette(sqz_container *container, const png_chunk *palette, size_t at) {
+    if (palette->length >= PALETTE_BYTES || palette->length % 3 || container->insert_count)
         return;
     container->insert_at = at;
     container->replace_count = palette->length + (size_t)CHUNK_BYTES;
@@ -105,7 +105,7 @@ static void complete_palette(sqz_container *container, const chunk *palette, siz
 
 sqz_status sqz_png_check(sqz_container *container, const uint8_t *bytes, size_t size_bytes,
                          const char *name, sqz_error *error) {
-    chunk chunk;
+    png_chunk chunk;
     size_t at = SIGNATURE_BYTES;
     bool has_data = false;
     if (size_bytes < SIGNATURE_BYTES)

@@ -42,6 +42,43 @@ static void *limited_realloc(void *memory, size_t size_bytes) {
 #include "stb_image.h"
 #pragma GCC diagnostic pop
 
+/* A JPEG's data may end before its picture does, with an end marker put behind the cut. The decoder
+ * then goes on with zero bits. It holds at most 32 bits when it meets a marker, and a block takes
+ * at least two (a code for DC, one for AC), so a 17th block since a marker is made of nothing. The
+ * baseline decoder transforms each block once it is read, and there we count. */
+enum { MOST_BLOCKS_AFTER_MARKER = 16 };
+typedef void (*block_kernel)(stbi_uc *out, int out_stride, short data[64]);
+static _Thread_local struct {
+    const stbi__jpeg *decoder;
+    block_kernel transform;
+    int blocks_after_marker;
+    bool starved;
+} watch;
+
+static void watched_transform(stbi_uc *out, int out_stride, short data[64]) {
+    watch.blocks_after_marker = watch.decoder->nomore ? watch.blocks_after_marker + 1 : 0;
+    if (watch.blocks_after_marker > MOST_BLOCKS_AFTER_MARKER && !watch.decoder->progressive)
+        watch.starved = true;
+    watch.transform(out, out_stride, data);
+}
+
+static uint8_t *load_jpeg(stbi__context *source, int *w, int *h) {
+    int channels;
+    stbi__jpeg *decoder = calloc(1, sizeof *decoder);
+    if (!decoder)
+        return stbi__errpuc("outofmem", "");
+    decoder->s = source;
+    stbi__setup_jpeg(decoder);
+    watch.decoder = decoder;
+    watch.transform = decoder->idct_block_kernel;
+    watch.blocks_after_marker = 0;
+    decoder->idct_block_kernel = watched_transform;
+    uint8_t *pixels = load_jpeg_image(decoder, w, h, &channels, 3);
+    watch.decoder = NULL;
+    free(decoder);
+    return pixels;
+}
+
 sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *bytes,
                           size_t size_bytes, size_t grown_limit_bytes, const char *format,
                           const char *name, sqz_error *error) {
@@ -53,12 +90,20 @@ sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *b
     wanted_more = false;
     stbi__g_failure_reason = "no reason given"; /* thread-local, as grown_limit is */
 
-    /* The public stbi_load_from_memory, but for the position it stops at. */
+    /* The public stbi_load_from_memory, but watched, and for the position it stops at. */
     stbi__context source = {0};
     int w = 0, h = 0, channels = 0;
     stbi__start_mem(&source, bytes, (int)size_bytes);
-    uint8_t *pixels = stbi__load_and_postprocess_8bit(&source, &w, &h, &channels, 3);
+    watch.starved = false;
+    uint8_t *pixels = stbi__jpeg_test(&source)
+                          ? load_jpeg(&source, &w, &h)
+                          : stbi__load_and_postprocess_8bit(&source, &w, &h, &channels, 3);
     *used_bytes = (size_t)(source.img_buffer - source.img_buffer_original);
+    if (pixels && watch.starved) {
+        free(pixels);
+        return sqz_fail(error, SQZ_BAD_FILE,
+                        "%s: the JPEG is cut short (its data end before the picture does)", name);
+    }
     if (pixels) {
         *image = (sqz_image){.h = h, .w = w, .pixels = pixels};
         return SQZ_OK;

@@ -2,7 +2,8 @@
  *
  * stb_image is quick but trusting: it fills what a cut file lacks with zeros and reports success.
  * So a file goes through containers.h first, and the caller compares used_bytes with the end that
- * containers.h found. */
+ * containers.h found. A baseline JPEG that lacks data is noticed here (in a progressive one, which
+ * is refined scan by scan, a scan cut before its end marker is not). */
 #ifndef SQZ_IMAGE_STB_H
 #define SQZ_IMAGE_STB_H
 
