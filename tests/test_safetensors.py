@@ -207,7 +207,7 @@ def test_cut_files(path: Path, refuses: Refuses) -> None:
     core.write_safetensors(path, some_tensors(), SOME_METADATA)
     contents = path.read_bytes()
     cuts = [len(contents) * i // 50 for i in range(50)]
-    for cut in cuts + list(range(600)) + [len(contents) - 1]:
+    for cut in cuts + list(range(0, 600, 7)) + [len(contents) - 1]:
         refuses(contents[:cut], "bytes")
     refuses(contents + b"\0", "bytes of data follow the header, expected")
 
@@ -337,18 +337,20 @@ def test_flipped_bytes_never_crash(path: Path) -> None:
     header_end = 8 + struct.unpack("<Q", contents[:8])[0]
     rng = np.random.default_rng(7)
     read = 0
-    for _ in range(4000):
-        changed = bytearray(contents)
-        for at in rng.integers(0, header_end, rng.integers(1, 4)):
-            changed[at] = rng.choice([rng.integers(256), *b'"\\{}[],:0919u'])
-        path.write_bytes(changed)
-        try:
-            found, _ = core.read_safetensors(path)
-            read += 1
-            assert len(found) == len(tensors)
-        except core.BadFileError as error:
-            assert str(error).startswith(f"{path}: ")
-    assert 0 < read < 2000  # a changed name or value is still a file
+    with path.open("r+b", buffering=0) as file:  # in place: making a file anew takes milliseconds
+        for _ in range(20000):
+            changed = bytearray(contents)
+            for at in rng.integers(0, header_end, rng.integers(1, 4)):
+                changed[at] = rng.choice([rng.integers(256), *b'"\\{}[],:0919u'])
+            file.seek(0)
+            file.write(changed)
+            try:
+                found, _ = core.read_safetensors(path)
+                read += 1
+                assert len(found) == len(tensors)
+            except core.BadFileError as error:
+                assert str(error).startswith(f"{path}: ")
+    assert 0 < read < 10000  # a changed name or value is still a file
 
 
 def test_missing_and_unreadable_files(tmp_path: Path, path: Path) -> None:
