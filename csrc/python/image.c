@@ -9,7 +9,8 @@
 /* -- Arguments --------------------------------------------------------------------------------- */
 
 /* A new reference to `object` as a C-contiguous uint8 array with `rank` dimensions, the last
- * `channels` long (0: any). */
+ * `channels` long (0: any). A batch, which is what other ranks than a picture's 3 have first, may
+ * be empty. */
 static PyArrayObject *as_uint8(PyObject *object, const char *name, int rank, int channels,
                                const char *shape) {
     if (!PyArray_Check(object)) {
@@ -24,8 +25,11 @@ static PyArrayObject *as_uint8(PyObject *object, const char *name, int rank, int
         return NULL;
     }
     bool fits = PyArray_NDIM(array) == rank;
-    for (int i = 0; fits && i < rank; i++)
-        fits = PyArray_DIM(array, i) <= INT_MAX && (rank == 1 || i == 0 || PyArray_DIM(array, i));
+    for (int i = 0; fits && i < rank; i++) {
+        npy_intp least = i == 0 && rank != 3 ? 0 : 1;
+        fits = PyArray_DIM(array, i) >= least &&
+               ((i == 0 && rank != 3) || PyArray_DIM(array, i) <= INT_MAX);
+    }
     if (!fits || (channels && PyArray_DIM(array, rank - 1) != channels)) {
         PyObject *found = PyObject_GetAttrString(object, "shape");
         if (found)
@@ -37,13 +41,7 @@ static PyArrayObject *as_uint8(PyObject *object, const char *name, int rank, int
 }
 
 static PyArrayObject *as_picture(PyObject *object) {
-    PyArrayObject *picture =
-        as_uint8(object, "image", 3, 3, "(height, width, 3) with sides of at least 1");
-    if (picture && PyArray_DIM(picture, 0) == 0) {
-        PyErr_SetString(PyExc_ValueError, "image has height 0, expected at least 1");
-        Py_CLEAR(picture);
-    }
-    return picture;
+    return as_uint8(object, "image", 3, 3, "(height, width, 3) with sides of at least 1");
 }
 
 /* An integer 0..2^64-1; false with an exception set otherwise. */

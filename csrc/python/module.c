@@ -28,6 +28,8 @@ static int execute(PyObject *module) {
         sqz_py_add_adam,
         sqz_py_add_image,
         sqz_py_add_ops,
+        sqz_py_add_data,
+        sqz_py_add_files,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)

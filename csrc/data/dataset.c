@@ -1,0 +1,148 @@
+/* dataset.c: files that become square pictures, kept once decoded while they fit.
+ *
+ * A picture is [image_size][image_size][3] uint8. A slot of the cache is written once, under the
+ * mutex, and its pixels never change or move until the data set is destroyed: who has read the
+ * pointer under the mutex may read the pixels without it. Decoding is done without the mutex, so
+ * two threads may decode the same file; the first to finish keeps its picture. Failures are not
+ * kept: a file that was bad is read again when it is asked for again. */
+#include "dataset.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../base/memory.h"
+
+struct sqz_dataset {
+    size_t count;
+    char **paths;
+    int image_size;
+    size_t picture_bytes, cache_bytes;
+    pthread_mutex_t mutex; /* of the two below */
+    uint8_t **cached;      /* [count], NULL where the picture is not kept */
+    size_t cached_bytes;
+};
+
+/* 3 GiB a picture: beyond it a wrong number is likelier than a wish. */
+enum { MAX_IMAGE_SIZE = 32768 };
+
+static sqz_status check_arguments(const char *const *paths, size_t count, int image_size,
+                                  sqz_error *error) {
+    if (image_size < 1 || image_size > MAX_IMAGE_SIZE)
+        return sqz_fail(error, SQZ_INVALID, "image_size is %d, expected 1 to %d", image_size,
+                        MAX_IMAGE_SIZE);
+    for (size_t i = 0; i < count; i++)
+        if (!paths[i] || !paths[i][0])
+            return sqz_fail(error, SQZ_INVALID, "paths[%zu] is empty, expected a file's path", i);
+    return SQZ_OK;
+}
+
+sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
+                              int image_size, size_t cache_bytes, sqz_error *error) {
+    *dataset = NULL;
+    SQZ_TRY(check_arguments(paths, count, image_size, error));
+    sqz_dataset *made = calloc(1, sizeof *made);
+    if (!made)
+        return sqz_fail_memory(error, "a data set", sizeof *made);
+    if (pthread_mutex_init(&made->mutex, NULL) != 0) {
+        free(made);
+        return sqz_fail(error, SQZ_INTERNAL, "a data set's mutex could not be made");
+    }
+    made->image_size = image_size;
+    made->picture_bytes =
+        sqz_size_multiply(sqz_size_multiply((size_t)image_size, (size_t)image_size), 3);
+    made->cache_bytes = cache_bytes;
+    made->paths = calloc(count ? count : 1, sizeof *made->paths);
+    made->cached = calloc(count ? count : 1, sizeof *made->cached);
+    if (made->paths && made->cached)
+        while (made->count < count && (made->paths[made->count] = strdup(paths[made->count])))
+            made->count++;
+    if (!made->paths || !made->cached || made->count < count) {
+        sqz_dataset_destroy(made);
+        return sqz_fail_memory(error, "a data set's paths",
+                               sqz_size_multiply(count, sizeof *made->paths));
+    }
+    *dataset = made;
+    return SQZ_OK;
+}
+
+void sqz_dataset_destroy(sqz_dataset *dataset) {
+    if (!dataset)
+        return;
+    for (size_t i = 0; i < dataset->count; i++) {
+        free(dataset->paths[i]);
+        free(dataset->cached[i]);
+    }
+    free(dataset->paths);
+    free(dataset->cached);
+    pthread_mutex_destroy(&dataset->mutex);
+    free(dataset);
+}
+
+size_t sqz_dataset_count(const sqz_dataset *dataset) {
+    return dataset->count;
+}
+
+size_t sqz_dataset_picture_bytes(const sqz_dataset *dataset) {
+    return dataset->picture_bytes;
+}
+
+size_t sqz_dataset_cached_bytes(const sqz_dataset *dataset) {
+    pthread_mutex_t *mutex = (pthread_mutex_t *)&dataset->mutex; /* to look changes nothing else */
+    pthread_mutex_lock(mutex);
+    size_t cached_bytes = dataset->cached_bytes;
+    pthread_mutex_unlock(mutex);
+    return cached_bytes;
+}
+
+static sqz_status decode(const sqz_dataset *dataset, size_t index, uint8_t *picture,
+                         sqz_error *error) {
+    sqz_image image;
+    SQZ_TRY(sqz_image_read(&image, dataset->paths[index], error));
+    sqz_status status =
+        sqz_image_fit(picture, dataset->image_size, image.pixels, image.h, image.w, error);
+    sqz_image_free(&image);
+    return status;
+}
+
+/* Call with the mutex held. */
+static bool has_room(const sqz_dataset *dataset, size_t index) {
+    return !dataset->cached[index] && dataset->cached_bytes <= dataset->cache_bytes &&
+           dataset->picture_bytes <= dataset->cache_bytes - dataset->cached_bytes;
+}
+
+/* Keeps a copy of the picture if there is room, and memory, for it. */
+static void keep(sqz_dataset *dataset, size_t index, const uint8_t *picture) {
+    uint8_t *copy = malloc(dataset->picture_bytes);
+    if (!copy)
+        return; /* a smaller cache, not a failure */
+    memcpy(copy, picture, dataset->picture_bytes);
+    pthread_mutex_lock(&dataset->mutex);
+    bool kept = has_room(dataset, index);
+    if (kept) {
+        dataset->cached[index] = copy;
+        dataset->cached_bytes += dataset->picture_bytes;
+    }
+    pthread_mutex_unlock(&dataset->mutex);
+    if (!kept)
+        free(copy);
+}
+
+sqz_status sqz_dataset_picture(sqz_dataset *dataset, size_t index, uint8_t *picture,
+                               sqz_error *error) {
+    if (index >= dataset->count)
+        return sqz_fail(error, SQZ_INVALID, "index is %zu, expected less than %zu, the count",
+                        index, dataset->count);
+    pthread_mutex_lock(&dataset->mutex);
+    const uint8_t *cached = dataset->cached[index];
+    bool room = has_room(dataset, index);
+    pthread_mutex_unlock(&dataset->mutex);
+    if (cached) {
+        memcpy(picture, cached, dataset->picture_bytes);
+        return SQZ_OK;
+    }
+    SQZ_TRY(decode(dataset, index, picture, error));
+    if (room) /* else there never will be: the cache only grows */
+        keep(dataset, index, picture);
+    return SQZ_OK;
+}
