@@ -78,9 +78,7 @@ def _logits(model: "Model", batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.
         return np.zeros((0, model.num_classes), np.float32)
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
-        raise ValueError(
-            "the model's logits are not finite numbers: its weights are broken"
-        )
+        raise ValueError("the model's logits are not finite numbers: its weights are broken")
     return logits
 
 

@@ -1,0 +1,7 @@
+"""`python -m squeezenet_c` is squeezenet-c."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

@@ -1,0 +1,403 @@
+"""The command line. Exit status: 0 done, 1 the work failed (one sentence on stderr), 2 wrong usage.
+
+A run that Ctrl-C ended is work that failed; what it had done is written all the same.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import (
+    Dataset,
+    History,
+    Model,
+    Recipe,
+    TrainingError,
+    __version__,
+    build_info,
+    evaluate,
+    get_num_threads,
+    palm,
+    predict,
+    set_backend,
+    set_num_threads,
+    synthetic,
+    train,
+)
+
+TRAIN_FOLDERS, VALID_FOLDERS = ("train", "training"), ("valid", "val", "validation")
+DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # Chinese, whatever the locale says
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            if options.threads is not None:
+                set_num_threads(options.threads)
+            if options.backend is not None:
+                set_backend(options.backend)
+            return options.run(options)
+        except KeyboardInterrupt:
+            return _fail("stopped by Ctrl-C")
+        except BrokenPipeError:  # the reader of our output has gone; so has stdout's flush at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
+            return _fail(_sentence(error))
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def _fail(sentence: str) -> int:
+    print(f"squeezenet-c: {sentence}", file=sys.stderr)
+    return 1
+
+
+def _show_warning(message: Warning | str, *_: Any) -> None:
+    print(f"squeezenet-c: warning: {message}", file=sys.stderr)
+
+
+# -- Options ---------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=_positive, help="threads to use (default: all CPUs)")
+    common.add_argument("--backend", choices=("onednn", "openmp"), help="default: the faster one")
+    parser = argparse.ArgumentParser(
+        prog="squeezenet-c", description="Train and run SqueezeNet on a CPU."
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text, parents=[common])
+        added.set_defaults(run=run)
+        return added
+
+    _add_train(command("train", _train, "train a model and keep the best one"))
+
+    parsed = command("evaluate", _evaluate, "measure a model on a labelled set")
+    parsed.add_argument("model", metavar="MODEL")
+    parsed.add_argument(
+        "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
+        "or a list file"
+    )  # fmt: skip
+    parsed.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    parsed.add_argument("--json", action="store_true")
+
+    parsed = command("predict", _predict, "say what is in pictures")
+    parsed.add_argument("model", metavar="MODEL")
+    parsed.add_argument("images", metavar="IMAGE", nargs="+")
+    parsed.add_argument("--json", action="store_true", help="print a JSON array only")
+
+    parsed = command("summary", _summary, "print a model's layers")
+    parsed.add_argument("model", metavar="MODEL", nargs="?")
+    _add_network(parsed)
+    parsed.add_argument("--num-classes", type=_positive, default=2)
+    parsed.add_argument("--image-size", type=_positive)
+    parsed.add_argument("--json", action="store_true", help="print the totals only, as JSON")
+
+    parsed = command("info", _info, "print what is installed and in use")
+    parsed.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
+    parsed.add_argument("--training", action="store_true", help="the plan of training")
+    parsed.add_argument("--image-size", type=_positive, default=224)
+    parsed.add_argument("--repeats", type=_positive, default=20)
+    parsed.add_argument("--json", action="store_true")
+
+    parsed = command("demo", _demo, "try everything out on synthetic pictures, in under a minute")
+    parsed.add_argument("--out", default="runs/demo", metavar="DIR")
+    parsed.add_argument("--epochs", type=_positive, default=6)
+    parsed.add_argument("--pictures", type=_positive, default=160)
+    parsed.add_argument("--seed", type=_whole, default=0)
+    return parser
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arch", choices=("1_0", "1_1"), default="1_1")
+    parser.add_argument("--bypass", choices=("simple", "complex"))
+    parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", metavar="DATA", nargs="+", help="a PALM folder, a folder per class, or a list "
+        "file; a second one is the validation set"
+    )  # fmt: skip
+    _add_network(parser)
+    recipe = Recipe()
+    parser.add_argument("--epochs", type=_positive, default=20)
+    parser.add_argument("--batch-size", type=_positive, default=16)
+    parser.add_argument("--lr", type=float, default=recipe.lr, help="default: %(default)g")
+    parser.add_argument("--seed", type=_whole, default=0)
+    parser.add_argument("--out", metavar="DIR", help="folder for all that is written")
+    parser.add_argument(
+        "--valid-fraction", type=float, help="choose the best model on this share of the training "
+        "pictures (default: on the validation set; 0.2 where there is none)"
+    )  # fmt: skip
+    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--early-stopping", type=_positive, metavar="EPOCHS")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+
+
+def _positive(text: str) -> int:
+    number = _whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 1 expected")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 0 expected")
+    return number
+
+
+# -- Data ------------------------------------------------------------------------------------------
+
+
+def load_one(path: str, **options: Any) -> Dataset:
+    """A list file, or a folder per class."""
+    return Dataset.from_folder(path, **options) if os.path.isdir(path) else _list(path, **options)
+
+
+def _list(path: str, **options: Any) -> Dataset:
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no file or folder {path}")
+    return Dataset.from_list(path, **options)
+
+
+def load_training_data(paths: Sequence[str], **options: Any) -> tuple[Dataset, Dataset | None]:
+    """(training set, validation set or None) of what DATA names."""
+    if len(paths) > 2:
+        raise ValueError(f"{len(paths)} data sets named, expected one or two")
+    if len(paths) == 2:
+        training = load_one(paths[0], **options)
+        names = training.class_names
+        return training, load_one(paths[1], class_names=names, **options)
+    folder = Path(paths[0])
+    if not folder.is_dir():
+        return load_one(paths[0], **options), None
+    if palm.is_palm(folder):
+        return palm.load(folder, **options)
+    names = {entry.name for entry in folder.iterdir() if entry.is_dir()}
+    training = next((name for name in TRAIN_FOLDERS if name in names), None)
+    valid = next((name for name in VALID_FOLDERS if name in names), None)
+    if training and valid and len(names) <= 3:  # train, valid, and perhaps test
+        return load_training_data([str(folder / training), str(folder / valid)], **options)
+    return Dataset.from_folder(folder, **options), None
+
+
+def load_evaluation_data(path: str, model: Model, **options: Any) -> Dataset:
+    """The set DATA names; of a PALM folder the validation part."""
+    if os.path.isdir(path) and palm.is_palm(path):
+        return palm.load_validation(path, **options)
+    names = model.class_names
+    return load_one(path, class_names=names, **options)
+
+
+def _on_error(options: argparse.Namespace) -> dict[str, str]:
+    return {"on_error": "skip" if options.skip_bad else "raise"}
+
+
+# -- Commands --------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace) -> int:
+    best, last, csv, png = _outputs(options.out)
+    training, valid = load_training_data(options.data, **_on_error(options))
+    fraction = options.valid_fraction
+    if valid is None and fraction is None:
+        fraction = DEFAULT_VALID_FRACTION
+    model = Model(
+        options.arch,
+        num_classes=len(training.class_names),
+        seed=options.seed,
+        bypass=options.bypass,
+        final_relu=options.final_relu,
+    )
+    if options.out:
+        _write_arguments(Path(options.out) / "args.yaml", options)
+    failure = None
+    try:
+        history = train(
+            model,
+            training,
+            valid,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            lr=options.lr,
+            seed=options.seed,
+            checkpoint=best,
+            valid_fraction=fraction,
+            augment=options.augment,
+            early_stopping=options.early_stopping,
+        )
+    except TrainingError as error:
+        history, failure = error.history, str(error)
+    if last:
+        model.save(last)
+    _write_history(history, csv, png)
+    if history.best:
+        _print_best(history, best)
+    if history.interrupted:
+        failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
+    return _fail(failure) if failure else 0
+
+
+def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
+    """(best model, last model, table, plot); folders are made."""
+    if out is None:
+        return Path("best_model.safetensors"), None, Path("results.csv"), Path("results.png")
+    folder = Path(out)
+    weights = folder / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    return (
+        weights / "best.safetensors",
+        weights / "last.safetensors",
+        folder / "results.csv",
+        folder / "results.png",
+    )
+
+
+def _write_arguments(path: Path, options: argparse.Namespace) -> None:
+    """The options as YAML; JSON's scalars and lists are YAML's too."""
+    values = {name: value for name, value in vars(options).items() if name != "run"}
+    values |= {"threads": options.threads or get_num_threads(), "version": __version__}
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_history(history: History, csv: Path, png: Path) -> None:
+    if history.rows:
+        history.to_csv(csv)
+        history.plot(png)
+
+
+def _print_best(history: History, checkpoint: Path) -> None:
+    row = history.best
+    share, loss = row.valid_acc, row.valid_loss
+    print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
+    if history.held_out:
+        print(f"On the validation set, which had no part in choosing it:\n{history.held_out}")
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    model = Model.load(options.model)
+    dataset = load_evaluation_data(options.data, model, **_on_error(options))
+    report = evaluate(model, dataset)
+    print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report)
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    model = Model.load(options.model)
+    answers = predict(model, options.images)
+    if options.json:
+        rows = [
+            {
+                "path": path,
+                "label": answer.label,
+                "name": answer.name,
+                "confidence": answer.confidence,
+                "probabilities": answer.probabilities.tolist(),
+            }
+            for path, answer in zip(options.images, answers, strict=True)
+        ]
+        print(json.dumps(rows, ensure_ascii=False))
+        return 0
+    for path, answer in zip(options.images, answers, strict=True):
+        where = f"{path}: " if len(answers) > 1 else ""
+        print(f"{where}预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
+    return 0
+
+
+def _summary(options: argparse.Namespace) -> int:
+    from .summary import summary_totals
+
+    if options.model:
+        model = Model.load(options.model)
+    else:
+        model = Model(
+            options.arch,
+            options.num_classes,
+            bypass=options.bypass,
+            final_relu=options.final_relu,
+        )
+    size = options.image_size or model.image_size
+    print(json.dumps(summary_totals(model, size)) if options.json else model.summary(size))
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    rows = None
+    if options.plan:
+        size = options.image_size
+        rows = Model(options.plan).plan(size, size, options.training, options.repeats)
+    if options.json:
+        print(json.dumps(build_info() | ({"plan": rows} if options.plan else {})))
+        return 0
+    for name, value in build_info().items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        print(f"{name:16}{shown}")
+    if rows:
+        _print_plan(rows)
+    return 0
+
+
+def _print_plan(rows: list[dict[str, Any]]) -> None:
+    columns = ("layer", "op", "implementation", "layout", "milliseconds")
+    cells = [[row[column] for column in columns] for row in rows]
+    texts = [list(columns)] + [[*cell[:4], f"{cell[4]:.3f}"] for cell in cells]
+    widths = [max(len(text[i]) for text in texts) for i in range(len(columns))]
+    print()
+    for text in texts:
+        padded = [f"{word:{width}}" for word, width in zip(text, widths, strict=True)]
+        print("  ".join(padded).rstrip())
+    print(f"\n{sum(cell[4] for cell in cells):.3f} ms a picture on one thread, {len(rows)} ops")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    best, last, csv, png = _outputs(options.out)
+    pictures = Path(options.out) / "pictures"
+    print(f"Drawing {options.pictures} synthetic pictures of eyes into {pictures}")
+    dataset = synthetic.write(pictures, options.pictures, options.seed)
+    training, valid = dataset.split(0.25, options.seed)
+    model = Model("1_1", num_classes=2, seed=options.seed)
+    history = train(
+        model, training, valid, epochs=options.epochs, seed=options.seed, checkpoint=best
+    )
+    model.save(last)
+    _write_history(history, csv, png)
+    if history.interrupted:
+        return _fail("stopped by Ctrl-C")
+    _print_best(history, best)
+    example = valid.paths[-1]
+    answer = predict(Model.load(best), example)
+    print(f"{example}: 预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
+    print(f"Done in {time.perf_counter() - start:.0f} s; all of it is in {options.out}")
+    return 0

@@ -1,0 +1,148 @@
+"""Models to files and back; files that are not what they should be."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+import squeezenet_c as sq
+from squeezenet_c._native import core
+
+
+@pytest.fixture(scope="module")
+def model():
+    return sq.Model(
+        "1_1", 3, seed=4, bypass="simple", class_names=["a", "β", "类"], image_size=64, mean=0.4
+    )
+
+
+def rewrite(path, target, state=None, metadata=None):
+    """A copy of a model file with some tensors and metadata replaced; None leaves one out."""
+    old_state, old_metadata = core.read_safetensors(str(path))
+    new = {**old_state, **(state or {})}, {**old_metadata, **(metadata or {})}
+    new = [{key: value for key, value in part.items() if value is not None} for part in new]
+    core.write_safetensors(str(target), *new)
+
+
+def test_all_of_a_model_comes_back(model, tmp_path):
+    model.save(tmp_path / "模型.safetensors")
+    loaded = sq.Model.load(tmp_path / "模型.safetensors")
+    assert loaded.spec == model.spec
+    assert loaded.preprocessing == model.preprocessing
+    assert loaded.class_names == model.class_names
+    for key, tensor in model.state_dict().items():
+        assert np.array_equal(loaded.state_dict()[key], tensor)
+    x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
+    assert np.array_equal(loaded.forward(x), model.forward(x))
+
+
+@pytest.mark.parametrize("version", ["1_0", "1_1"])
+def test_torchvision_files(shared, version):
+    path = shared / "pretrained" / f"squeezenet{version}-imagenet.safetensors"
+    model = sq.Model.load(path)
+    assert model.version == version and model.num_classes == 1000
+    assert model.spec["final_relu"] and model.preprocessing.mean == (0.485, 0.456, 0.406)
+    tuned = sq.Model.from_pretrained(path, num_classes=2, seed=1)
+    assert not tuned.spec["final_relu"] and tuned.preprocessing == model.preprocessing
+    old, new = model.state_dict(), tuned.state_dict()
+    for key in old:
+        assert np.array_equal(old[key], new[key]) == (not key.startswith("classifier"))
+    assert sq.Model.from_pretrained(path).spec["final_relu"]
+
+
+@pytest.mark.parametrize(
+    ("state", "metadata", "message"),
+    [
+        ({"features.3.squeeze.bias": None}, {}, r"features\.3\.squeeze\.bias is missing"),
+        ({"extra": np.zeros(2, np.float32)}, {}, "extra is none of this network's"),
+        (
+            {"features.0.bias": None, "conv1.bias": np.zeros(64, np.float32)},
+            {},
+            r"conv1\.bias found, features\.0\.bias expected",
+        ),
+        (
+            {"features.0.bias": np.zeros(65, np.float32)},
+            {},
+            r"features\.0\.bias has the shape \[65\], expected \[64\]",
+        ),
+        ({"features.0.bias": np.full(64, np.nan, np.float32)}, {}, "not finite"),
+        ({}, {"squeezenet_c.format": "9"}, "format '9'"),
+        ({}, {"spec": "{"}, "spec is not JSON"),
+        ({}, {"spec": "[]"}, "spec is a list"),
+        ({}, {"spec": "{}"}, "spec has the keys"),
+        ({}, {"spec": None}, "spec is missing"),
+        ({}, {"class_names": '["a"]'}, "1 class names, expected one for each of 3"),
+        ({}, {"preprocessing": '{"image_size": 64, "mean": 0, "std": 0}'}, "std is 0"),
+        ({}, {"squeezenet_c.format": None}, r"classifier|features\.\d+|expected"),
+    ],
+)
+def test_bad_contents(model, tmp_path, state, metadata, message):
+    model.save(tmp_path / "good.safetensors")
+    rewrite(tmp_path / "good.safetensors", tmp_path / "bad.safetensors", state, metadata)
+    if metadata == {"squeezenet_c.format": None}:  # then it is a plain network of three classes
+        assert sq.Model.load(tmp_path / "bad.safetensors").spec["bypass"] is None
+        return
+    with pytest.raises(sq.BadFileError, match=message) as raised:
+        sq.Model.load(tmp_path / "bad.safetensors")
+    assert "bad.safetensors" in str(raised.value)
+
+
+def test_spec_cannot_ask_for_more_than_the_file_holds(model, tmp_path):
+    model.save(tmp_path / "good.safetensors")
+    spec = model.spec | {"base_e": 65536, "incr_e": 0, "squeeze_ratio": 1.0}
+    metadata = {"spec": json.dumps(spec)}
+    rewrite(tmp_path / "good.safetensors", tmp_path / "bad.safetensors", None, metadata)
+    with pytest.raises(sq.BadFileError, match="its spec says 65536, 65536 and 3"):
+        sq.Model.load(tmp_path / "bad.safetensors")
+
+
+def test_cut_files(model, tmp_path):
+    path = tmp_path / "cut.safetensors"
+    model.save(path)
+    content = path.read_bytes()
+    for length in (0, 4, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(sq.BadFileError, match=r"cut\.safetensors"):
+            sq.Model.load(path)
+    with pytest.raises(FileNotFoundError):
+        sq.Model.load(tmp_path / "none.safetensors")
+
+
+def test_failed_save_leaves_the_old_file(model, tmp_path):
+    with pytest.raises(OSError):
+        model.save(tmp_path / "nowhere" / "a.safetensors")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError):
+        model.save(tmp_path / "folder")
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="bfloat16.* not there yet"):
+        sq.Model("1_1", 2, precision="bfloat16")
+    model = sq.Model("1.1", 2)
+    with pytest.raises(ValueError, match="precision is 'half'"):
+        model.precision = "half"
+    with pytest.raises(ValueError, match="version is '2_0'"):
+        sq.Model("2_0", 2)
+    with pytest.raises(ValueError, match="1 class names"):
+        sq.Model("1_1", 2, class_names=["a"])
+    with pytest.raises(ValueError, match="image_size is 10"):
+        sq.Model("1_1", 2, image_size=10)
+    with pytest.raises(ValueError, match="mean is 'none'"):
+        sq.Model("1_1", 2, mean="none")
+
+
+def test_train_step_is_its_two_calls():
+    x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
+    labels = np.array([0, 1, 1], np.uint8)
+    one, two = (sq.Model("1_1", 2, seed=1) for _ in range(2))
+    first, second = sq.Adam(one), sq.Adam(two)
+    for _ in range(2):  # the second step drops other units than the first
+        loss = one.train_step(x, labels, first)
+        assert loss == two.compute_gradients(x, labels)
+        second.step()
+    for key, tensor in one.state_dict().items():
+        assert np.array_equal(tensor, two.state_dict()[key])
+    assert one.step == 2 and one.copy().parameter_count == one.parameter_count
