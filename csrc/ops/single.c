@@ -15,7 +15,8 @@ sqz_status sqz_single_ops(const sqz_ops **ops, const char *name, sqz_error *erro
     sqz_isa isa;
     SQZ_TRY(sqz_cpu_isa(&isa, error));
     if (strcmp(name, "openmp") == 0)
-        *ops = sqz_ops_openmp(isa);
+        for (int i = (int)isa; !*ops && i >= SQZ_ISA_BASELINE; i--) /* the widest one built */
+            *ops = sqz_ops_openmp((sqz_isa)i);
     else if (strcmp(name, "onednn") == 0)
         *ops = sqz_ops_onednn();
     else
