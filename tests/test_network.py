@@ -80,10 +80,7 @@ def test_dropout_parity_with_torch(backend):
     x, labels = networks.inputs(name)
     shape = network.layers(*x.shape[2:])[-3]["in_shape"]
     mask = np.stack(
-        [
-            oracle.dropout_mask(seed, step, first + i, *shape, probability=0.4) / (1 - 0.4)
-            for i in range(len(x))
-        ]
+        [oracle.dropout_mask(shape, 0.4, seed, step, first + i) / (1 - 0.4) for i in range(len(x))]
     ).astype(np.float32)
     logits, gradients, losses = networks.torch_run(
         network.spec, network.state_dict(), x, labels, steps=1, mask=mask

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -120,16 +121,27 @@ def test_threads_predict_at_once(backend):
 def test_a_network_in_training_is_busy():
     network = core.Network("1_0", 2)
     x, labels = pictures(32, 224), np.zeros(32, np.int64)
-    thread = threading.Thread(target=network.compute_gradients, args=(x, labels))
-    thread.start()
     refused = None
-    while thread.is_alive() and refused is None:
+
+    def train() -> None:
+        while refused is None:
+            try:
+                network.compute_gradients(x, labels)
+            except RuntimeError:  # the other thread was first
+                pass
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while refused is None and time.monotonic() < deadline:
         try:
             network.forward(x[:1, :, :64, :64])
         except RuntimeError as error:
             refused = str(error)
+        time.sleep(0.01)
+    refused = refused or "never"
     thread.join()
-    assert refused is not None and "trained by another thread" in refused
+    assert "trained by another thread" in refused
     network.forward(x[:1])
 
 
