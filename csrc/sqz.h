@@ -121,7 +121,8 @@ sqz_status sqz_dataset_picture(sqz_dataset *dataset, size_t index, uint8_t *pict
                                sqz_error *error);
 
 /* Reads a data set in a given order, decoding up to `ahead` pictures before they are asked for on
- * `threads` threads of its own. The data set must outlive it. One thread may call next. */
+ * `threads` threads of its own (both >= 1). The data set must outlive it. One thread may call next.
+ * A loader does not survive a fork. */
 typedef struct sqz_loader sqz_loader;
 sqz_status sqz_loader_create(sqz_loader **loader, sqz_dataset *dataset, const int64_t *order,
                              size_t count, size_t ahead, int threads, sqz_error *error);
@@ -259,14 +260,18 @@ typedef struct {
 } sqz_metadata;
 
 typedef struct sqz_tensor_file sqz_tensor_file;
+/* SQZ_IO: cannot be read; SQZ_BAD_FILE: contents that are not what they should be, a dtype other
+ * than those above, more than 8 dimensions, an unknown field. *file is NULL after an error. */
 sqz_status sqz_tensor_file_read(sqz_tensor_file **file, const char *path, sqz_error *error);
 void sqz_tensor_file_destroy(sqz_tensor_file *file);
 size_t sqz_tensor_file_count(const sqz_tensor_file *file);
 const sqz_tensor *sqz_tensor_file_tensor(const sqz_tensor_file *file, size_t index);
 size_t sqz_tensor_file_metadata_count(const sqz_tensor_file *file);
 const sqz_metadata *sqz_tensor_file_metadata(const sqz_tensor_file *file, size_t index);
-/* Write float32 tensors (dtype and values as given are float32) atomically: a temporary file in the
- * same folder, fsync, rename. An error leaves what was at `path` untouched. */
+/* Write tensors, in the order given, atomically: a temporary file in the same folder, fsync,
+ * rename. Values are written as F32, whatever dtype says. An existing file's permissions are kept,
+ * symbolic links followed. An error leaves what was at `path` untouched. SQZ_INVALID: names or keys
+ * not in UTF-8 or given twice, count not the product of shape. SQZ_IO: cannot be written. */
 sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, size_t tensor_count,
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);

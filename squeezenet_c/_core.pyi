@@ -39,7 +39,12 @@ def shuffle(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 class PictureStore:
     """Files that become (image_size, image_size, 3) pictures, cached up to cache_bytes."""
 
-    def __init__(self, paths: Sequence[str], image_size: int = 224, cache_bytes: int = 1 << 30): ...
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        image_size: int = 224,
+        cache_bytes: int = 1 << 30,
+    ): ...
     def __len__(self) -> int: ...
     image_size: int
     cached_bytes: int
@@ -52,9 +57,11 @@ class PictureLoader:
         """The next `count` pictures of the order, (count, size, size, 3). Releases the GIL."""
 
 # -- safetensors -----------------------------------------------------------------------------------
-def read_safetensors(path: str) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]: ...
+def read_safetensors(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]: ...
 def write_safetensors(
-    path: str, tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
+    path: str | os.PathLike[str], tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
 ) -> None: ...
 
 # -- Networks --------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """PictureStore and PictureLoader: pictures in memory up to a bound, and decoded ahead of need."""
 
 import gc
+import os
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -273,6 +275,22 @@ def test_a_bad_file_is_reported_at_its_turn(
             loader.next(count)
 
 
+def test_the_first_in_the_order_is_reported_though_it_fails_last(
+    drawn: tuple, tmp_path: Path
+) -> None:
+    late, early = tmp_path / "late", tmp_path / "early"
+    for pipe in (late, early):
+        os.mkfifo(pipe)
+    paths = [drawn[0][0], str(late), str(early), *drawn[0][:5]]
+    loader = core.PictureStore(paths, SIZE).loader(range(8), ahead=8, threads=2)
+    for pipe in (early, late):  # opening waits until a thread of the loader reads it
+        pipe.write_bytes(b"no picture")
+        time.sleep(0.05)
+    np.testing.assert_array_equal(loader.next(1)[0], drawn[1][0])
+    with pytest.raises(core.BadFileError, match="late"):
+        loader.next(1)
+
+
 def test_a_bad_file_within_a_batch(drawn: tuple, tmp_path: Path) -> None:
     paths = [*drawn[0][:7], str(tmp_path / "missing.bmp"), *drawn[0][7:]]
     loader = core.PictureStore(paths, SIZE).loader(range(31), ahead=2)
@@ -323,12 +341,48 @@ def test_next_from_two_threads_is_refused(drawn: tuple) -> None:
         np.testing.assert_array_equal(picture, expected[i % 30])
 
 
-def test_exit_with_a_loader_at_work(drawn: tuple) -> None:
-    program = (
-        "import sys\nfrom squeezenet_c._native import core\n"
-        "loader = core.PictureStore(sys.argv[1:], 200, 0).loader([0, 1, 2] * 5000, threads=2)\n"
-        "loader.next(3)\nprint('done')\n"
+def run_program(lines: str, paths: list[str]) -> str:
+    """What a Python of its own prints, given a loader of the pictures 0, 1, 2, 0, 1, 2, ..."""
+    start = (
+        "import os, signal, sys, time\n"
+        "from squeezenet_c._native import core\n"
+        "store = core.PictureStore(sys.argv[1:], 200, 0)\n"
+        "loader = store.loader([0, 1, 2] * 5000, threads=2)\n"
+        "loader.next(3)\n"
     )
-    command = [sys.executable, "-c", program, *drawn[0][:3]]
+    command = [sys.executable, "-W", "ignore", "-c", start + lines, *paths[:3]]
     result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "done\n", "")
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_exit_with_a_loader_at_work(drawn: tuple) -> None:
+    assert run_program("print('done')", drawn[0]) == "done\n"
+
+
+def test_interrupts_reach_the_main_thread(drawn: tuple) -> None:
+    lines = """
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(30)
+except KeyboardInterrupt:
+    print(len(loader.next(5)))
+"""
+    assert run_program(lines, drawn[0]) == "5\n"
+
+
+def test_a_fork_has_no_loader(drawn: tuple) -> None:
+    lines = """
+child = os.fork()
+if child == 0:
+    try:
+        loader.next(1)
+    except ValueError as error:
+        print(error, flush=True)
+    del loader
+    os._exit(0)
+os.waitpid(child, 0)
+print(len(loader.next(5)))
+"""
+    expected = "a loader works only in the process that made it\n5\n"
+    assert run_program(lines, drawn[0]) == expected

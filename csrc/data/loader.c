@@ -25,6 +25,7 @@ struct sqz_loader {
     pthread_t *threads;
     int thread_count;
     pid_t process; /* that has the threads: a fork has not */
+    bool reported; /* the failure, by next: the reading thread's own */
 
     pthread_mutex_t mutex;     /* of all below */
     pthread_cond_t ready_cond; /* a position became ready, or failed */
@@ -34,7 +35,6 @@ struct sqz_loader {
     size_t failed;             /* the first position that failed, count if none has */
     sqz_status failure;
     sqz_error failure_error;
-    bool reported; /* the failure, by next: the reading thread's own */
     bool stopping;
 };
 

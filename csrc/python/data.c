@@ -7,12 +7,14 @@
 #include "parts.h"
 
 typedef struct {
-    PyObject_HEAD sqz_dataset *dataset;
+    PyObject ob_base;
+    sqz_dataset *dataset;
     int image_size;
 } store_object;
 
 typedef struct {
-    PyObject_HEAD sqz_loader *loader;
+    PyObject ob_base;
+    sqz_loader *loader;
     store_object *store; /* owned: the loader reads its data set */
     Py_ssize_t left;     /* pictures that next has not given yet */
     bool busy;           /* a thread is in next */
