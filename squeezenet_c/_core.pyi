@@ -58,7 +58,7 @@ def write_safetensors(
 
 # -- Networks --------------------------------------------------------------------------------------
 class Network:
-    """Parameters, gradients and plans of one network. squeezenet_c.Model is the public face of it."""
+    """Parameters, gradients and plans of one network. squeezenet_c.Model is its public face."""
 
     def __init__(
         self,
@@ -77,6 +77,8 @@ class Network:
     ): ...
     seed: int
     parameter_count: int
+    spec: dict[str, Any]
+    """__init__'s arguments, without seed."""
     def forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
     def compute_gradients(
         self,
@@ -93,7 +95,9 @@ class Network:
     def load_state_dict(self, state: dict[str, ArrayLike]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]
     flat_gradients: NDArray[np.float32]
-    def layers(self, height: int, width: int) -> list[dict[str, Any]]: ...
+    def layers(self, height: int, width: int) -> list[dict[str, Any]]:
+        """Rows of name, kind, in_shape and out_shape (C, H, W), relu, parameter_count."""
+
     def plan(
         self, height: int, width: int, training: bool = False, repeats: int = 0
     ) -> list[dict[str, Any]]: ...
@@ -115,8 +119,8 @@ class Adam:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 # -- Single ops, for tests -------------------------------------------------------------------------
-# Logical channels, C-contiguous or not, float32 alone. backend: "onednn", "openmp" or None (in use).
-# TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
+# Logical channels, C-contiguous or not, float32 alone. backend: "onednn", "openmp" or None (the one
+# in use). TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
 # must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
 # `dx` and `db` are what an op is to add to; without them it overwrites. They are not written.
 _Floats = NDArray[np.float32]

@@ -19,7 +19,9 @@ def pictures(tmp_path):
 
 
 def test_list_with_blank_lines_spaces_and_bom(pictures, tmp_path):
-    lines = "".join(f"{path.relative_to(tmp_path)} {i % 2}\r\n\n" for i, path in enumerate(pictures))
+    lines = "".join(
+        f"{path.relative_to(tmp_path)} {i % 2}\r\n\n" for i, path in enumerate(pictures)
+    )
     (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbf" + lines.encode())
     dataset = sq.Dataset.from_list(tmp_path / "train.txt", image_size=32)
     assert dataset.labels.tolist() == [0, 1, 0, 1, 0, 1]

@@ -26,9 +26,7 @@ def test_report_equals_scikit_learn(classes):
     assert np.array_equal(report.confusion_matrix, skl.confusion_matrix(labels, predicted))
     if classes == 2:
         assert report.sensitivity == pytest.approx(skl.recall_score(labels, predicted))
-        assert report.specificity == pytest.approx(
-            skl.recall_score(labels, predicted, pos_label=0)
-        )
+        assert report.specificity == pytest.approx(skl.recall_score(labels, predicted, pos_label=0))
     else:
         assert report.sensitivity is None and report.specificity is None
     assert json.loads(json.dumps(report.to_dict()))["accuracy"] == report.accuracy

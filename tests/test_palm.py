@@ -25,7 +25,10 @@ def small(tmp_path):
     """Two pictures of each part, unpacked. They are no pictures; nothing decodes them here."""
     training = tmp_path / "palm" / "PALM-Training400" / "PALM-Training400"
     valid = tmp_path / "palm" / "PALM-Validation400"
-    for folder, names in ((training, ("H0001.jpg", "N0001.jpg", "P0001.jpg")), (valid, ("V1.jpg",))):
+    for folder, names in (
+        (training, ("H0001.jpg", "N0001.jpg", "P0001.jpg")),
+        (valid, ("V1.jpg",)),
+    ):
         folder.mkdir(parents=True)
         for name in names:
             (folder / name).write_bytes(b"x" * 100)
