@@ -120,8 +120,8 @@ class Adam:
 
 # -- Single ops, for tests -------------------------------------------------------------------------
 # Logical channels, C-contiguous or not, float32 alone. backend: "onednn", "openmp" or None (the one
-# in use). TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
-# must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
+# in use). TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote
+# where it must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
 # `dx` and `db` are what an op is to add to; without them it overwrites. They are not written.
 _Floats = NDArray[np.float32]
 _Pair = int | tuple[int, int]
