@@ -6,7 +6,6 @@ up in the installed packages' lists of files and loaded before it.
 """
 
 import ctypes
-from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -23,6 +22,8 @@ def _import_core() -> ModuleType:
 
 def _preload_onednn() -> None:
     """Load oneDNN's library from the package that carries it, for this process."""
+    from importlib import metadata
+
     try:
         files = metadata.files(ONEDNN_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
