@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 
     parsed = command("demo", _demo, "try everything out on synthetic pictures, in under a minute")
     parsed.add_argument("--out", default="runs/demo", metavar="DIR")
-    parsed.add_argument("--epochs", type=_positive, default=6)
+    parsed.add_argument("--epochs", type=_positive, default=8)
     parsed.add_argument("--pictures", type=_positive, default=160)
     parsed.add_argument("--seed", type=_whole, default=0)
     return parser
@@ -387,9 +387,16 @@ def _demo(options: argparse.Namespace) -> int:
     print(f"Drawing {options.pictures} synthetic pictures of eyes into {pictures}")
     dataset = synthetic.write(pictures, options.pictures, options.seed)
     training, valid = dataset.split(0.25, options.seed)
-    model = Model("1_1", num_classes=2, seed=options.seed)
+    # Small pictures in small batches: a minute has to hold enough steps to learn in.
+    model = Model("1_1", num_classes=2, seed=options.seed, image_size=96)
     history = train(
-        model, training, valid, epochs=options.epochs, seed=options.seed, checkpoint=best
+        model,
+        training,
+        valid,
+        epochs=options.epochs,
+        batch_size=8,
+        seed=options.seed,
+        checkpoint=best,
     )
     model.save(last)
     _write_history(history, csv, png)

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -208,6 +207,8 @@ class Dataset:
     # -- Broken files ------------------------------------------------------------------------------
 
     def _leave_out_broken(self) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
         def reason(index: int) -> str | None:
             try:
                 self._store.picture(index)

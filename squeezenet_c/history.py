@@ -1,6 +1,5 @@
 """What a training run did, an epoch a row."""
 
-import csv
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -67,6 +66,8 @@ class History:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header line and a line an epoch, in full precision."""
+        import csv
+
         with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [column.name for column in fields(Epoch)])
             writer.writeheader()

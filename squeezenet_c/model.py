@@ -75,7 +75,6 @@ class Model(core.Network):
         }
         self._preprocessing = Preprocessing(image_size, mean, std)
         super().__init__(seed=seed, **spec)
-        self._spec = spec
         self._class_names: tuple[str, ...] | None = None
         self.class_names = class_names
         self.step = 0
@@ -85,17 +84,12 @@ class Model(core.Network):
     # -- What it is --------------------------------------------------------------------------------
 
     @property
-    def spec(self) -> dict[str, Any]:
-        """The network's arguments, a copy."""
-        return dict(self._spec)
-
-    @property
     def version(self) -> str:
-        return self._spec["version"]
+        return self.spec["version"]
 
     @property
     def num_classes(self) -> int:
-        return self._spec["num_classes"]
+        return self.spec["num_classes"]
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -137,7 +131,7 @@ class Model(core.Network):
     def __repr__(self) -> str:
         extras = "".join(
             f", {key}={value!r}"
-            for key, value in self._spec.items()
+            for key, value in self.spec.items()
             if key in ("final_relu", "bypass") and value
         )
         return f"Model({self.version!r}, num_classes={self.num_classes}{extras})"
@@ -213,7 +207,7 @@ class Model(core.Network):
     def copy(self) -> "Model":
         """An independent model with the same weights."""
         twin = type(self)(
-            **self._spec,
+            **self.spec,
             seed=self.seed,
             precision=self.precision,
             class_names=self.class_names,

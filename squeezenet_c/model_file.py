@@ -8,10 +8,10 @@ Tensors bear torchvision's names. Metadata is text by key:
 A file without squeezenet_c.format is taken to be torchvision's.
 """
 
-import inspect
 import json
 import math
 import os
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +95,7 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
     spec = _json(path, metadata, "spec", dict)
     preprocessing = _json(path, metadata, "preprocessing", dict)
     class_names = _json(path, metadata, "class_names", list | None)
-    preprocessing_keys = set(inspect.signature(Preprocessing).parameters)
+    preprocessing_keys = {field.name for field in fields(Preprocessing)}
     for name, found, expected in (
         ("spec", set(spec), SPEC_KEYS),
         ("preprocessing", set(preprocessing), preprocessing_keys),

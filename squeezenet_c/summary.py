@@ -29,8 +29,7 @@ def summary_rows(model: "Model", image_size: int) -> list[Row]:
     fire_input: Shape = (0, 0, 0)
     joined = 0
     for layer in model.layers(image_size, image_size):
-        source = (layer["in_c"], layer["in_h"], layer["in_w"])
-        output = (layer["out_c"], layer["out_h"], layer["out_w"])
+        source, output = layer["in_shape"], layer["out_shape"]
         kind = "Conv2D" if layer["kind"] == "conv" else KINDS[layer["kind"]]
         rows.append((kind, source, output, layer["parameter_count"]))
         if layer["relu"]:

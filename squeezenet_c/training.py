@@ -2,7 +2,6 @@
 
 import math
 import os
-import tempfile
 import time
 import warnings
 from dataclasses import replace
@@ -220,6 +219,8 @@ def _check(epochs: int, batch_size: int, early_stopping: int | None) -> None:
 def check_writable(path: str | os.PathLike) -> None:
     """OSError where a file at `path` could not be written, before any work is done for it. What is
     there stays as it is."""
+    import tempfile
+
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder, expected a file to write")

@@ -43,7 +43,7 @@ def test_shared_palm(palm_folder):
     assert train.class_counts() == {"非病理性近视": 187, "病理性近视": 213}
     assert len(valid) == 199
     label = dict(zip(valid.paths, valid.labels.tolist(), strict=True))
-    assert label[str(palm_folder / "PALM-Validation400" / "V0008.jpg")] == 1
+    assert label[str(palm_folder / "PALM-Validation400" / "V0002.jpg")] == 1
     assert train[0][0].shape == (224, 224, 3)
 
 
