@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A loss this near to ln(classes), the loss of knowing nothing, for this many epochs is stuck. (The
 # tutorial's network gets there and stays at 0.6931.)
-PINNED_WITHIN, PINNED_EPOCHS = 2e-3, 3
+PINNED_WITHIN, PINNED_EPOCHS = 2e-3, 4
 
 
 class TrainingError(RuntimeError):
@@ -36,7 +36,7 @@ class TrainingError(RuntimeError):
 
 
 class CollapseWarning(UserWarning):
-    """The network has stopped learning and will not recover."""
+    """The network has stopped learning, and such a network seldom recovers."""
 
 
 def train(
