@@ -51,11 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", metavar="PALM_FOLDER")
     parser.add_argument("question", choices=("full", "held-out", "short"))
+    parser.add_argument("--arch", nargs="+", choices=("1_0", "1_1"), help="default: as above")
+    parser.add_argument("--seeds", type=int, help="runs of each network (default: as above)")
     options = parser.parse_args()
-    if options.question == "short":
-        runs = [(arch, seed, 8) for arch in ("1_1", "1_0") for seed in range(10)]
-    else:
-        runs = [("1_1", seed, 20) for seed in range(5)]
+    short = options.question == "short"
+    archs = options.arch or (("1_0", "1_1") if short else ("1_1",))
+    seeds = options.seeds or (10 if short else 5)
+    runs = [(arch, seed, 8 if short else 20) for arch in archs for seed in range(seeds)]
     results = [run(options.data, *each, options.question == "held-out") for each in runs]
     accuracies = [accuracy for accuracy, _, _ in results]
     print(

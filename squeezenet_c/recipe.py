@@ -8,9 +8,14 @@ from dataclasses import dataclass
 class Recipe:
     """The learning rate over a run: a linear warm-up to `lr` over `warmup_epochs`, then half a
     cosine down to `lr * final_factor` at the last step. `final_factor=1, warmup_epochs=0` is a
-    constant rate."""
+    constant rate.
 
-    lr: float = 1e-3
+    Chosen on PALM's training pictures alone: v1.1, 20 epochs, four seeds, each tested on another
+    fifth of the pictures. Mean best accuracy, and mean accuracy of the last three epochs, at
+    lr 2e-4: 0.947, 0.933; 3e-4: 0.962, 0.948; 5e-4: 0.962, 0.955. At 1e-3 a run on synthetic
+    pictures collapsed to loss 0.693."""
+
+    lr: float = 5e-4
     warmup_epochs: float = 1.0
     final_factor: float = 0.01
 
