@@ -54,62 +54,50 @@ typedef struct {
 } sqz_direct;
 
 /* Every kernel, as kernel(result, name, arguments). Those named like a function of the op table do
- * what ops.h says. */
+ * what ops.h says; conv_frame writes frame into `framed`. Laid out by hand: a list, not an
+ * expression. */
+/* clang-format off */
 #define SQZ_KERNELS(kernel)                                                                        \
-    /* Writes frame into `framed`. */                                                              \
-    kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame)) kernel(    \
-        void, conv_direct,                                                                         \
-        (const sqz_direct *direct)) kernel(sqz_status, conv_forward,                               \
-                                           (const sqz_conv *conv, sqz_worker *worker, float *dst,  \
-                                            const float *src, const float *packed,                 \
-                                            const float *bias, sqz_error *error))                  \
-        kernel(sqz_status, conv_backward_data,                                                     \
-               (const sqz_conv *conv, sqz_worker *worker, float *d_src, const float *d_dst,        \
-                const float *packed, bool accumulate, sqz_error *error))                           \
-            kernel(sqz_status, conv_backward_weights,                                              \
-                   (const sqz_conv *conv, sqz_worker *worker, float *gradient, const float *src,   \
-                    const float *d_dst, bool accumulate, sqz_error *error))                        \
-                kernel(sqz_status, conv_pack_forward,                                              \
-                       (const sqz_conv *conv, sqz_worker *worker, float *packed,                   \
-                        const float *weights, sqz_error *error))                                   \
-                    kernel(sqz_status, conv_pack_backward,                                         \
-                           (const sqz_conv *conv, sqz_worker *worker, float *packed,               \
-                            const float *weights, sqz_error *error))                               \
-                        kernel(sqz_status, conv_unpack_gradient,                                   \
-                               (const sqz_conv *conv, sqz_worker *worker, float *d_weights,        \
-                                const float *gradient, sqz_error *error))                          \
-                            kernel(void, relu_backward,                                            \
-                                   (float *d_dst, float *d_bias, const float *dst, int blocks,     \
-                                    int pixels, bool accumulate))                                  \
-                                kernel(void, bias_backward,                                        \
-                                       (float *d_bias, const float *d_dst, int blocks, int pixels, \
-                                        bool accumulate))                                          \
-                                    kernel(void, max_pool_forward,                                 \
-                                           (float *dst, uint8_t *argmax, const float *src,         \
-                                            const sqz_pool_shape *shape))                          \
-                                        kernel(void, max_pool_backward,                            \
-                                               (float *d_src, const float *d_dst,                  \
-                                                const uint8_t *argmax,                             \
-                                                const sqz_pool_shape *shape, bool accumulate))     \
-                                            kernel(void, average_pool_forward,                     \
-                                                   (float *dst, const float *src, int blocks,      \
-                                                    int pixels))                                   \
-                                                kernel(void, average_pool_backward,                \
-                                                       (float *d_src, const float *d_dst,          \
-                                                        int blocks, int pixels))                   \
-                                                    kernel(void, dropout_forward,                  \
-                                                           (float *dst, uint8_t *mask,             \
-                                                            const float *src, int blocks,          \
-                                                            int pixels,                            \
-                                                            const sqz_dropout *dropout))           \
-                                                        kernel(void, dropout_backward,             \
-                                                               (float *d_src, const float *d_dst,  \
-                                                                const uint8_t *mask, int blocks,   \
-                                                                int pixels,                        \
-                                                                const sqz_dropout *dropout))       \
-                                                            kernel(void, sum,                      \
-                                                                   (float *dst, const float *a,    \
-                                                                    const float *b, size_t count))
+    kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
+    kernel(void, conv_direct, (const sqz_direct *direct))                                          \
+    kernel(sqz_status, conv_forward,                                                               \
+           (const sqz_conv *conv, sqz_worker *worker, float *dst, const float *src,                \
+            const float *packed, const float *bias, sqz_error *error))                             \
+    kernel(sqz_status, conv_backward_data,                                                         \
+           (const sqz_conv *conv, sqz_worker *worker, float *d_src, const float *d_dst,            \
+            const float *packed, bool accumulate, sqz_error *error))                               \
+    kernel(sqz_status, conv_backward_weights,                                                      \
+           (const sqz_conv *conv, sqz_worker *worker, float *gradient, const float *src,           \
+            const float *d_dst, bool accumulate, sqz_error *error))                                \
+    kernel(sqz_status, conv_pack_forward,                                                          \
+           (const sqz_conv *conv, sqz_worker *worker, float *packed, const float *weights,         \
+            sqz_error *error))                                                                     \
+    kernel(sqz_status, conv_pack_backward,                                                         \
+           (const sqz_conv *conv, sqz_worker *worker, float *packed, const float *weights,         \
+            sqz_error *error))                                                                     \
+    kernel(sqz_status, conv_unpack_gradient,                                                       \
+           (const sqz_conv *conv, sqz_worker *worker, float *d_weights, const float *gradient,     \
+            sqz_error *error))                                                                     \
+    kernel(void, relu_backward,                                                                    \
+           (float *d_dst, float *d_bias, const float *dst, int blocks, int pixels,                 \
+            bool accumulate))                                                                      \
+    kernel(void, bias_backward,                                                                    \
+           (float *d_bias, const float *d_dst, int blocks, int pixels, bool accumulate))           \
+    kernel(void, max_pool_forward,                                                                 \
+           (float *dst, uint8_t *argmax, const float *src, const sqz_pool_shape *shape))           \
+    kernel(void, max_pool_backward,                                                                \
+           (float *d_src, const float *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape,  \
+            bool accumulate))                                                                      \
+    kernel(void, average_pool_forward, (float *dst, const float *src, int blocks, int pixels))     \
+    kernel(void, average_pool_backward, (float *d_src, const float *d_dst, int blocks, int pixels))\
+    kernel(void, dropout_forward,                                                                  \
+           (float *dst, uint8_t *mask, const float *src, int blocks, int pixels,                   \
+            const sqz_dropout *dropout))                                                           \
+    kernel(void, dropout_backward,                                                                 \
+           (float *d_src, const float *d_dst, const uint8_t *mask, int blocks, int pixels,         \
+            const sqz_dropout *dropout))                                                           \
+    kernel(void, sum, (float *dst, const float *a, const float *b, size_t count))
+/* clang-format on */
 
 #define SQZ_DECLARE_BASELINE(result, name, arguments) result sqz_##name##_baseline arguments;
 SQZ_KERNELS(SQZ_DECLARE_BASELINE)
