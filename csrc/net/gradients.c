@@ -32,13 +32,18 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
 
 /* -- One lane ---------------------------------------------------------------------------------- */
 
-static sqz_status run_picture(sqz_entry *entry, sqz_workspace *workspace, float *logits,
-                              float *lane, bool accumulate, const sqz_batch *batch, int picture,
-                              sqz_error *error) {
-    const sqz_plan *plan = entry->plan;
-    const sqz_tape *tape = &plan->tape;
-    int output = tape->nodes[tape->node_count - 1].output;
-    int classes = tape->activations[output].channels[0];
+typedef struct {
+    sqz_entry *entry;
+    float *logits; /* may be NULL */
+    const sqz_batch *batch;
+} training;
+
+static sqz_status run_picture(const training *training, sqz_workspace *workspace, float *lane,
+                              bool accumulate, int picture, sqz_error *error) {
+    const sqz_plan *plan = training->entry->plan;
+    const sqz_batch *batch = training->batch;
+    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
+    int classes = plan->tape.activations[output].channels[0];
     const float *x = batch->x + (size_t)picture * plan->placed[0].count;
     sqz_dropout dropout = {.seed = batch->seed,
                            .step = batch->step,
@@ -51,11 +56,11 @@ static sqz_status run_picture(sqz_entry *entry, sqz_workspace *workspace, float 
     const float *scores = sqz_activation_at(plan, workspace, output);
     float *d_scores = sqz_gradient_at(plan, workspace, output);
     memset(d_scores, 0, plan->placed[output].count * sizeof *d_scores);
-    entry->losses[picture] = sqz_cross_entropy(d_scores, scores, classes, batch->labels[picture],
-                                               1.0 / batch->global_batch);
-    if (logits)
-        memcpy(logits + (size_t)picture * (size_t)classes, scores,
-               (size_t)classes * sizeof *logits);
+    training->entry->losses[picture] = sqz_cross_entropy(
+        d_scores, scores, classes, batch->labels[picture], 1.0 / batch->global_batch);
+    if (training->logits)
+        memcpy(training->logits + (size_t)picture * (size_t)classes, scores,
+               (size_t)classes * sizeof *scores);
     return sqz_walk_backward(plan, workspace, lane, accumulate, x, used, NULL, error);
 }
 
@@ -64,37 +69,14 @@ static int first_of_lane(const sqz_batch *batch, int lane) {
     return (lane + SQZ_LANES - batch->first_index % SQZ_LANES) % SQZ_LANES;
 }
 
-static sqz_status run_lane(sqz_entry *entry, sqz_workspace *workspace, float *logits, int lane,
-                           const sqz_batch *batch, sqz_error *error) {
-    float *sums = entry->lanes + (size_t)lane * entry->plan->lane_count;
+static sqz_status run_lane(void *context, int lane, sqz_workspace *workspace, sqz_error *error) {
+    const training *training = context;
+    const sqz_batch *batch = training->batch;
+    float *sums = training->entry->lanes + (size_t)lane * training->entry->plan->lane_count;
     int first = first_of_lane(batch, lane);
     for (int picture = first; picture < batch->n; picture += SQZ_LANES)
-        SQZ_TRY(
-            run_picture(entry, workspace, logits, sums, picture != first, batch, picture, error));
+        SQZ_TRY(run_picture(training, workspace, sums, picture != first, picture, error));
     return SQZ_OK;
-}
-
-static sqz_status run_lanes(sqz_entry *entry, float *logits, const sqz_batch *batch, int threads,
-                            sqz_error *error) {
-    sqz_outcome outcome = {0};
-    (void)threads;
-#pragma omp parallel num_threads(threads)
-    {
-        sqz_error own_error;
-        sqz_workspace *workspace = NULL;
-        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
-#pragma omp for schedule(dynamic, 1)
-        for (int lane = 0; lane < SQZ_LANES; lane++) {
-            if (sqz_outcome_failed(&outcome))
-                continue;
-            if (status == SQZ_OK)
-                status = run_lane(entry, workspace, logits, lane, batch, &own_error);
-            if (status != SQZ_OK)
-                sqz_outcome_set(&outcome, status, &own_error);
-        }
-        sqz_entry_workspace_release(entry, workspace);
-    }
-    return sqz_outcome_pass(&outcome, error);
 }
 
 /* -- The tree ---------------------------------------------------------------------------------- */
@@ -127,25 +109,15 @@ static void add_lanes(float *lanes, size_t lane_count, const bool *filled, int t
     }
 }
 
-static sqz_status unpack(sqz_entry *entry, float *gradients, int threads, sqz_error *error) {
-    sqz_outcome outcome = {0};
-    (void)threads;
-#pragma omp parallel num_threads(threads)
-    {
-        sqz_error own_error;
-        sqz_workspace *workspace = NULL;
-        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
-#pragma omp for schedule(dynamic, 1)
-        for (int slot = 0; slot < entry->plan->conv_count; slot++) {
-            if (status == SQZ_OK)
-                status = sqz_plan_unpack(entry->plan, slot, gradients, entry->lanes, workspace,
-                                         &own_error);
-            if (status != SQZ_OK)
-                sqz_outcome_set(&outcome, status, &own_error);
-        }
-        sqz_entry_workspace_release(entry, workspace);
-    }
-    return sqz_outcome_pass(&outcome, error);
+typedef struct {
+    const sqz_entry *entry;
+    float *gradients;
+} unpacking;
+
+static sqz_status unpack_slot(void *context, int slot, sqz_workspace *workspace, sqz_error *error) {
+    const unpacking *unpacking = context;
+    return sqz_plan_unpack(unpacking->entry->plan, slot, unpacking->gradients,
+                           unpacking->entry->lanes, workspace, error);
 }
 
 /* -- The batch --------------------------------------------------------------------------------- */
@@ -164,15 +136,19 @@ static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
 static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
                           const sqz_batch *batch, sqz_error *error) {
     int threads = sqz_get_num_threads();
-    int lanes = batch->n < SQZ_LANES ? batch->n : SQZ_LANES;
+    int lanes = batch->n < SQZ_LANES ? batch->n : SQZ_LANES; /* with work */
+    threads = threads < lanes ? threads : lanes;
     bool filled[SQZ_LANES];
     for (int lane = 0; lane < SQZ_LANES; lane++)
         filled[lane] = first_of_lane(batch, lane) < batch->n;
+    training training = {entry, logits, batch};
+    unpacking unpacking = {entry, model->gradients};
     SQZ_TRY(reserve_losses(entry, batch->n, error));
     SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
-    SQZ_TRY(run_lanes(entry, logits, batch, threads < lanes ? threads : lanes, error));
+    SQZ_TRY(sqz_entry_parallel(entry, SQZ_LANES, threads, run_lane, &training, error));
     add_lanes(entry->lanes, entry->plan->lane_count, filled, threads);
-    SQZ_TRY(unpack(entry, model->gradients, threads, error));
+    SQZ_TRY(sqz_entry_parallel(entry, entry->plan->conv_count, threads, unpack_slot, &unpacking,
+                               error));
     *loss = 0;
     for (int i = 0; i < batch->n; i++)
         *loss += entry->losses[i];

@@ -232,7 +232,13 @@ void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace) {
 
 /* -- Parallel loops that can fail -------------------------------------------------------------- */
 
-void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error) {
+/* The first failure, whichever thread had it: later ones are dropped. */
+typedef struct {
+    sqz_status status;
+    sqz_error error;
+} outcome;
+
+static void outcome_set(outcome *outcome, sqz_status status, const sqz_error *error) {
 #pragma omp critical(sqz_outcome)
     if (outcome->status == SQZ_OK) {
         outcome->error = *error;
@@ -240,14 +246,29 @@ void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *e
     }
 }
 
-bool sqz_outcome_failed(const sqz_outcome *outcome) {
-    return __atomic_load_n(&outcome->status, __ATOMIC_ACQUIRE) != SQZ_OK;
-}
-
-sqz_status sqz_outcome_pass(const sqz_outcome *outcome, sqz_error *error) {
-    if (outcome->status != SQZ_OK && error)
-        *error = outcome->error;
-    return outcome->status;
+sqz_status sqz_entry_parallel(sqz_entry *entry, int count, int threads, sqz_entry_work work,
+                              void *context, sqz_error *error) {
+    outcome outcome = {0};
+    (void)threads;
+#pragma omp parallel num_threads(threads)
+    {
+        sqz_error own_error;
+        sqz_workspace *workspace = NULL;
+        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
+#pragma omp for schedule(dynamic, 1)
+        for (int i = 0; i < count; i++) {
+            if (__atomic_load_n(&outcome.status, __ATOMIC_ACQUIRE) != SQZ_OK)
+                continue;
+            if (status == SQZ_OK)
+                status = work(context, i, workspace, &own_error);
+            if (status != SQZ_OK)
+                outcome_set(&outcome, status, &own_error);
+        }
+        sqz_entry_workspace_release(entry, workspace);
+    }
+    if (outcome.status != SQZ_OK && error)
+        *error = outcome.error;
+    return outcome.status;
 }
 
 sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error) {
@@ -263,30 +284,16 @@ sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error
     return SQZ_OK;
 }
 
-static sqz_status pack_slots(sqz_entry *entry, const sqz_model *model, int threads,
-                             sqz_error *error) {
-    sqz_plan *plan = entry->plan;
-    sqz_outcome outcome = {0};
-    (void)threads;
-#pragma omp parallel num_threads(threads)
-    {
-        sqz_error own_error;
-        sqz_workspace *workspace = NULL;
-        sqz_status status = SQZ_OK;
-#pragma omp for schedule(dynamic, 1)
-        for (int slot = 0; slot < plan->conv_count; slot++) {
-            if (sqz_outcome_failed(&outcome))
-                continue;
-            if (!workspace)
-                status = sqz_entry_workspace(entry, &workspace, &own_error);
-            if (status == SQZ_OK)
-                status = sqz_plan_pack(plan, slot, model->parameters, workspace, &own_error);
-            if (status != SQZ_OK)
-                sqz_outcome_set(&outcome, status, &own_error);
-        }
-        sqz_entry_workspace_release(entry, workspace);
-    }
-    return sqz_outcome_pass(&outcome, error);
+/* -- Packing ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    sqz_plan *plan;
+    const float *parameters;
+} packing;
+
+static sqz_status pack_slot(void *context, int slot, sqz_workspace *workspace, sqz_error *error) {
+    const packing *packing = context;
+    return sqz_plan_pack(packing->plan, slot, packing->parameters, workspace, error);
 }
 
 sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error) {
@@ -294,7 +301,9 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
     sqz_status status = SQZ_OK;
     pthread_mutex_lock(&entry->pack_lock);
     if (entry->packed_generation != model->generation) {
-        status = pack_slots(entry, model, threads, error);
+        packing packing = {entry->plan, model->parameters};
+        status =
+            sqz_entry_parallel(entry, entry->plan->conv_count, threads, pack_slot, &packing, error);
         entry->packed_generation = status == SQZ_OK ? model->generation : 0;
     }
     pthread_mutex_unlock(&entry->pack_lock);
@@ -303,41 +312,24 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
 
 /* -- Inference --------------------------------------------------------------------------------- */
 
-static sqz_status forward_picture(sqz_entry *entry, sqz_workspace *workspace, float *logits,
-                                  const float *x, int picture, sqz_error *error) {
-    const sqz_plan *plan = entry->plan;
-    const sqz_tape *tape = &plan->tape;
-    int output = tape->nodes[tape->node_count - 1].output;
+typedef struct {
+    const sqz_plan *plan;
+    float *logits;
+    const float *x;
+} prediction;
+
+static sqz_status forward_picture(void *context, int picture, sqz_workspace *workspace,
+                                  sqz_error *error) {
+    const prediction *prediction = context;
+    const sqz_plan *plan = prediction->plan;
+    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
+    size_t classes = (size_t)plan->tape.activations[output].channels[0];
+    const float *x = prediction->x + (size_t)picture * plan->placed[0].count;
     SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
-    memcpy(logits, sqz_activation_at(plan, workspace, output),
-           (size_t)tape->activations[output].channels[0] * sizeof *logits);
+    memcpy(prediction->logits + (size_t)picture * classes,
+           sqz_activation_at(plan, workspace, output), classes * sizeof(float));
     return SQZ_OK;
-}
-
-static sqz_status forward_batch(sqz_entry *entry, float *logits, const float *x, int n,
-                                int num_classes, int threads, sqz_error *error) {
-    size_t picture_count = entry->plan->placed[0].count;
-    sqz_outcome outcome = {0};
-    (void)threads;
-#pragma omp parallel num_threads(threads)
-    {
-        sqz_error own_error;
-        sqz_workspace *workspace = NULL;
-        sqz_status status = sqz_entry_workspace(entry, &workspace, &own_error);
-#pragma omp for schedule(dynamic, 1)
-        for (int i = 0; i < n; i++) {
-            if (sqz_outcome_failed(&outcome))
-                continue;
-            if (status == SQZ_OK)
-                status = forward_picture(entry, workspace, logits + (size_t)i * (size_t)num_classes,
-                                         x + (size_t)i * picture_count, i, &own_error);
-            if (status != SQZ_OK)
-                sqz_outcome_set(&outcome, status, &own_error);
-        }
-        sqz_entry_workspace_release(entry, workspace);
-    }
-    return sqz_outcome_pass(&outcome, error);
 }
 
 static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
@@ -345,10 +337,11 @@ static sqz_status forward_entered(sqz_model *model, float *logits, const float *
     sqz_entry *entry;
     SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, error));
     int threads = sqz_get_num_threads();
+    threads = threads < n ? threads : n; /* every thread has a workspace: no more than are used */
+    prediction prediction = {entry->plan, logits, x};
     sqz_status status = sqz_entry_pack(entry, model, threads, error);
     if (status == SQZ_OK)
-        status = forward_batch(entry, logits, x, n, model->spec.num_classes,
-                               threads < n ? threads : n, error);
+        status = sqz_entry_parallel(entry, n, threads, forward_picture, &prediction, error);
     sqz_model_entry_release(model, entry);
     return status;
 }

@@ -48,7 +48,7 @@ sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bo
                            sqz_error *error);
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
 
-/* A workspace for one thread, given back after use. */
+/* A workspace for one thread, given back after use. NULL may be given back. */
 sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error);
 void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace);
 
@@ -58,13 +58,12 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
 /* SQZ_INVALID if one of x[count] is NaN or infinite; `picture` is named in the message. */
 sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error);
 
-/* The first failure of a parallel loop, whichever thread had it: later ones are dropped. */
-typedef struct {
-    sqz_status status;
-    sqz_error error;
-} sqz_outcome;
-void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error);
-bool sqz_outcome_failed(const sqz_outcome *outcome);
-sqz_status sqz_outcome_pass(const sqz_outcome *outcome, sqz_error *error);
+/* Calls work(context, i, workspace, error) for i in 0..count-1, on up to `threads` threads, each
+ * with a workspace of its own. After a failure no further call begins, and the first is returned.
+ */
+typedef sqz_status (*sqz_entry_work)(void *context, int i, sqz_workspace *workspace,
+                                     sqz_error *error);
+sqz_status sqz_entry_parallel(sqz_entry *entry, int count, int threads, sqz_entry_work work,
+                              void *context, sqz_error *error);
 
 #endif
