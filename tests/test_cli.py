@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_train_writes_its_folder(trained):
         "weights",
     }
     arguments = (run / "args.yaml").read_text(encoding="utf-8").splitlines()
-    assert "epochs: 1" in arguments and "lr: 0.001" in arguments
+    assert "epochs: 1" in arguments and f"lr: {sq.Recipe().lr}" in arguments
     header, row = (run / "results.csv").read_text().splitlines()
     assert header.startswith("epoch,train_acc,train_loss,valid_acc") and row.startswith("1,")
     for name in ("best", "last"):
@@ -141,6 +142,11 @@ def test_import_brings_nothing_slow():
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=env,
+        cwd=Path(__file__).parent,  # where no source hides the package
     )
     assert done.stdout.strip() == ""

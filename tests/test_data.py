@@ -351,7 +351,8 @@ def run_program(lines: str, paths: list[str]) -> str:
         "loader.next(3)\n"
     )
     command = [sys.executable, "-W", "ignore", "-c", start + lines, *paths[:3]]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    here = Path(__file__).parent  # where no source hides the package
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=here)
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 

@@ -55,11 +55,11 @@ def check_plans() -> None:
 
 def test_plans_have_no_reference_primitive(backend):
     if core.build_info()["isa"] == "baseline":
-        pytest.skip("this CPU has neither AVX2 nor AVX-512")
+        pytest.skip("hardware: this CPU has neither AVX2 nor AVX-512")
     check_plans()
 
 
-@pytest.mark.skipif("onednn" not in BACKENDS, reason="this build or CPU does not offer oneDNN")
+@pytest.mark.skipif("onednn" not in BACKENDS, reason="build: oneDNN is not offered")
 @pytest.mark.parametrize("variable", ["ONEDNN_MAX_CPU_ISA", "SQZ_ISA"])
 def test_plans_on_avx2(variable):
     """The same on a CPU with AVX2 alone: 8-channel blocks."""
@@ -76,7 +76,11 @@ def test_plans_on_avx2(variable):
         "SQZ_BACKEND": "onednn",
     }
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=os.path.dirname(__file__),  # where no source hides the package
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
 
