@@ -5,6 +5,8 @@ bright disc; in class 1 the disc has a pale crescent of atrophy beside it and pa
 about. Everything is a function of (seed, index).
 """
 
+from __future__ import annotations  # numpy.random, in a hint below, is imported when it is used
+
 import os
 import struct
 import zlib
