@@ -54,6 +54,7 @@ def train(
     early_stopping: int | None = None,
     progress: bool = True,
     recipe: Recipe | None = None,
+    precision: str | None = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
@@ -70,6 +71,7 @@ def train(
     augment         flip training pictures at random
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
+    precision       set the model's precision first; None leaves it
 
     Class names are taken from the set where the model has none. Ctrl-C stops within a batch and
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
@@ -79,6 +81,8 @@ def train(
     written. TrainingError: the loss is no longer a finite number.
     """
     _check(epochs, batch_size, early_stopping)
+    if precision is not None:
+        model.precision = precision
     if checkpoint is not None:
         check_writable(checkpoint)
     recipe = recipe or Recipe()
