@@ -363,6 +363,7 @@ def test_exit_with_a_loader_at_work(drawn: tuple) -> None:
 
 def test_interrupts_reach_the_main_thread(drawn: tuple) -> None:
     lines = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 try:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(30)

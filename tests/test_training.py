@@ -187,8 +187,9 @@ def test_recipe():
 
 
 SCRIPT = """
-import sys
+import signal, sys
 import squeezenet_c as sq
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 dataset = sq.Dataset.from_folder(sys.argv[1], image_size=64)
 model = sq.Model("1_1", 2, image_size=64)
 history = sq.train(model, dataset, dataset, epochs=1000, checkpoint=sys.argv[2])
