@@ -96,6 +96,10 @@ def history_plot(history: "History", path: str | os.PathLike | None = None) -> N
                 axes.plot(epochs, [getattr(row, f"valid_{what}") for row in history.rows])
                 legend.append("validation")
             axes.legend(legend, loc=corner)
-            axes.set(xlabel="epoch", title="accuracy" if what == "acc" else "loss")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if what == "acc":
+                axes.set(xlabel="epoch", ylabel="share of pictures", title="accuracy")
+            else:
+                axes.set(xlabel="epoch", ylabel="cross-entropy", title="loss")
 
     _draw(draw, (12, 3), path)
