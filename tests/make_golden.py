@@ -19,7 +19,9 @@ import torch
 from squeezenet_c._native import core
 
 TARGET = Path(__file__).parent / "golden" / "networks.json"
-OFF_KINKS = 2e-4  # of a gradient's largest value; the test allows 1e-3
+# Pictures are shaken by more than float32 does on its way; off the kinks a gradient then changes by
+# no more than OFF_KINKS of its largest value. The test allows 1e-3.
+SHAKE, OFF_KINKS = 3e-6, 1e-4
 SAMPLES = 5  # of each gradient, evenly spaced
 
 
@@ -33,9 +35,10 @@ def kink_error(name: str, seed: int | None = None) -> float:
     state = networks.weights({key: value.shape for key, value in network.state_dict().items()})
     x, labels = networks.inputs(name, seed)
     exact = networks.torch_gradients(network.spec, state, x.astype(np.float64), labels)
-    shaken = x * (1 + 1e-6 * np.random.RandomState(0).standard_normal(x.shape))
+    random = np.random.RandomState(0)
+    shaken = [x * (1 + SHAKE * random.standard_normal(x.shape)) for _ in range(4)]
     worst = 0.0
-    for other in (x, shaken):
+    for other in (x, *shaken):
         found = networks.torch_gradients(network.spec, state, other, labels)
         for key, value in exact.items():
             worst = max(worst, float(np.abs(found[key] - value).max() / np.abs(value).max()))
@@ -65,12 +68,13 @@ def golden(name: str) -> dict[str, object]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    off_kinks = [name for name in networks.NETWORKS if name not in networks.ON_KINKS]
     if "--seeds" in sys.argv:
-        for name in networks.NETWORKS:
+        for name in off_kinks:
             seed = next(seed for seed in range(1000) if kink_error(name, seed) < OFF_KINKS)
             print(f"{name}: {seed}", flush=True)
         return
-    for name in networks.NETWORKS:
+    for name in off_kinks:
         assert kink_error(name) < OFF_KINKS, f"{name}: its pictures are on a kink"
     result = {"torch": torch.__version__.split("+")[0]}
     result["networks"] = {name: golden(name) for name in networks.NETWORKS}
