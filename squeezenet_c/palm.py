@@ -122,7 +122,6 @@ def _sheet_rows(path: str | os.PathLike) -> list[tuple]:
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheet = book.worksheets[0]
             sheet.reset_dimensions()
-            width = 0
             rows = list(sheet.iter_rows(values_only=True))
         except Exception as error:  # openpyxl lets errors of zip, XML and its own through
             raise core.BadFileError(f"{path} is not an xlsx spreadsheet: {error}") from None

@@ -7,14 +7,8 @@
 #ifdef _OPENMP
 #include <omp.h>
 #define SQZ_OPENMP_BUILT true
-static inline int sqz_thread_index(void) {
-    return omp_get_thread_num();
-}
 #else
 #define SQZ_OPENMP_BUILT false
-static inline int sqz_thread_index(void) {
-    return 0;
-}
 #endif
 
 #endif

@@ -2,15 +2,12 @@
 #include "plan.h"
 
 #include "../base/memory.h"
+#include "../ops/layout.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { NOT_PLACED = -1 };
-
-static int round_up(int channels, int block) {
-    return (channels + block - 1) / block * block;
-}
 
 size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node) {
     const sqz_activation *output = &plan->tape.activations[node->output];
@@ -28,7 +25,7 @@ static void place_channels(sqz_plan *plan) {
         int block = i == 0 ? 1 : plan->ops->block, stored = 0;
         for (int segment = 0; segment < SQZ_SEGMENTS; segment++) {
             placed->first_stored[segment] = stored;
-            stored += round_up(activation->channels[segment], block);
+            stored += sqz_layout_stored(activation->channels[segment], block);
         }
         placed->stored_channels = stored;
         placed->count = (size_t)stored * (size_t)activation->h * (size_t)activation->w;
@@ -38,7 +35,8 @@ static void place_channels(sqz_plan *plan) {
 static int stored_out_channels(const sqz_plan *plan, const sqz_node *node) {
     if (node->segment < 0)
         return plan->placed[node->output].stored_channels;
-    return round_up(plan->tape.activations[node->output].channels[node->segment], plan->ops->block);
+    return sqz_layout_stored(plan->tape.activations[node->output].channels[node->segment],
+                             plan->ops->block);
 }
 
 /* A running total of floats, aligned so that every array starts on a cache line. */

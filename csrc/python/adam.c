@@ -21,11 +21,6 @@ static sqz_model *model_of(adam_object *self) {
     return self->network->model;
 }
 
-static PyObject *raise(adam_object *self, sqz_status status, const sqz_error *error) {
-    PyObject *module = sqz_py_module_of(Py_TYPE(self));
-    return module ? sqz_py_raise(module, status, error) : NULL;
-}
-
 static int adam_init(adam_object *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"model", "lr", "betas", "eps", NULL};
     PyObject *module = sqz_py_module_of(Py_TYPE(self)), *network;
@@ -46,7 +41,7 @@ static int adam_init(adam_object *self, PyObject *args, PyObject *kwargs) {
     sqz_status status =
         sqz_adam_create(&adam, sqz_model_parameter_count(model), lr, beta1, beta2, eps, &error);
     if (status != SQZ_OK) {
-        raise(self, status, &error);
+        sqz_py_raise_from((PyObject *)self, status, &error);
         return -1;
     }
     self->network = (sqz_py_network *)Py_NewRef(network);
@@ -85,11 +80,12 @@ static PyObject *adam_step(adam_object *self, PyObject *unused) {
         return NULL;
     sqz_status status = sqz_model_begin_write(model, &error);
     if (status != SQZ_OK)
-        return raise(self, status, &error);
-    Py_BEGIN_ALLOW_THREADS sqz_adam_step(self->adam, sqz_model_parameters(model),
-                                         sqz_model_gradients(model));
+        return sqz_py_raise_from((PyObject *)self, status, &error);
+    Py_BEGIN_ALLOW_THREADS
+    sqz_adam_step(self->adam, sqz_model_parameters(model), sqz_model_gradients(model));
     sqz_model_end_write(model);
-    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+    Py_END_ALLOW_THREADS
+    Py_RETURN_NONE;
 }
 
 static PyObject *get_lr(adam_object *self, void *unused) {
@@ -131,7 +127,7 @@ static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
         return NULL;
     sqz_status status = sqz_model_begin_read(model, &error);
     if (status != SQZ_OK)
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *m = sqz_py_tensors_copied(model, self->adam->m);
     PyObject *v = m ? sqz_py_tensors_copied(model, self->adam->v) : NULL;
     sqz_model_end_read(model);
@@ -180,7 +176,7 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
     sqz_status status =
         sqz_adam_create(&adam, sqz_model_parameter_count(model), lr, beta1, beta2, eps, &error);
     if (status != SQZ_OK) {
-        raise(self, status, &error);
+        sqz_py_raise_from((PyObject *)self, status, &error);
         return -1;
     }
     adam->step = steps;
@@ -207,7 +203,7 @@ static PyObject *adam_load_state_dict(adam_object *self, PyObject *state) {
     sqz_status status = sqz_model_begin_write(model, &error); /* nobody is in a step */
     if (status != SQZ_OK) {
         sqz_adam_destroy(adam);
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     }
     sqz_adam *former = self->adam;
     self->adam = adam;

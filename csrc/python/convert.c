@@ -53,7 +53,7 @@ PyObject *sqz_py_array_shape(PyArrayObject *array) {
     return PyArray_IntTupleFromIntp(PyArray_NDIM(array), PyArray_DIMS(array));
 }
 
-static void *refuse_shape(PyArrayObject *array, const char *name, const char *shape_text) {
+void *sqz_py_refuse_shape(PyArrayObject *array, const char *name, const char *shape_text) {
     PyObject *shape = sqz_py_array_shape(array);
     if (shape)
         PyErr_Format(PyExc_ValueError, "%s has shape %R, expected %s", name, shape, shape_text);
@@ -72,7 +72,7 @@ PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
         return (PyArrayObject *)PyErr_Format(PyExc_TypeError, "%s has dtype %S, expected float32",
                                              name, (PyObject *)PyArray_DESCR(array));
     if (PyArray_NDIM(array) != rank || PyArray_SIZE(array) == 0)
-        return refuse_shape(array, name, shape_text);
+        return sqz_py_refuse_shape(array, name, shape_text);
     return (PyArrayObject *)PyArray_FROM_OTF(object, NPY_FLOAT32, NPY_ARRAY_IN_ARRAY);
 }
 
@@ -89,7 +89,7 @@ PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp c
     if (PyArray_NDIM(array) != 1 || PyArray_SIZE(array) != count) {
         char expected[40];
         PyOS_snprintf(expected, sizeof expected, "(%lld,)", (long long)count);
-        refuse_shape(array, name, expected);
+        sqz_py_refuse_shape(array, name, expected);
         Py_DECREF(array);
         return NULL;
     }

@@ -21,6 +21,9 @@ PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
  * elements. TypeError: no integers. ValueError: another shape. */
 PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp count);
 
+/* Sets ValueError, "<name> has shape (2, 3), expected <shape_text>", and returns NULL. */
+void *sqz_py_refuse_shape(PyArrayObject *array, const char *name, const char *shape_text);
+
 /* "(2, 3)" of a shape, a new reference to a tuple. */
 PyObject *sqz_py_shape(const int *shape, int rank);
 PyObject *sqz_py_array_shape(PyArrayObject *array);

@@ -20,11 +20,6 @@ typedef struct {
     bool busy;           /* a thread is in next */
 } loader_object;
 
-static PyObject *raise_for(PyObject *self, sqz_status status, const sqz_error *error) {
-    PyObject *module = PyType_GetModule(Py_TYPE(self));
-    return module ? sqz_py_raise(module, status, error) : NULL;
-}
-
 /* -- Arguments --------------------------------------------------------------------------------- */
 
 /* An integer from least to most; false with an exception set otherwise. */
@@ -118,7 +113,7 @@ static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         self->image_size = (int)image_size;
         sqz_status status = create_dataset(self, encoded, (size_t)cache_bytes, &error);
         if (status != SQZ_OK) {
-            raise_for((PyObject *)self, status, &error);
+            sqz_py_raise_from((PyObject *)self, status, &error);
             Py_CLEAR(self);
         }
     }
@@ -167,13 +162,13 @@ static PyObject *store_picture(PyObject *object, PyObject *argument) {
     uint8_t *pixels = PyArray_DATA((PyArrayObject *)picture);
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS;
+    Py_BEGIN_ALLOW_THREADS
     status = sqz_dataset_picture(self->dataset, (size_t)index, pixels, &error);
-    Py_END_ALLOW_THREADS;
+    Py_END_ALLOW_THREADS
     if (status == SQZ_OK)
         return picture;
     Py_DECREF(picture);
-    return raise_for(object, status, &error);
+    return sqz_py_raise_from(object, status, &error);
 }
 
 static PyObject *loader_create(store_object *store, PyArrayObject *order, Py_ssize_t ahead,
@@ -297,16 +292,16 @@ static PyObject *loader_next(PyObject *object, PyObject *argument) {
     sqz_error error;
     sqz_status status;
     self->busy = true;
-    Py_BEGIN_ALLOW_THREADS;
+    Py_BEGIN_ALLOW_THREADS
     status = sqz_loader_next(self->loader, pixels, (size_t)count, &error);
-    Py_END_ALLOW_THREADS;
+    Py_END_ALLOW_THREADS
     self->busy = false;
     if (status == SQZ_OK) {
         self->left -= count;
         return pictures;
     }
     Py_DECREF(pictures);
-    return raise_for(object, status, &error);
+    return sqz_py_raise_from(object, status, &error);
 }
 
 static PyMethodDef loader_methods[] = {

@@ -42,3 +42,8 @@ PyObject *sqz_py_raise(PyObject *module, sqz_status status, const sqz_error *err
     Py_DECREF(message);
     return NULL;
 }
+
+PyObject *sqz_py_raise_from(PyObject *self, sqz_status status, const sqz_error *error) {
+    PyObject *module = sqz_py_module_of(Py_TYPE(self));
+    return module ? sqz_py_raise(module, status, error) : NULL;
+}

@@ -22,4 +22,7 @@ PyObject *sqz_py_module_of(PyTypeObject *type);
  * RuntimeError. */
 PyObject *sqz_py_raise(PyObject *module, sqz_status status, const sqz_error *error);
 
+/* The same from a method: `self` is an object of one of the module's types, or of a subclass. */
+PyObject *sqz_py_raise_from(PyObject *self, sqz_status status, const sqz_error *error);
+
 #endif

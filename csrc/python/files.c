@@ -51,9 +51,9 @@ static PyObject *read_safetensors(PyObject *module, PyObject *argument) {
     sqz_tensor_file *file;
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS;
+    Py_BEGIN_ALLOW_THREADS
     status = sqz_tensor_file_read(&file, PyBytes_AS_STRING(path), &error);
-    Py_END_ALLOW_THREADS;
+    Py_END_ALLOW_THREADS
     Py_DECREF(path);
     if (status != SQZ_OK)
         return sqz_py_raise(module, status, &error);
@@ -180,10 +180,10 @@ static PyObject *write_safetensors(PyObject *module, PyObject *args, PyObject *k
     }
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS;
+    Py_BEGIN_ALLOW_THREADS
     status = sqz_tensor_file_write(PyBytes_AS_STRING(c.path), c.tensors, (size_t)c.tensor_count,
                                    c.metadata, (size_t)c.metadata_count, &error);
-    Py_END_ALLOW_THREADS;
+    Py_END_ALLOW_THREADS
     release(&c);
     if (status != SQZ_OK)
         return sqz_py_raise(module, status, &error);

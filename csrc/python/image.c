@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "convert.h"
 #include "errors.h"
 #include "parts.h"
 
@@ -30,13 +31,8 @@ static PyArrayObject *as_uint8(PyObject *object, const char *name, int rank, int
         fits = PyArray_DIM(array, i) >= least &&
                ((i == 0 && rank != 3) || PyArray_DIM(array, i) <= INT_MAX);
     }
-    if (!fits || (channels && PyArray_DIM(array, rank - 1) != channels)) {
-        PyObject *found = PyObject_GetAttrString(object, "shape");
-        if (found)
-            PyErr_Format(PyExc_ValueError, "%s has shape %R, expected %s", name, found, shape);
-        Py_XDECREF(found);
-        return NULL;
-    }
+    if (!fits || (channels && PyArray_DIM(array, rank - 1) != channels))
+        return sqz_py_refuse_shape(array, name, shape);
     return (PyArrayObject *)PyArray_FROM_OF(object, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED);
 }
 
@@ -116,9 +112,10 @@ static PyObject *decode_image(PyObject *module, PyObject *args, PyObject *keywor
     sqz_image image;
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        sqz_image_decode(&image, data.buf, (size_t)data.len, name, &error);
-    Py_END_ALLOW_THREADS PyBuffer_Release(&data);
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_image_decode(&image, data.buf, (size_t)data.len, name, &error);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&data);
     return status == SQZ_OK ? array_of(&image) : sqz_py_raise(module, status, &error);
 }
 
@@ -129,8 +126,10 @@ static PyObject *read_image(PyObject *module, PyObject *argument) {
     sqz_image image;
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status = sqz_image_read(&image, PyBytes_AS_STRING(path), &error);
-    Py_END_ALLOW_THREADS Py_DECREF(path);
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_image_read(&image, PyBytes_AS_STRING(path), &error);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(path);
     return status == SQZ_OK ? array_of(&image) : sqz_py_raise(module, status, &error);
 }
 
@@ -151,9 +150,11 @@ static PyObject *resized(PyObject *module, PyObject *object, int h, int w, bool 
     int in_h = (int)PyArray_DIM(picture, 0), in_w = (int)PyArray_DIM(picture, 1);
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status = fit ? sqz_image_fit(out_data, h, in, in_h, in_w, &error)
-                                        : sqz_image_resize(out_data, h, w, in, in_h, in_w, &error);
-    Py_END_ALLOW_THREADS Py_DECREF(picture);
+    Py_BEGIN_ALLOW_THREADS
+    status = fit ? sqz_image_fit(out_data, h, in, in_h, in_w, &error)
+                 : sqz_image_resize(out_data, h, w, in, in_h, in_w, &error);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(picture);
     if (status == SQZ_OK)
         return out;
     Py_DECREF(out);
@@ -231,10 +232,11 @@ static PyObject *normalised(PyArrayObject *pictures, const uint8_t *flips, const
     (void)threads; /* of a build without OpenMP */
     Py_BEGIN_ALLOW_THREADS
 #pragma omp parallel for num_threads(threads) schedule(static)
-        for (npy_intp i = 0; i < n; i++)
-            sqz_image_normalise(out_data + i * values, in + i * values, (int)h, (int)w,
-                                flips ? flips[i] : 0, mean, std);
-    Py_END_ALLOW_THREADS return out;
+    for (npy_intp i = 0; i < n; i++)
+        sqz_image_normalise(out_data + i * values, in + i * values, (int)h, (int)w,
+                            flips ? flips[i] : 0, mean, std);
+    Py_END_ALLOW_THREADS
+    return out;
 }
 
 static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords) {
@@ -286,8 +288,10 @@ static PyObject *shuffle(PyObject *module, PyObject *args, PyObject *keywords) {
     if (!order)
         return NULL;
     int64_t *order_data = PyArray_DATA((PyArrayObject *)order);
-    Py_BEGIN_ALLOW_THREADS sqz_shuffle(order_data, (size_t)count, seed, epoch);
-    Py_END_ALLOW_THREADS return order;
+    Py_BEGIN_ALLOW_THREADS
+    sqz_shuffle(order_data, (size_t)count, seed, epoch);
+    Py_END_ALLOW_THREADS
+    return order;
 }
 
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))

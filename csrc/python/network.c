@@ -13,11 +13,6 @@ sqz_model *sqz_py_network_model(sqz_py_network *self) {
     return self->model;
 }
 
-static PyObject *raise(sqz_py_network *self, sqz_status status, const sqz_error *error) {
-    PyObject *module = sqz_py_module_of(Py_TYPE(self));
-    return module ? sqz_py_raise(module, status, error) : NULL;
-}
-
 /* -- From arguments to a spec ------------------------------------------------------------------ */
 
 static int version_of(sqz_version *version, const char *name) {
@@ -81,7 +76,7 @@ static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) 
         return -1;
     sqz_status status = sqz_model_create(&self->model, &spec, seed, &error);
     if (status != SQZ_OK) {
-        raise(self, status, &error);
+        sqz_py_raise_from((PyObject *)self, status, &error);
         return -1;
     }
     self->seed = seed;
@@ -117,10 +112,7 @@ static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
         return NULL;
     const npy_intp *shape = PyArray_DIMS(x);
     if (shape[1] != 3 || shape[0] > INT_MAX || shape[2] > INT_MAX || shape[3] > INT_MAX) {
-        PyObject *found = sqz_py_array_shape(x);
-        if (found)
-            PyErr_Format(PyExc_ValueError, "x has shape %R, expected (N, 3, H, W)", found);
-        Py_XDECREF(found);
+        sqz_py_refuse_shape(x, "x", "(N, 3, H, W)");
         Py_DECREF(x);
         return NULL;
     }
@@ -150,12 +142,13 @@ static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
     }
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        sqz_model_forward(model, PyArray_DATA(logits), PyArray_DATA(x), n, h, w, &error);
-    Py_END_ALLOW_THREADS Py_DECREF(x);
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_forward(model, PyArray_DATA(logits), PyArray_DATA(x), n, h, w, &error);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(x);
     if (status != SQZ_OK) {
         Py_DECREF(logits);
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     }
     return (PyObject *)logits;
 }
@@ -171,11 +164,12 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
     double loss;
     sqz_error error;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        sqz_model_compute_gradients(self->model, &loss, PyArray_DATA(logits), batch, &error);
-    Py_END_ALLOW_THREADS if (status != SQZ_OK) {
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_compute_gradients(self->model, &loss, PyArray_DATA(logits), batch, &error);
+    Py_END_ALLOW_THREADS
+    if (status != SQZ_OK) {
         Py_DECREF(logits);
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     }
     Py_XSETREF(self->last_logits, (PyObject *)logits);
     return PyFloat_FromDouble(loss);
@@ -215,7 +209,7 @@ static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
         return NULL;
     sqz_status status = sqz_model_begin_read(model, &error);
     if (status != SQZ_OK)
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *state = sqz_py_tensors_copied(model, sqz_model_parameters(model));
     sqz_model_end_read(model);
     return state;
@@ -228,7 +222,7 @@ static PyObject *network_load_state_dict(sqz_py_network *self, PyObject *state) 
         return NULL;
     sqz_status status = sqz_model_begin_write(model, &error);
     if (status != SQZ_OK)
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     int result = sqz_py_tensors_read(sqz_model_parameters(model), model, state, "the state");
     sqz_model_end_write(model);
     if (result < 0)
@@ -329,13 +323,13 @@ static PyObject *network_layers(sqz_py_network *self, PyObject *args, PyObject *
     size_t count = 0;
     sqz_status status = sqz_model_layers(model, h, w, NULL, 0, &count, &error);
     if (status != SQZ_OK)
-        return raise(self, status, &error);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     sqz_layer *rows = calloc(count, sizeof *rows);
     if (!rows)
         return PyErr_NoMemory();
     status = sqz_model_layers(model, h, w, rows, count, &count, &error);
-    PyObject *list =
-        status == SQZ_OK ? list_of(layer_row, rows, count) : raise(self, status, &error);
+    PyObject *list = status == SQZ_OK ? list_of(layer_row, rows, count)
+                                      : sqz_py_raise_from((PyObject *)self, status, &error);
     free(rows);
     return list;
 }
@@ -351,16 +345,19 @@ static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kw
     sqz_error error;
     size_t count = 0;
     sqz_status status;
-    Py_BEGIN_ALLOW_THREADS status =
-        sqz_model_plan(model, h, w, training, 0, NULL, 0, &count, &error);
-    Py_END_ALLOW_THREADS if (status != SQZ_OK) return raise(self, status, &error);
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_plan(model, h, w, training, 0, NULL, 0, &count, &error);
+    Py_END_ALLOW_THREADS
+    if (status != SQZ_OK)
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     sqz_plan_row *rows = calloc(count, sizeof *rows);
     if (!rows)
         return PyErr_NoMemory();
-    Py_BEGIN_ALLOW_THREADS status =
-        sqz_model_plan(model, h, w, training, repeats, rows, count, &count, &error);
-    Py_END_ALLOW_THREADS PyObject *list =
-        status == SQZ_OK ? list_of(plan_row, rows, count) : raise(self, status, &error);
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_plan(model, h, w, training, repeats, rows, count, &count, &error);
+    Py_END_ALLOW_THREADS
+    PyObject *list = status == SQZ_OK ? list_of(plan_row, rows, count)
+                                      : sqz_py_raise_from((PyObject *)self, status, &error);
     free(rows);
     return list;
 }
