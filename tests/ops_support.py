@@ -23,6 +23,14 @@ def assert_equal(actual, expected):
     np.testing.assert_array_equal(actual, np.asarray(expected, np.float64))
 
 
+def assert_whole(actual, expected):
+    """For an algorithm that multiplies by fractions on its way (Winograd's): what should be whole
+    numbers is near them, far nearer than to a sum with a term lost or doubled."""
+    assert actual.dtype == np.float32
+    np.testing.assert_array_equal(np.rint(actual), np.asarray(expected, np.float64))
+    assert np.abs(actual - np.asarray(expected, np.float64)).max() < 0.05
+
+
 def assert_close(actual, expected, magnitude, terms):
     """Within 4 sqrt(terms) roundings of the sum of absolute terms, `magnitude`: rounding errors of
     a sum of `terms` terms walk at random and grow with the root (Higham & Mary 2019, "A new

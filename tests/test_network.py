@@ -21,10 +21,16 @@ BACKENDS = core.build_info()["backends"]
 
 # What the project promises: relative to the largest value of the tensor.
 LOGITS, GRADIENTS, LOSSES = 1e-4, 1e-3, 1e-3
+# A kink that goes the other way moves single gradients far and the tensor a little.
+ON_KINKS = 2e-2
 
 
-def gradient_tolerance(name: str) -> float:
-    return 2e-2 if name in networks.ON_KINKS else GRADIENTS
+def gradient_error(name: str, found: np.ndarray, expected: np.ndarray) -> float:
+    """As a part of what is allowed: of the largest value or, on kinks, of the tensor's norm."""
+    if name not in networks.ON_KINKS:
+        return relative(found, expected) / GRADIENTS
+    difference = np.linalg.norm(np.asarray(found, np.float64) - expected)
+    return float(difference / np.linalg.norm(np.asarray(expected, np.float64)) / ON_KINKS)
 
 
 @pytest.fixture(params=BACKENDS)
@@ -73,7 +79,7 @@ def test_parity_with_torch(backend, name):
     assert relative(network.last_logits, logits) < LOGITS
     assert network.gradients.keys() == gradients.keys()
     for key, expected in gradients.items():
-        assert relative(network.gradients[key], expected) < gradient_tolerance(name), key
+        assert gradient_error(name, network.gradients[key], expected) < 1, key
     np.testing.assert_allclose(adam_losses(network, x, labels), losses, rtol=LOSSES)
 
 
@@ -141,10 +147,11 @@ def test_golden_numbers(backend, name):
         samples = gradient.ravel()[
             np.linspace(0, gradient.size - 1, len(golden["samples"])).astype(int)
         ]
+        tolerance = ON_KINKS if name in networks.ON_KINKS else GRADIENTS
         difference = np.abs(samples - np.array(golden["samples"])).max()
-        assert difference < gradient_tolerance(name) * golden["largest"], key
+        assert difference < tolerance * golden["largest"], key
         norm = np.linalg.norm(gradient.astype(np.float64))
-        assert norm == pytest.approx(golden["norm"], rel=gradient_tolerance(name)), key
+        assert norm == pytest.approx(golden["norm"], rel=tolerance), key
     np.testing.assert_allclose(adam_losses(network, x, labels), expected["losses"], rtol=LOSSES)
 
 

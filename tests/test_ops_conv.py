@@ -8,7 +8,7 @@ logical one) was written, and their outputs are NaN until the op overwrites them
 import numpy as np
 import oracle
 import pytest
-from ops_support import BACKENDS, assert_close, assert_equal, integers, normals
+from ops_support import BACKENDS, assert_close, assert_equal, assert_whole, integers, normals
 
 from squeezenet_c._native import core
 
@@ -29,10 +29,22 @@ def paddings(kernel):
     return sorted({(0, 0), half, full})
 
 
+def implementations(backend, x_shape, weight_shape, stride, padding, planar):
+    return core._op_implementations(
+        x_shape, weight_shape, stride, padding, relu=True, planar=planar, backend=backend
+    )
+
+
 def check(backend, x_shape, out_channels, kernel, stride=1, padding=0, planar=False, slices=(0, 0)):
     """One convolution, exactly: without ReLU and overwriting dx, then with ReLU and adding to dx;
     dw and db summed over the pictures."""
     in_channels = x_shape[1]
+    weight_shape = (out_channels, in_channels, *kernel)
+    names = implementations(backend, x_shape[1:], weight_shape, stride, padding, planar)
+    winograd = {part for part, name in names.items() if name.startswith("winograd")}
+    assert_forward = assert_whole if "forward" in winograd else assert_equal
+    assert_dx = assert_whole if "backward_data" in winograd else assert_equal
+    assert_dw = assert_whole if "backward_weights" in winograd else assert_equal
     x = integers(1, *x_shape)
     weight = integers(2, out_channels, in_channels, *kernel)
     bias = integers(3, out_channels)
@@ -46,7 +58,7 @@ def check(backend, x_shape, out_channels, kernel, stride=1, padding=0, planar=Fa
     }
     for relu in (False, True):
         y = oracle.conv2d(x, weight, bias, relu=relu, **options)
-        assert_equal(core._op_conv2d(x, weight, bias, relu=relu, **door), y)
+        assert_forward(core._op_conv2d(x, weight, bias, relu=relu, **door), y)
         dy = integers(4, *y.shape)
         y = y.astype(np.float32) if relu else None
         before = integers(5, *x_shape) if relu and not planar else None
@@ -55,8 +67,8 @@ def check(backend, x_shape, out_channels, kernel, stride=1, padding=0, planar=Fa
         if planar:
             assert dx is None
         else:
-            assert_equal(dx, expected[0] if before is None else expected[0] + before)
-        assert_equal(dw, expected[1])
+            assert_dx(dx, expected[0] if before is None else expected[0] + before)
+        assert_dw(dw, expected[1])
         assert_equal(db, expected[2])
 
 
@@ -117,7 +129,8 @@ SQUEEZENET = {  # (C, H, W), (K, C, R, S), stride, padding: the layers of v1.0 a
 
 @pytest.mark.parametrize("layer", SQUEEZENET)
 def test_squeezenet_layers(backend, layer):
-    """The network's own shapes with real numbers, within the rounding of float32."""
+    """The network's own shapes with real numbers, within the rounding of float32. Winograd's
+    algorithm shares its roundings within a tile: there the largest magnitude counts for all."""
     x_shape, weight_shape, stride, padding = SQUEEZENET[layer]
     options = {"stride": stride, "padding": padding}
     door = {**options, "planar": x_shape[0] == 3, "backend": backend}
@@ -127,6 +140,10 @@ def test_squeezenet_layers(backend, layer):
     y = core._op_conv2d(x, weight, bias, relu=True, **door)
     terms = np.prod(weight_shape[1:]) + 1
     magnitude = oracle.conv2d(abs(x), abs(weight), abs(bias), **options)
+    names = implementations(backend, x_shape, weight_shape, stride, padding, x_shape[0] == 3)
+    winograd = names["forward"].startswith("winograd")
+    if winograd:
+        magnitude = magnitude.max()
     assert_close(y, oracle.conv2d(x, weight, bias, relu=True, **options), magnitude, terms)
 
     dy = normals(4, *y.shape)
@@ -137,7 +154,7 @@ def test_squeezenet_layers(backend, layer):
     terms = (weight_shape[0] * weight_shape[2] * weight_shape[3], pixels, pixels)
     for a, b, magnitude, count in zip(got, expected, magnitudes, terms, strict=True):
         if a is not None:
-            assert_close(a, b, magnitude, count)
+            assert_close(a, b, magnitude.max() if winograd else magnitude, count)
 
 
 @pytest.mark.parametrize("layer", SQUEEZENET)
@@ -146,17 +163,7 @@ def test_no_reference_code(backend, layer):
     if core.build_info()["isa"] == "baseline":
         pytest.skip("hardware: only asserted with AVX2 or AVX-512")
     x_shape, weight_shape, stride, padding = SQUEEZENET[layer]
-    blocked = core.build_info()["block"]
-    out_channels = -(-weight_shape[0] // blocked) * blocked
-    found = core._op_implementations(
-        x_shape,
-        (out_channels, *weight_shape[1:]),
-        stride,
-        padding,
-        relu=True,
-        planar=x_shape[0] == 3,
-        backend=backend,
-    )
+    found = implementations(backend, x_shape, weight_shape, stride, padding, x_shape[0] == 3)
     if x_shape[0] == 3:
         assert found.pop("backward_data") == "", "the picture has no gradient"
     assert all(name and not name.startswith("ref") for name in found.values()), found
@@ -195,8 +202,8 @@ def test_layouts_that_are_not_contiguous(backend):
     x, weight, bias = integers(1, 9, 4, 1, 7).T, integers(2, 3, 4, 3, 3), integers(3, 3)
     assert x.shape == (7, 1, 4, 9)
     weight = weight[:, ::4]
-    y = oracle.conv2d(x, weight, bias)
-    assert_equal(core._op_conv2d(x, weight, bias, backend=backend), y)
+    y = oracle.conv2d(x, weight, bias, stride=2)
+    assert_equal(core._op_conv2d(x, weight, bias, stride=2, backend=backend), y)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,35 @@ size_t sqz_frame_count(const sqz_frame *frame) {
     return sqz_size_multiply(pixels, (size_t)frame->blocks * (size_t)frame->lanes);
 }
 
+/* -- Winograd ---------------------------------------------------------------------------------- */
+
+sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block) {
+    return (sqz_winograd){.dst_blocks = shape->out_channels / block,
+                          .dst_h = shape->out_h,
+                          .dst_w = shape->out_w,
+                          .src_blocks = shape->in_channels / block,
+                          .src_h = shape->in_h,
+                          .src_w = shape->in_w,
+                          .top = shape->pad_h,
+                          .left = shape->pad_w,
+                          .relu = shape->relu};
+}
+
+sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block) {
+    return (sqz_winograd){.dst_blocks = shape->in_channels / block,
+                          .dst_h = shape->in_h,
+                          .dst_w = shape->in_w,
+                          .src_blocks = shape->out_channels / block,
+                          .src_h = shape->out_h,
+                          .src_w = shape->out_w,
+                          .top = 2 - shape->pad_h,
+                          .left = 2 - shape->pad_w};
+}
+
 /* -- Convolutions ------------------------------------------------------------------------------ */
+
+/* A transformed kernel has 36 floats where the kernel has 9. */
+enum { WINOGRAD_GROWTH = 4 };
 
 /* The kernels trust a shape: this is where it is looked at. */
 static sqz_status shape_check(const sqz_conv_shape *shape, sqz_conv_use use, int block,
@@ -77,9 +105,23 @@ static sqz_status shape_check(const sqz_conv_shape *shape, sqz_conv_use use, int
     return SQZ_OK;
 }
 
-static void conv_name(char name[96], const sqz_conv_shape *shape, sqz_isa isa) {
-    snprintf(name, 96, "direct %dx%d%s %s", shape->kernel_h, shape->kernel_w,
-             shape->in_block == 1 ? " planar" : "", sqz_isa_name(isa));
+static void conv_name(char name[96], const sqz_conv_shape *shape, sqz_algorithm algorithm,
+                      sqz_isa isa) {
+    snprintf(name, 96, "%s %dx%d%s %s", algorithm == SQZ_WINOGRAD ? "winograd" : "direct",
+             shape->kernel_h, shape->kernel_w, shape->in_block == 1 ? " planar" : "",
+             sqz_isa_name(isa));
+}
+
+/* Winograd's algorithm for 3x3 and stride 1: it was the faster one, in all three directions, for
+ * every such layer of both networks (csrc/README.md has the figures). Its multiplications, 36 a
+ * tile of 4x4, are to be fewer than the 9 a pixel of the direct sum by a half at least: not so
+ * where most of a tile hangs over the edge. */
+static sqz_algorithm algorithm_for(const sqz_conv_shape *shape) {
+    bool possible = shape->kernel_h == 3 && shape->kernel_w == 3 && shape->stride_h == 1 &&
+                    shape->stride_w == 1 && shape->in_block != 1;
+    int64_t tiles = (int64_t)((shape->out_h + 3) / 4) * ((shape->out_w + 3) / 4);
+    bool worth = 6 * tiles <= (int64_t)shape->out_h * shape->out_w;
+    return possible && worth ? SQZ_WINOGRAD : SQZ_DIRECT;
 }
 
 static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
@@ -89,61 +131,66 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     size_t taps = sqz_size_multiply((size_t)shape->kernel_h, (size_t)shape->kernel_w);
     size_t count = sqz_size_multiply(
         sqz_size_multiply((size_t)shape->out_channels, (size_t)shape->in_channels), taps);
-    sqz_conv *conv = count <= SIZE_MAX / sizeof(float) ? calloc(1, sizeof *conv) : NULL;
-    if (!conv)
+    bool fits = count <= SIZE_MAX / (WINOGRAD_GROWTH * sizeof(float));
+    sqz_conv *conv = fits ? calloc(1, sizeof *conv) : NULL;
+    sqz_own_conv *own = calloc(1, sizeof *own);
+    if (!conv || !own) {
+        free(conv);
+        free(own);
         return sqz_fail_memory(error, "a convolution", sqz_size_multiply(count, sizeof(float)));
+    }
+    own->forward = own->backward_data = own->backward_weights = algorithm_for(shape);
+    size_t packed_count = own->forward == SQZ_WINOGRAD ? WINOGRAD_GROWTH * count : count;
     conv->shape = *shape;
     conv->use = use;
     conv->slot = slot;
-    conv->forward_count = count;
-    conv_name(conv->forward_implementation, shape, isa);
+    conv->state = own;
+    conv->forward_count = packed_count;
+    conv_name(conv->forward_implementation, shape, own->forward, isa);
     if (use != SQZ_CONV_FORWARD) {
         conv->gradient_count = count;
-        conv_name(conv->backward_weights_implementation, shape, isa);
+        conv_name(conv->backward_weights_implementation, shape, own->backward_weights, isa);
     }
     if (use == SQZ_CONV_BACKWARD) {
-        conv->backward_count = count;
-        conv_name(conv->backward_data_implementation, shape, isa);
+        conv->backward_count = packed_count;
+        conv_name(conv->backward_data_implementation, shape, own->backward_data, isa);
     }
     *result = conv;
     return SQZ_OK;
 }
 
 static void conv_destroy(sqz_conv *conv) {
+    if (conv)
+        free(conv->state);
     free(conv);
 }
 
 /* -- Workers ----------------------------------------------------------------------------------- */
 
 static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
-                                sqz_isa isa, sqz_error *error) {
+                                size_t (*conv_scratch)(const sqz_conv *conv), sqz_error *error) {
     *result = NULL;
     size_t floats = 0;
     for (int i = 0; i < count; i++) {
-        sqz_frame frame = sqz_frame_forward(&convs[i]->shape);
-        size_t needed = sqz_frame_count(&frame);
-        floats = needed > floats ? needed : floats;
-        if (convs[i]->use != SQZ_CONV_BACKWARD)
-            continue;
-        frame = sqz_frame_backward(&convs[i]->shape, sqz_isa_block(isa));
-        needed = sqz_frame_count(&frame);
+        size_t needed = conv_scratch(convs[i]);
         floats = needed > floats ? needed : floats;
     }
     sqz_worker *worker = calloc(1, sizeof *worker);
-    float *frame = sqz_aligned_calloc(floats, sizeof *frame);
-    if (!worker || !frame) {
+    float *scratch = sqz_aligned_calloc(floats, sizeof *scratch);
+    if (!worker || !scratch) {
         free(worker);
-        sqz_aligned_free(frame);
-        return sqz_fail_memory(error, "padded pictures", sqz_size_multiply(floats, sizeof *frame));
+        sqz_aligned_free(scratch);
+        return sqz_fail_memory(error, "a convolution's scratch memory",
+                               sqz_size_multiply(floats, sizeof *scratch));
     }
-    worker->frame = frame;
+    worker->scratch = scratch;
     *result = worker;
     return SQZ_OK;
 }
 
 static void worker_destroy(sqz_worker *worker) {
     if (worker)
-        sqz_aligned_free(worker->frame);
+        sqz_aligned_free(worker->scratch);
     free(worker);
 }
 
@@ -156,7 +203,7 @@ static void worker_destroy(sqz_worker *worker) {
     }                                                                                              \
     static sqz_status worker_create_##set(sqz_worker **worker, const sqz_conv *const *convs,       \
                                           int count, sqz_error *error) {                           \
-        return worker_create(worker, convs, count, SET, error);                                    \
+        return worker_create(worker, convs, count, sqz_conv_scratch_##set, error);                 \
     }                                                                                              \
     static const sqz_ops table_##set = {                                                           \
         .name = "openmp",                                                                          \

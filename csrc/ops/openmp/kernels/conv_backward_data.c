@@ -1,7 +1,7 @@
 /* conv_backward_data.c: the gradient of a convolution's source: a convolution of stride 1 over the
  * frame of d_dst (with gaps where the forward one had strides), by the kernel turned by 180 degrees
- * with its channels exchanged. Packed weights:
- * [in / BLOCK][out / BLOCK][kernel_h][kernel_w][BLOCK of out][BLOCK of in], rows and columns
+ * with its channels exchanged; or the same by Winograd's algorithm. Weights packed for a direct
+ * one: [in / BLOCK][out / BLOCK][kernel_h][kernel_w][BLOCK of out][BLOCK of in], rows and columns
  * reversed. */
 #include "kernels.h"
 
@@ -10,12 +10,22 @@ sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *work
                                           sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;
+    const sqz_own_conv *own = conv->state;
+    if (own->backward_data == SQZ_WINOGRAD) {
+        sqz_winograd winograd = sqz_winograd_backward(shape, BLOCK);
+        winograd.dst = d_src;
+        winograd.src = d_dst;
+        winograd.packed = packed;
+        winograd.accumulate = accumulate;
+        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch);
+        return SQZ_OK;
+    }
     sqz_frame frame = sqz_frame_backward(shape, BLOCK);
     bool framed = sqz_frame_count(&frame) != 0;
     if (framed)
-        SQZ_KERNEL(conv_frame)(worker->frame, d_dst, &frame);
+        SQZ_KERNEL(conv_frame)(worker->scratch, d_dst, &frame);
     sqz_direct direct = {.dst = d_src,
-                         .src = framed ? worker->frame : d_dst,
+                         .src = framed ? worker->scratch : d_dst,
                          .packed = packed,
                          .dst_blocks = shape->in_channels / BLOCK,
                          .dst_h = shape->in_h,

@@ -137,17 +137,23 @@ sqz_status SQZ_KERNEL(conv_backward_weights)(const sqz_conv *conv, sqz_worker *w
                                              bool accumulate, sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;
+    const sqz_own_conv *own = conv->state;
+    if (own->backward_weights == SQZ_WINOGRAD) {
+        SQZ_KERNEL(winograd_backward_weights)(gradient, worker->scratch, src, d_dst, shape,
+                                              accumulate);
+        return SQZ_OK;
+    }
     sqz_frame frame = sqz_frame_forward(shape);
     bool framed = sqz_frame_count(&frame) != 0;
     if (framed)
-        SQZ_KERNEL(conv_frame)(worker->frame, src, &frame);
+        SQZ_KERNEL(conv_frame)(worker->scratch, src, &frame);
     size_t lanes = (size_t)shape->in_block;
     size_t src_row = (size_t)(framed ? frame.w : shape->in_w) * lanes;
     size_t src_block = (size_t)(framed ? frame.h : shape->in_h) * src_row;
     int strip_h = STRIP_PIXELS / shape->out_w > 1 ? STRIP_PIXELS / shape->out_w : 1;
     for (int y = 0; y < shape->out_h; y += strip_h) {
-        strip strip = {.src =
-                           (framed ? worker->frame : src) + (size_t)(y * shape->stride_h) * src_row,
+        strip strip = {.src = (framed ? worker->scratch : src) +
+                              (size_t)(y * shape->stride_h) * src_row,
                        .d_dst = d_dst + (size_t)y * (size_t)shape->out_w * BLOCK,
                        .h = shape->out_h - y < strip_h ? shape->out_h - y : strip_h,
                        .w = shape->out_w,

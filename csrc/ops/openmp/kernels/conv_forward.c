@@ -1,6 +1,6 @@
 /* conv_forward.c: the forward convolution, bias and ReLU included, as a direct convolution over the
- * source or, where there is padding, its frame. Packed weights:
- * [out / BLOCK][in / in_block][kernel_h][kernel_w][in_block][BLOCK]. */
+ * source or, where there is padding, its frame; or by Winograd's algorithm. Weights packed for a
+ * direct one: [out / BLOCK][in / in_block][kernel_h][kernel_w][in_block][BLOCK]. */
 #include "kernels.h"
 
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
@@ -8,6 +8,16 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, fl
                                     sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;
+    const sqz_own_conv *own = conv->state;
+    if (own->forward == SQZ_WINOGRAD) {
+        sqz_winograd winograd = sqz_winograd_forward(shape, BLOCK);
+        winograd.dst = dst;
+        winograd.src = src;
+        winograd.packed = packed;
+        winograd.bias = bias;
+        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch);
+        return SQZ_OK;
+    }
     sqz_frame frame = sqz_frame_forward(shape);
     size_t lanes = (size_t)shape->in_block;
     sqz_direct direct = {.dst = dst,
@@ -25,8 +35,8 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, fl
                          .src_across = (size_t)shape->stride_w * lanes,
                          .relu = shape->relu};
     if (sqz_frame_count(&frame)) {
-        SQZ_KERNEL(conv_frame)(worker->frame, src, &frame);
-        direct.src = worker->frame;
+        SQZ_KERNEL(conv_frame)(worker->scratch, src, &frame);
+        direct.src = worker->scratch;
         direct.src_block = (size_t)frame.h * (size_t)frame.w * lanes;
         direct.src_row = (size_t)frame.w * lanes;
     }

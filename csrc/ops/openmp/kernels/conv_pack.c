@@ -30,6 +30,10 @@ sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worke
                                          const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
+    if (((const sqz_own_conv *)conv->state)->forward == SQZ_WINOGRAD) {
+        SQZ_KERNEL(winograd_pack_forward)(packed, weights, &conv->shape);
+        return SQZ_OK;
+    }
     form form = form_of(&conv->shape);
     for (size_t out_block = 0; out_block < form.out_blocks; out_block++)
         for (size_t in_block = 0; in_block < form.in_blocks; in_block++) {
@@ -46,6 +50,10 @@ sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *work
                                           const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
+    if (((const sqz_own_conv *)conv->state)->backward_data == SQZ_WINOGRAD) {
+        SQZ_KERNEL(winograd_pack_backward)(packed, weights, &conv->shape);
+        return SQZ_OK;
+    }
     form form = form_of(&conv->shape);
     for (size_t in_block = 0; in_block < form.in_blocks; in_block++)
         for (size_t out_block = 0; out_block < form.out_blocks; out_block++) {

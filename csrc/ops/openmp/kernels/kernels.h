@@ -17,10 +17,17 @@
 #define SQZ_KERNELS_X86 0
 #endif
 
-/* Scratch memory of one thread: the source of a convolution with its padding around it. */
+/* Scratch memory of one thread: the source of a convolution with its padding around it, or
+ * transformed. */
 struct sqz_worker {
-    float *frame;
+    float *scratch;
 };
+
+/* How the parts of a convolution are computed, chosen by openmp.c: sqz_conv's state. */
+typedef enum { SQZ_DIRECT, SQZ_WINOGRAD } sqz_algorithm;
+typedef struct {
+    sqz_algorithm forward, backward_data, backward_weights;
+} sqz_own_conv;
 
 /* A source laid out anew with the border, and for gradients of strided convolutions the gaps, that
  * a convolution is to see: [blocks][h][w][lanes]. Pixel (y, x) of the frame is the source's pixel
@@ -53,13 +60,42 @@ typedef struct {
     bool accumulate, relu;
 } sqz_direct;
 
+/* A 3x3 convolution of stride 1 by Winograd's algorithm: forward, or backward-data with source and
+ * destination exchanged. Packed weights: winograd_pack.c. */
+typedef struct {
+    float *dst; /* [dst_blocks][dst_h][dst_w][BLOCK] */
+    const float *src, *packed;
+    const float *bias; /* [dst_blocks][BLOCK], or NULL */
+    int dst_blocks, dst_h, dst_w;
+    int src_blocks, src_h, src_w;
+    int top, left; /* the padding */
+    bool accumulate, relu;
+} sqz_winograd;
+
+/* All but the arrays: of the forward convolution, and of the one that gives d_src. */
+sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block);
+sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
+
 /* Every kernel, as kernel(result, name, arguments). Those named like a function of the op table do
- * what ops.h says; conv_frame writes frame into `framed`. Laid out by hand: a list, not an
+ * what ops.h says; conv_frame writes frame into `framed`; those named winograd overwrite, or add to
+ * the gradient if `accumulate`, and use scratch memory; conv_scratch counts the floats of it that a
+ * convolution needs. Laid out by hand: a list, not an
  * expression. */
 /* clang-format off */
 #define SQZ_KERNELS(kernel)                                                                        \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
     kernel(void, conv_direct, (const sqz_direct *direct))                                          \
+    kernel(void, winograd_convolve, (const sqz_winograd *winograd, float *scratch))                \
+    kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
+    kernel(void, winograd_backward_weights,                                                        \
+           (float *gradient, float *scratch, const float *src, const float *d_dst,                 \
+            const sqz_conv_shape *shape, bool accumulate))                                         \
+    kernel(size_t, winograd_backward_weights_count, (const sqz_conv_shape *shape))                 \
+    kernel(void, winograd_pack_forward,                                                            \
+           (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
+    kernel(void, winograd_pack_backward,                                                           \
+           (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
+    kernel(size_t, conv_scratch, (const sqz_conv *conv))                                           \
     kernel(sqz_status, conv_forward,                                                               \
            (const sqz_conv *conv, sqz_worker *worker, float *dst, const float *src,                \
             const float *packed, const float *bias, sqz_error *error))                             \
