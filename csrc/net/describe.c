@@ -125,7 +125,7 @@ static sqz_status one_pass(sqz_entry *entry, sqz_workspace *workspace, const flo
     float *d_logits = sqz_gradient_at(plan, workspace, output);
     memset(d_logits, 0, plan->placed[output].count * sizeof *d_logits);
     d_logits[0] = 1;
-    return sqz_walk_backward(plan, workspace, entry->lanes, false, x, &dropout, clock, error);
+    return sqz_walk_backward(plan, workspace, entry->lanes.first, false, x, &dropout, clock, error);
 }
 
 static int compare(const void *left, const void *right) {

@@ -1,7 +1,5 @@
-/* gradients.c: one batch forward and back.
- *
- * Pictures are dealt to lanes, one thread works on a lane at a time, and the lanes are added as a
- * fixed binary tree: which thread did what leaves no trace in the result. */
+/* gradients.c: one batch forward and back. Pictures are dealt to lanes (lanes.h), and one thread
+ * works on a lane at a time: which thread did what leaves no trace in the result. */
 #include "model.h"
 
 #include "../base/parallel.h"
@@ -10,8 +8,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { TREE_CHUNK = 2048 /* floats: 16 lanes of them fit into the second-level cache */ };
 
 static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
     if (batch->n < 1)
@@ -72,42 +68,17 @@ static int first_of_lane(const sqz_batch *batch, int lane) {
 static sqz_status run_lane(void *context, int lane, sqz_workspace *workspace, sqz_error *error) {
     const training *training = context;
     const sqz_batch *batch = training->batch;
-    float *sums = training->entry->lanes + (size_t)lane * training->entry->plan->lane_count;
     int first = first_of_lane(batch, lane);
+    if (first >= batch->n)
+        return SQZ_OK;
+    float *sum = sqz_lanes_take(&training->entry->lanes);
     for (int picture = first; picture < batch->n; picture += SQZ_LANES)
-        SQZ_TRY(run_picture(training, workspace, sums, picture != first, picture, error));
+        SQZ_TRY(run_picture(training, workspace, sum, picture != first, picture, error));
+    sqz_lanes_finish(&training->entry->lanes, lane, sum);
     return SQZ_OK;
 }
 
-/* -- The tree ---------------------------------------------------------------------------------- */
-
-static void add_to(float *sum, const float *addend, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        sum[i] += addend[i];
-}
-
-/* The sum of all lanes ends in lane 0: ((0 + 1) + (2 + 3)) + ... A lane without pictures holds what
- * an earlier batch left and counts as zero. Chunk by chunk, so that memory is read once. */
-static void add_lanes(float *lanes, size_t lane_count, const bool *filled, int threads) {
-    (void)threads;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (ptrdiff_t start = 0; start < (ptrdiff_t)lane_count; start += TREE_CHUNK) {
-        size_t left = lane_count - (size_t)start;
-        size_t count = left < TREE_CHUNK ? left : TREE_CHUNK;
-        bool has[SQZ_LANES];
-        memcpy(has, filled, sizeof has);
-        for (int stride = 1; stride < SQZ_LANES; stride *= 2)
-            for (int lane = 0; lane < SQZ_LANES; lane += 2 * stride) {
-                float *sum = lanes + (size_t)lane * lane_count + start;
-                const float *addend = lanes + (size_t)(lane + stride) * lane_count + start;
-                if (has[lane] && has[lane + stride])
-                    add_to(sum, addend, count);
-                else if (has[lane + stride])
-                    memcpy(sum, addend, count * sizeof *sum);
-                has[lane] = has[lane] || has[lane + stride];
-            }
-    }
-}
+/* -- The batch --------------------------------------------------------------------------------- */
 
 typedef struct {
     const sqz_entry *entry;
@@ -117,10 +88,8 @@ typedef struct {
 static sqz_status unpack_slot(void *context, int slot, sqz_workspace *workspace, sqz_error *error) {
     const unpacking *unpacking = context;
     return sqz_plan_unpack(unpacking->entry->plan, slot, unpacking->gradients,
-                           unpacking->entry->lanes, workspace, error);
+                           sqz_lanes_total(&unpacking->entry->lanes), workspace, error);
 }
-
-/* -- The batch --------------------------------------------------------------------------------- */
 
 static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
     if (n <= entry->losses_capacity)
@@ -145,8 +114,8 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
     unpacking unpacking = {entry, model->gradients};
     SQZ_TRY(reserve_losses(entry, batch->n, error));
     SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
+    sqz_lanes_begin(&entry->lanes, filled);
     SQZ_TRY(sqz_entry_parallel(entry, SQZ_LANES, threads, run_lane, &training, error));
-    add_lanes(entry->lanes, entry->plan->lane_count, filled, threads);
     SQZ_TRY(sqz_entry_parallel(entry, entry->plan->conv_count, threads, unpack_slot, &unpacking,
                                error));
     *loss = 0;

@@ -47,7 +47,7 @@ static void entry_destroy(sqz_entry *entry) {
     }
     pthread_mutex_destroy(&entry->lock);
     pthread_mutex_destroy(&entry->pack_lock);
-    sqz_aligned_free(entry->lanes);
+    sqz_lanes_free(&entry->lanes);
     free(entry->losses);
     sqz_plan_destroy(entry->plan);
     free(entry);
@@ -143,13 +143,8 @@ static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h
     entry->h = h;
     entry->w = w;
     sqz_status status = sqz_plan_create(&entry->plan, &model->spec, h, w, training, ops, error);
-    if (status == SQZ_OK && training) {
-        size_t count = sqz_size_multiply(SQZ_LANES, entry->plan->lane_count);
-        entry->lanes = sqz_aligned_calloc(count, sizeof(float));
-        if (!entry->lanes)
-            status =
-                sqz_fail_memory(error, "gradient lanes", sqz_size_multiply(count, sizeof(float)));
-    }
+    if (status == SQZ_OK && training)
+        status = sqz_lanes_init(&entry->lanes, entry->plan->lane_count, error);
     if (status != SQZ_OK) {
         entry_destroy(entry);
         return status;

@@ -2,13 +2,10 @@
 #ifndef SQZ_NET_MODEL_H
 #define SQZ_NET_MODEL_H
 
+#include "lanes.h"
 #include "plan.h"
 
 #include <pthread.h>
-
-/* Lanes that a batch's gradients are summed in, a constant so that the sum does not depend on the
- * number of threads: picture i of the global batch goes to lane i mod SQZ_LANES. */
-enum { SQZ_LANES = 16 };
 
 /* A plan in the model's cache, with the workspaces that wait for their next use. */
 typedef struct sqz_entry {
@@ -17,7 +14,7 @@ typedef struct sqz_entry {
     int users;
     uint64_t last_use;
     uint64_t packed_generation; /* of the parameters the packed weights hold; 0: never packed */
-    float *lanes;               /* training: [SQZ_LANES][plan->lane_count], else NULL */
+    sqz_lanes lanes;            /* training: of plan->lane_count floats */
     double *losses;             /* training: one a picture, losses_capacity of them */
     int losses_capacity;
     sqz_workspace *idle;
