@@ -39,8 +39,10 @@ typedef struct {
 
 /* -- Threads, backends, build ------------------------------------------------------------------ */
 
-/* Threads that one call may use. The default is OpenMP's (OMP_NUM_THREADS, else the CPUs this
- * process may run on). Results do not depend on it. `threads` >= 1. */
+/* Threads that one call may use. The default is what the process may use when it is first asked
+ * for: OMP_NUM_THREADS if that is set, else the CPUs of its affinity mask, but no more than its
+ * control groups' CPU quota, rounded up. 1 without OpenMP. Results do not depend on it.
+ * `threads` >= 1. */
 sqz_status sqz_set_num_threads(int threads, sqz_error *error);
 int sqz_get_num_threads(void);
 

@@ -5,6 +5,9 @@ not in the environment's site-packages (an editable install, --target); then the
 up in the installed packages' lists of files and loaded before it.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -12,9 +15,29 @@ from typing import TYPE_CHECKING
 ONEDNN_LIBRARY = "libdnnl.so.3"
 ONEDNN_DISTRIBUTION = "onednn-cpu-gomp"
 
+# How often GNU OpenMP's threads look for more work before they sleep: about a tenth of a
+# millisecond. Its default is ten milliseconds, which NumPy's or PyTorch's threads miss after every
+# step of ours.
+SPIN_COUNT = "3000"
+
+
+@contextmanager
+def _short_spin() -> Iterator[None]:
+    """For the time in which OpenMP's library is loaded, which is when it reads its variables;
+    without effect where it is there already, and where the user has a wait policy of their own."""
+    if any(name in os.environ for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = SPIN_COUNT
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
+
 
 def _import_core() -> ModuleType:
-    import squeezenet_c._core as core
+    with _short_spin():
+        import squeezenet_c._core as core
 
     return core
 
@@ -28,7 +51,8 @@ def _preload_onednn() -> None:
         for file in distribution.files or []:
             path = Path(str(file.locate()))
             if file.name == ONEDNN_LIBRARY and path.exists():
-                ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                with _short_spin():
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
                 return
     raise ImportError(
         f"squeezenet_c was built with oneDNN, and {ONEDNN_LIBRARY} is not installed (pip's "

@@ -1,4 +1,5 @@
 /* build.c: what was built, which backend and how many threads are used. */
+#include "../base/quota.h"
 #include "errors.h"
 #include "parts.h"
 
@@ -61,6 +62,12 @@ static PyObject *get_num_threads(PyObject *module, PyObject *unused) {
     return PyLong_FromLong(sqz_get_num_threads());
 }
 
+static PyObject *quota_cpus(PyObject *module, PyObject *argument) {
+    (void)module;
+    const char *root = PyUnicode_AsUTF8(argument);
+    return root ? PyLong_FromLong(sqz_quota_cpus(root)) : NULL;
+}
+
 static PyMethodDef functions[] = {
     {"build_info", build_info, METH_NOARGS,
      "build_info() -> dict\n\n"
@@ -73,8 +80,14 @@ static PyMethodDef functions[] = {
     {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},
     {"set_num_threads", set_num_threads, METH_O,
      "set_num_threads(threads)\n\n"
-     "Threads a call may use, at least 1. Results do not depend on it."},
+     "Threads a call may use, at least 1. Results do not depend on it. The default: "
+     "OMP_NUM_THREADS\n"
+     "if set, else the CPUs that the process's affinity and its control groups' quota allow."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "get_num_threads() -> int"},
+    {"quota_cpus", quota_cpus, METH_O,
+     "quota_cpus(root) -> int\n\n"
+     "CPUs that the process's control groups allow it, 0 for all; for tests: the /proc and the\n"
+     "mounts in the folder `root` (\"\": the real ones)."},
     {NULL, NULL, 0, NULL}};
 
 int sqz_py_add_build(PyObject *module) {

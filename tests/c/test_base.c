@@ -183,7 +183,18 @@ static void test_threads_and_cpu(void) {
     CHECK_FAILS(sqz_set_num_threads(0, &error), error, SQZ_INVALID, "threads is 0");
     CHECK_OK(sqz_set_num_threads(2, &error), error);
     CHECK(sqz_get_num_threads() == (SQZ_OPENMP_BUILT ? 2 : 1));
+    /* Calls side by side share the threads, and none goes without. */
+    int first = sqz_threads_take(1), second = sqz_threads_take(8), third = sqz_threads_take(8);
+    CHECK(first == 1 && second == 1 && third == 1);
+    sqz_threads_give(first + second + third);
+    first = sqz_threads_take(8);
+    CHECK(first == sqz_get_num_threads());
+    sqz_threads_give(first);
     CHECK_OK(sqz_set_num_threads(before, &error), error);
+
+    CHECK(sqz_threads_parse(NULL) == 0 && sqz_threads_parse("") == 0);
+    CHECK(sqz_threads_parse("12") == 12 && sqz_threads_parse("3 , 2") == 3);
+    CHECK(sqz_threads_parse("2x") == 0 && sqz_threads_parse("-1") == 0);
 
     sqz_isa isa;
     CHECK_OK(sqz_cpu_isa(&isa, &error), error);

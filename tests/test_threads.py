@@ -1,0 +1,243 @@
+"""How many threads are used by default, forks, and OpenMP's waiting threads."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import squeezenet_c
+from squeezenet_c._native import core
+
+OPENMP = squeezenet_c.build_info()["openmp"]
+needs_openmp = pytest.mark.skipif(not OPENMP, reason="build: without OpenMP")
+STEERING = ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def _python(code: str, **settings: str) -> str:
+    environment = {key: value for key, value in os.environ.items() if key not in STEERING}
+    environment |= settings
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+# -- The default number ----------------------------------------------------------------------------
+
+COUNT = "import squeezenet_c as sq; print(sq.get_num_threads(), sq.build_info()['threads'])"
+
+
+def _allowed(cpus: int) -> int:
+    quota = core.quota_cpus("")
+    return min(cpus, quota) if quota else cpus
+
+
+@needs_openmp
+@pytest.mark.skipif(not CPUS, reason="hardware: no affinity masks here")
+def test_default_is_the_affinity_mask_within_the_quota() -> None:
+    assert _python(COUNT) == f"{_allowed(len(CPUS))} {_allowed(len(CPUS))}"
+
+
+@needs_openmp
+@pytest.mark.skipif(not CPUS, reason="hardware: no affinity masks here")
+def test_a_child_on_one_cpu_uses_one_thread() -> None:
+    code = f"import os; os.sched_setaffinity(0, {{{CPUS[-1]}}}); {COUNT}"
+    assert _python(code) == "1 1"
+
+
+@needs_openmp
+@pytest.mark.parametrize(("value", "threads"), [("3", 3), (" 5 ", 5), ("7,2", 7)])
+def test_environment_wins_over_affinity(value: str, threads: int) -> None:
+    assert _python(COUNT, OMP_NUM_THREADS=value) == f"{threads} {threads}"
+
+
+@needs_openmp
+@pytest.mark.parametrize("value", ["", "0", "-2", "many", "3x", "99999999999999999999"])
+def test_a_wrong_environment_is_as_none(value: str) -> None:
+    assert _python(COUNT, OMP_NUM_THREADS=value) == _python(COUNT)
+
+
+@needs_openmp
+def test_a_thread_limit_holds_the_default() -> None:
+    assert _python(COUNT, OMP_NUM_THREADS="8", OMP_THREAD_LIMIT="3") == "3 3"
+
+
+@needs_openmp
+def test_an_argument_wins_over_all() -> None:
+    code = "import squeezenet_c as sq; sq.set_num_threads(4); print(sq.get_num_threads())"
+    assert _python(code, OMP_NUM_THREADS="2") == "4"
+
+
+# -- Quotas ----------------------------------------------------------------------------------------
+
+V2_MOUNT = "30 23 0:26 {mounted} {at} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
+V1_MOUNT = "33 31 0:30 {mounted} {at} rw,relatime - cgroup cgroup rw,cpu,cpuacct"
+OTHER_MOUNTS = [
+    "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw",
+    "34 31 0:31 / /sys/fs/cgroup/cpuset rw,relatime - cgroup cgroup rw,cpuset",
+]
+Tree = Callable[..., int]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Writes a made-up /proc/self and control groups, and returns the CPUs they allow."""
+    if not sys.platform.startswith("linux"):
+        pytest.skip("hardware: control groups are Linux's")
+
+    def write(groups: list[str], mounts: list[str], files: dict[str, str]) -> int:
+        process = tmp_path / "proc" / "self"
+        process.mkdir(parents=True)
+        (process / "cgroup").write_text("".join(f"{line}\n" for line in groups))
+        (process / "mountinfo").write_text("".join(f"{x}\n" for x in OTHER_MOUNTS + mounts))
+        for name, text in files.items():
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        return core.quota_cpus(str(tmp_path))
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("text", "cpus"),
+    [
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),
+        ("10000 100000\n", 1),
+        ("100001 100000\n", 2),
+        ("max 100000\n", 0),
+        ("", 0),
+        ("nonsense\n", 0),
+        ("100000 0\n", 0),
+        ("-1 100000\n", 0),
+        ("99999999999999999999 1\n", 0),
+    ],
+)
+def test_v2_quota_is_rounded_up(tree: Tree, text: str, cpus: int) -> None:
+    mount = V2_MOUNT.format(mounted="/", at="/sys/fs/cgroup")
+    assert tree(["0::/a/b"], [mount], {"sys/fs/cgroup/a/b/cpu.max": text}) == cpus
+
+
+def test_v2_the_tightest_group_on_the_way_up_counts(tree: Tree) -> None:
+    files = {
+        "sys/fs/cgroup/cpu.max": "800000 100000",
+        "sys/fs/cgroup/a/cpu.max": "300000 100000",
+        "sys/fs/cgroup/a/b/cpu.max": "max 100000",
+        "sys/fs/cgroup/a/b/c/cpu.max": "500000 100000",
+        "sys/fs/cgroup/a/other/cpu.max": "100000 100000",
+    }
+    assert tree(["0::/a/b/c"], [V2_MOUNT.format(mounted="/", at="/sys/fs/cgroup")], files) == 3
+
+
+def test_v2_in_a_container_that_sees_its_own_group_as_the_root(tree: Tree) -> None:
+    mount = V2_MOUNT.format(mounted="/", at="/sys/fs/cgroup")
+    assert tree(["0::/"], [mount], {"sys/fs/cgroup/cpu.max": "400000 100000"}) == 4
+
+
+@pytest.mark.parametrize("group", ["/../sibling", "/elsewhere", "/kube/podded"])
+def test_a_group_outside_of_the_mount_falls_back_to_the_mount(tree: Tree, group: str) -> None:
+    mount = V2_MOUNT.format(mounted="/kube/pod", at="/sys/fs/cgroup")
+    assert tree([f"0::{group}"], [mount], {"sys/fs/cgroup/cpu.max": "400000 100000"}) == 4
+
+
+def test_v1_quota(tree: Tree) -> None:
+    files = {
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        "sys/fs/cgroup/cpu/job/cpu.cfs_quota_us": "250000",
+        "sys/fs/cgroup/cpu/job/cpu.cfs_period_us": "100000",
+    }
+    groups = ["4:cpuset:/", "3:cpu,cpuacct:/job", "1:name=systemd:/x", "0::/x"]
+    assert tree(groups, [V1_MOUNT.format(mounted="/", at="/sys/fs/cgroup/cpu")], files) == 3
+
+
+def test_v1_in_a_container_without_a_namespace(tree: Tree) -> None:
+    """As in Docker: the process's group is the one that is mounted."""
+    files = {
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000",
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+    }
+    mount = V1_MOUNT.format(mounted="/docker/f00d", at="/sys/fs/cgroup/cpu")
+    assert tree(["3:cpuacct,cpu:/docker/f00d"], [mount], files) == 2
+
+
+def test_both_versions_side_by_side(tree: Tree) -> None:
+    files = {
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "600000",
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+        "sys/fs/cgroup/unified/cpu.max": "500000 100000",
+    }
+    mounts = [
+        V1_MOUNT.format(mounted="/", at="/sys/fs/cgroup/cpu"),
+        V2_MOUNT.format(mounted="/", at="/sys/fs/cgroup/unified"),
+    ]
+    assert tree(["2:cpu:/", "0::/"], mounts, files) == 5
+
+
+def test_no_tree_is_no_quota(tmp_path: Path) -> None:
+    assert core.quota_cpus(str(tmp_path)) == 0
+    assert core.quota_cpus(str(tmp_path / ("x" * 5000))) == 0
+
+
+# -- Forks and waiting threads ---------------------------------------------------------------------
+
+FORK = """
+import json, os, sys
+import numpy as np
+import squeezenet_c as sq
+sq.set_num_threads(3)
+model = sq.Model("1_1", num_classes=2, seed=0, dropout=0.0)
+x = np.random.default_rng(0).standard_normal((5, 3, 48, 48)).astype(np.float32)
+labels = np.array([0, 1, 0, 1, 1])
+
+def work():
+    model.compute_gradients(x, labels)
+    return model.forward(x[:1]).tobytes() + model.forward(x).tobytes()
+
+def forked(work):
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, work())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as file:
+        answer = file.read()
+    os.waitpid(child, 0)
+    return answer
+
+expected = work()                       # the parent has helpers now
+same = [forked(work) == expected, work() == expected, forked(lambda: forked(work)) == expected]
+print(json.dumps(same))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="hardware: no fork here")
+def test_a_fork_works_on_several_threads() -> None:
+    assert json.loads(_python(FORK)) == [True, True, True]
+
+
+def test_importing_leaves_the_environment_alone() -> None:
+    code = """
+        import os
+        before = dict(os.environ)
+        import squeezenet_c
+        assert dict(os.environ) == before
+        print(os.environ.get("GOMP_SPINCOUNT"))
+    """
+    assert _python(code) == "None"
+    assert _python(code, GOMP_SPINCOUNT="77") == "77"
