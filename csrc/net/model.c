@@ -1,9 +1,8 @@
-/* model.c: the handle: parameters, who may use them when, the cache of plans, and inference. */
+/* model.c: the handle: parameters, who may use them when, and the cache of plans. */
 #include "model.h"
 
 #include "../base/memory.h"
 #include "../base/parallel.h"
-#include "walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,12 +38,17 @@ sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t s
     return SQZ_OK;
 }
 
-static void entry_destroy(sqz_entry *entry) {
-    while (entry->idle) {
-        sqz_workspace *workspace = entry->idle;
-        entry->idle = workspace->next;
-        sqz_workspace_destroy(workspace, entry->plan);
+static void workspaces_destroy(sqz_workspace *first, const sqz_plan *plan) {
+    while (first) {
+        sqz_workspace *next = first->next;
+        sqz_workspace_destroy(first, plan);
+        first = next;
     }
+}
+
+static void entry_destroy(sqz_entry *entry) {
+    workspaces_destroy(entry->idle, entry->plan);
+    workspaces_destroy(entry->idle_helpers, entry->plan);
     pthread_mutex_destroy(&entry->lock);
     pthread_mutex_destroy(&entry->pack_lock);
     sqz_lanes_free(&entry->lanes);
@@ -176,12 +180,14 @@ static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, in
                                  sqz_error *error) {
     const sqz_ops *ops;
     SQZ_TRY(sqz_ops_current(&ops, error));
+    int threads = training ? 1 : sqz_get_num_threads(); /* only inference divides convolutions */
     sqz_entry *entry = model->entries;
     while (entry && !(entry->h == h && entry->w == w && entry->plan->training == training &&
-                      entry->plan->ops == ops))
+                      entry->plan->ops == ops && entry->threads >= threads))
         entry = entry->next;
     if (!entry) {
         SQZ_TRY(entry_create(&entry, model, h, w, training, ops, error));
+        entry->threads = threads;
         entry->next = model->entries;
         model->entries = entry;
     }
@@ -207,33 +213,38 @@ void sqz_model_entry_release(sqz_model *model, sqz_entry *entry) {
     pthread_mutex_unlock(&model->lock);
 }
 
-sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error) {
+static sqz_status workspace(sqz_entry *entry, sqz_workspace **result, bool helper,
+                            sqz_error *error) {
+    sqz_workspace **idle = helper ? &entry->idle_helpers : &entry->idle;
     pthread_mutex_lock(&entry->lock);
-    *workspace = entry->idle;
-    if (*workspace)
-        entry->idle = (*workspace)->next;
+    *result = *idle;
+    if (*result)
+        *idle = (*result)->next;
     pthread_mutex_unlock(&entry->lock);
-    return *workspace ? SQZ_OK : sqz_workspace_create(workspace, entry->plan, error);
+    return *result ? SQZ_OK : sqz_workspace_create(result, entry->plan, helper, error);
+}
+
+sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **result, sqz_error *error) {
+    return workspace(entry, result, false, error);
+}
+
+sqz_status sqz_entry_helper(sqz_entry *entry, sqz_workspace **result, sqz_error *error) {
+    return workspace(entry, result, true, error);
 }
 
 void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace) {
     if (!workspace)
         return;
     pthread_mutex_lock(&entry->lock);
-    workspace->next = entry->idle;
-    entry->idle = workspace;
+    sqz_workspace **idle = workspace->memory ? &entry->idle : &entry->idle_helpers;
+    workspace->next = *idle;
+    *idle = workspace;
     pthread_mutex_unlock(&entry->lock);
 }
 
 /* -- Parallel loops that can fail -------------------------------------------------------------- */
 
-/* The first failure, whichever thread had it: later ones are dropped. */
-typedef struct {
-    sqz_status status;
-    sqz_error error;
-} outcome;
-
-static void outcome_set(outcome *outcome, sqz_status status, const sqz_error *error) {
+void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error) {
 #pragma omp critical(sqz_outcome)
     if (outcome->status == SQZ_OK) {
         outcome->error = *error;
@@ -241,9 +252,15 @@ static void outcome_set(outcome *outcome, sqz_status status, const sqz_error *er
     }
 }
 
+sqz_status sqz_outcome_end(const sqz_outcome *outcome, sqz_error *error) {
+    if (outcome->status != SQZ_OK && error)
+        *error = outcome->error;
+    return outcome->status;
+}
+
 sqz_status sqz_entry_parallel(sqz_entry *entry, int count, int threads, sqz_entry_work work,
                               void *context, sqz_error *error) {
-    outcome outcome = {0};
+    sqz_outcome outcome = {0};
     (void)threads;
 #pragma omp parallel num_threads(threads)
     {
@@ -257,13 +274,11 @@ sqz_status sqz_entry_parallel(sqz_entry *entry, int count, int threads, sqz_entr
             if (status == SQZ_OK)
                 status = work(context, i, workspace, &own_error);
             if (status != SQZ_OK)
-                outcome_set(&outcome, status, &own_error);
+                sqz_outcome_set(&outcome, status, &own_error);
         }
         sqz_entry_workspace_release(entry, workspace);
     }
-    if (outcome.status != SQZ_OK && error)
-        *error = outcome.error;
-    return outcome.status;
+    return sqz_outcome_end(&outcome, error);
 }
 
 sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error) {
@@ -302,51 +317,5 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
         entry->packed_generation = status == SQZ_OK ? model->generation : 0;
     }
     pthread_mutex_unlock(&entry->pack_lock);
-    return status;
-}
-
-/* -- Inference --------------------------------------------------------------------------------- */
-
-typedef struct {
-    const sqz_plan *plan;
-    float *logits;
-    const float *x;
-} prediction;
-
-static sqz_status forward_picture(void *context, int picture, sqz_workspace *workspace,
-                                  sqz_error *error) {
-    const prediction *prediction = context;
-    const sqz_plan *plan = prediction->plan;
-    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
-    size_t classes = (size_t)plan->tape.activations[output].channels[0];
-    const float *x = prediction->x + (size_t)picture * plan->placed[0].count;
-    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
-    SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
-    memcpy(prediction->logits + (size_t)picture * classes,
-           sqz_activation_at(plan, workspace, output), classes * sizeof(float));
-    return SQZ_OK;
-}
-
-static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
-                                  int w, sqz_error *error) {
-    sqz_entry *entry;
-    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, error));
-    int threads = sqz_get_num_threads();
-    threads = threads < n ? threads : n; /* every thread has a workspace: no more than are used */
-    prediction prediction = {entry->plan, logits, x};
-    sqz_status status = sqz_entry_pack(entry, model, threads, error);
-    if (status == SQZ_OK)
-        status = sqz_entry_parallel(entry, n, threads, forward_picture, &prediction, error);
-    sqz_model_entry_release(model, entry);
-    return status;
-}
-
-sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
-                             sqz_error *error) {
-    if (n < 1)
-        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
-    SQZ_TRY(sqz_model_enter(model, false, error));
-    sqz_status status = forward_entered(model, logits, x, n, h, w, error);
-    sqz_model_leave(model, false);
     return status;
 }

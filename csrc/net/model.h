@@ -11,14 +11,15 @@
 typedef struct sqz_entry {
     sqz_plan *plan;
     int h, w;
+    int threads; /* inference: its convolutions were prepared for so many to share a picture */
     int users;
     uint64_t last_use;
     uint64_t packed_generation; /* of the parameters the packed weights hold; 0: never packed */
     sqz_lanes lanes;            /* training: of plan->lane_count floats */
     double *losses;             /* training: one a picture, losses_capacity of them */
     int losses_capacity;
-    sqz_workspace *idle;
-    pthread_mutex_t lock;      /* guards idle */
+    sqz_workspace *idle, *idle_helpers;
+    pthread_mutex_t lock;      /* guards both */
     pthread_mutex_t pack_lock; /* held while the packed weights are made */
     struct sqz_entry *next;
 } sqz_entry;
@@ -45,8 +46,10 @@ sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bo
                            sqz_error *error);
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
 
-/* A workspace for one thread, given back after use. NULL may be given back. */
+/* A workspace for one thread, given back after use. NULL may be given back. A helper's has no
+ * memory: it works in another's. */
 sqz_status sqz_entry_workspace(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error);
+sqz_status sqz_entry_helper(sqz_entry *entry, sqz_workspace **workspace, sqz_error *error);
 void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace);
 
 /* Bring the packed weights up to the model's parameters, on up to `threads` threads. */
@@ -54,6 +57,15 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
 
 /* SQZ_INVALID if one of x[count] is NaN or infinite; `picture` is named in the message. */
 sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error);
+
+/* The first failure of several threads, whichever had it: later ones are dropped. Start from {0};
+ * `end` returns it after the threads have met. */
+typedef struct {
+    sqz_status status;
+    sqz_error error;
+} sqz_outcome;
+void sqz_outcome_set(sqz_outcome *outcome, sqz_status status, const sqz_error *error);
+sqz_status sqz_outcome_end(const sqz_outcome *outcome, sqz_error *error);
 
 /* Calls work(context, i, workspace, error) for i in 0..count-1, on up to `threads` threads, each
  * with a workspace of its own. After a failure no further call begins, and the first is returned.

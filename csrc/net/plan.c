@@ -133,15 +133,25 @@ static void find_last_readers(int *last, const sqz_tape *tape) {
     }
 }
 
-/* Inference: an activation's room is free again after its last reader. */
+/* Inference: an activation's room is free again after its last reader. Dropout does nothing: its
+ * output lies where its input does. */
 static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
     const sqz_tape *tape = &plan->tape;
     int last[SQZ_TAPE_NODES + 1];
     bool placed[SQZ_TAPE_NODES + 1] = {true}; /* the input is the caller's */
     find_last_readers(last, tape);
     for (int index = 0; index < tape->node_count; index++) {
+        int input = tape->nodes[index].input, output = tape->nodes[index].output;
+        if (tape->nodes[index].kind != SQZ_NODE_DROPOUT)
+            continue;
+        last[output] = last[input] > last[output] ? last[input] : last[output];
+        last[input] = NOT_PLACED; /* the room is given back as the output's */
+    }
+    for (int index = 0; index < tape->node_count; index++) {
         int output = tape->nodes[index].output;
-        if (!placed[output])
+        if (tape->nodes[index].kind == SQZ_NODE_DROPOUT)
+            plan->placed[output].offset = plan->placed[tape->nodes[index].input].offset;
+        else if (!placed[output])
             SQZ_TRY(
                 reserve(arena, &plan->placed[output].offset, plan->placed[output].count, error));
         placed[output] = true;
@@ -271,14 +281,15 @@ void sqz_workspace_destroy(sqz_workspace *workspace, const sqz_plan *plan) {
     free(workspace);
 }
 
-sqz_status sqz_workspace_create(sqz_workspace **result, const sqz_plan *plan, sqz_error *error) {
+sqz_status sqz_workspace_create(sqz_workspace **result, const sqz_plan *plan, bool helper,
+                                sqz_error *error) {
     *result = NULL;
     sqz_workspace *workspace = calloc(1, sizeof *workspace);
     if (!workspace)
         return sqz_fail_memory(error, "a workspace", sizeof *workspace);
-    workspace->memory = sqz_aligned_calloc(plan->workspace_bytes, 1);
+    workspace->memory = helper ? NULL : sqz_aligned_calloc(plan->workspace_bytes, 1);
     sqz_status status =
-        workspace->memory
+        workspace->memory || helper
             ? plan->ops->worker_create(&workspace->worker, plan->convs, plan->conv_count, error)
             : sqz_fail_memory(error, "a workspace", plan->workspace_bytes);
     if (status != SQZ_OK) {

@@ -5,10 +5,11 @@
  * laid out by the plan, and the backend's worker. Nothing is allocated while a picture is in work.
  *
  * Training keeps every activation for the way back and lays gradients over each other by liveness;
- * inference does so with the activations. */
+ * inference does so with the activations, and its dropout's output is its input. */
 #ifndef SQZ_NET_PLAN_H
 #define SQZ_NET_PLAN_H
 
+#include "../base/barrier.h"
 #include "../ops/ops.h"
 #include "tape.h"
 
@@ -35,8 +36,9 @@ typedef struct {
 } sqz_step;
 
 typedef struct sqz_workspace {
-    unsigned char *memory;
+    unsigned char *memory; /* NULL: a helper's, who works in another's memory */
     sqz_worker *worker;
+    sqz_barrier barrier;        /* of the threads that share the picture in it */
     struct sqz_workspace *next; /* in the plan's list of idle ones */
 } sqz_workspace;
 
@@ -62,7 +64,9 @@ sqz_status sqz_plan_create(sqz_plan **plan, const sqz_spec *spec, int h, int w, 
                            const sqz_ops *ops, sqz_error *error);
 void sqz_plan_destroy(sqz_plan *plan);
 
-sqz_status sqz_workspace_create(sqz_workspace **workspace, const sqz_plan *plan, sqz_error *error);
+/* helper: without memory. */
+sqz_status sqz_workspace_create(sqz_workspace **workspace, const sqz_plan *plan, bool helper,
+                                sqz_error *error);
 void sqz_workspace_destroy(sqz_workspace *workspace, const sqz_plan *plan);
 
 /* Pack the weights and bias of one convolution from the flat parameters; and back: write its part

@@ -32,6 +32,7 @@ typedef struct {
     float *lane;
     bool accumulate;
     sqz_clock *clock;
+    sqz_part part; /* of each forward op */
 } walk;
 
 static const float *input_of(const walk *walk, const sqz_node *node) {
@@ -46,6 +47,22 @@ static int blocks_of(const sqz_plan *plan, int activation) {
     return plan->placed[activation].stored_channels / plan->ops->block;
 }
 
+/* The channel blocks of an activation that are the walk's part, and where the first one lies. */
+typedef struct {
+    int blocks;
+    size_t first; /* block */
+} share;
+
+static share share_of(const walk *walk, int activation) {
+    sqz_span span = sqz_part_span(walk->part, (size_t)blocks_of(walk->plan, activation));
+    return (share){(int)(span.end - span.begin), span.begin};
+}
+
+/* Floats of a channel block. */
+static size_t block_floats(const sqz_plan *plan, int activation) {
+    return (size_t)pixels_of(plan, activation) * (size_t)plan->ops->block;
+}
+
 /* -- Convolution: dst[slice] = relu(weights * src + bias) -------------------------------------- */
 
 static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
@@ -55,7 +72,7 @@ static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
     float *dst = sqz_activation_at(plan, walk->workspace, node->output);
     return plan->ops->conv_forward(
         step->conv, walk->workspace->worker, dst + sqz_plan_slice(plan, node), input_of(walk, node),
-        plan->packed_forward + step->forward, plan->packed_bias + step->bias, error);
+        plan->packed_forward + step->forward, plan->packed_bias + step->bias, walk->part, error);
 }
 
 static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
@@ -92,10 +109,12 @@ static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
 static void sum_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
-    plan->ops->sum(sqz_activation_at(plan, walk->workspace, node->output),
-                   sqz_activation_at(plan, walk->workspace, node->input),
-                   sqz_activation_at(plan, walk->workspace, node->addend),
-                   plan->placed[node->output].count);
+    share share = share_of(walk, node->output);
+    size_t block = block_floats(plan, node->output), from = share.first * block;
+    plan->ops->sum(sqz_activation_at(plan, walk->workspace, node->output) + from,
+                   sqz_activation_at(plan, walk->workspace, node->input) + from,
+                   sqz_activation_at(plan, walk->workspace, node->addend) + from,
+                   (size_t)share.blocks * block);
 }
 
 static void sum_backward(const walk *walk, int index) {
@@ -127,7 +146,7 @@ static void dropout_forward(const walk *walk, int index) {
         plan->ops->dropout_forward(dst, walk->workspace->memory + plan->steps[index].byte_offset,
                                    src, blocks_of(plan, node->output),
                                    pixels_of(plan, node->output), walk->dropout);
-    else
+    else if (dst != src) /* in inference they are one */
         memcpy(dst, src, plan->placed[node->output].count * sizeof *dst);
 }
 
@@ -150,9 +169,15 @@ static void max_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
-    plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output),
+    share share = share_of(walk, node->input);
+    sqz_pool_shape shape = step->pool;
+    shape.channels = share.blocks * plan->ops->block;
+    plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output) +
+                                    share.first * block_floats(plan, node->output),
                                 plan->training ? walk->workspace->memory + step->byte_offset : NULL,
-                                sqz_activation_at(plan, walk->workspace, node->input), &step->pool);
+                                sqz_activation_at(plan, walk->workspace, node->input) +
+                                    share.first * block_floats(plan, node->input),
+                                &shape);
 }
 
 static void max_pool_backward(const walk *walk, int index) {
@@ -168,9 +193,12 @@ static void max_pool_backward(const walk *walk, int index) {
 static void average_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
-    plan->ops->average_pool_forward(sqz_activation_at(plan, walk->workspace, node->output),
-                                    sqz_activation_at(plan, walk->workspace, node->input),
-                                    blocks_of(plan, node->input), pixels_of(plan, node->input));
+    share share = share_of(walk, node->input);
+    plan->ops->average_pool_forward(sqz_activation_at(plan, walk->workspace, node->output) +
+                                        share.first * block_floats(plan, node->output),
+                                    sqz_activation_at(plan, walk->workspace, node->input) +
+                                        share.first * block_floats(plan, node->input),
+                                    share.blocks, pixels_of(plan, node->input));
 }
 
 static void average_pool_backward(const walk *walk, int index) {
@@ -183,28 +211,63 @@ static void average_pool_backward(const walk *walk, int index) {
 
 /* -- The walks --------------------------------------------------------------------------------- */
 
+static sqz_status forward_node(const walk *walk, int index, sqz_error *error) {
+    switch (walk->plan->tape.nodes[index].kind) {
+    case SQZ_NODE_CONV:
+        return conv_forward(walk, index, error);
+    case SQZ_NODE_MAX_POOL:
+        max_pool_forward(walk, index);
+        break;
+    case SQZ_NODE_DROPOUT:
+        dropout_forward(walk, index);
+        break;
+    case SQZ_NODE_SUM:
+        sum_forward(walk, index);
+        break;
+    case SQZ_NODE_AVERAGE_POOL:
+        average_pool_forward(walk, index);
+        break;
+    }
+    return SQZ_OK;
+}
+
 sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
                             const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error) {
-    walk walk = {.plan = plan, .workspace = workspace, .x = x, .dropout = dropout, .clock = clock};
+    walk walk = {.plan = plan,
+                 .workspace = workspace,
+                 .x = x,
+                 .dropout = dropout,
+                 .clock = clock,
+                 .part = sqz_part_whole};
     for (int index = 0; index < plan->tape.node_count; index++) {
-        switch (plan->tape.nodes[index].kind) {
-        case SQZ_NODE_CONV:
-            SQZ_TRY(conv_forward(&walk, index, error));
-            break;
-        case SQZ_NODE_MAX_POOL:
-            max_pool_forward(&walk, index);
-            break;
-        case SQZ_NODE_DROPOUT:
-            dropout_forward(&walk, index);
-            break;
-        case SQZ_NODE_SUM:
-            sum_forward(&walk, index);
-            break;
-        case SQZ_NODE_AVERAGE_POOL:
-            average_pool_forward(&walk, index);
-            break;
-        }
+        SQZ_TRY(forward_node(&walk, index, error));
         lap(clock);
+    }
+    return SQZ_OK;
+}
+
+/* Whether the next node may begin before all parts of this one are done: it neither reads nor
+ * overwrites what they write or read. So it is with the two that fill one output from one input,
+ * and with dropout, which does nothing here. */
+static bool next_may_begin(const sqz_tape *tape, int index) {
+    const sqz_node *node = &tape->nodes[index], *next = node + 1;
+    if (index + 1 == tape->node_count) /* the caller meets them */
+        return true;
+    return node->kind == SQZ_NODE_DROPOUT ||
+           (next->output == node->output && next->input == node->input);
+}
+
+sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+                                 sqz_part part, sqz_barrier *barrier, sqz_error *error) {
+    walk walk = {.plan = plan, .workspace = workspace, .x = x, .part = part};
+    for (int index = 0; index < plan->tape.node_count; index++) {
+        sqz_status status = forward_node(&walk, index, error);
+        if (status != SQZ_OK) {
+            sqz_barrier_break(barrier);
+            return status;
+        }
+        if (!next_may_begin(&plan->tape, index) && !sqz_barrier_wait(barrier, part.count))
+            return SQZ_OK;
     }
     return SQZ_OK;
 }

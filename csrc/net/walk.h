@@ -18,6 +18,13 @@ void sqz_clock_start(sqz_clock *clock);
 sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
                             const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error);
 
+/* The same in inference by several threads: each calls it with its part, all with the same plan,
+ * memory and x, but with workers of their own. Between ops they meet at the barrier. Does the
+ * arithmetic of one thread: the logits have the same bits. After the last op they have not met yet.
+ * A thread that fails breaks the barrier and says why; the others return SQZ_OK. */
+sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+                                 sqz_part part, sqz_barrier *barrier, sqz_error *error);
+
 /* From the logits' gradient, which the caller has written (stored channels), to all parameters'
  * gradients: overwrites the lane, or adds to it. The same x and dropout as on the way forward. */
 sqz_status sqz_walk_backward(const sqz_plan *plan, sqz_workspace *workspace, float *lane,

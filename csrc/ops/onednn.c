@@ -1,6 +1,6 @@
 /* onednn.c: the "onednn" backend: convolutions as oneDNN primitives, all other ops the project's
  * own kernels for the same instruction set (pooling and the like move memory: there is nothing for
- * a primitive to win, see csrc/README.md). The only file that includes oneDNN.
+ * a primitive to win, see csrc/README.md). The only file that includes oneDNN's headers.
  *
  * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
  * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
@@ -8,7 +8,7 @@
  * pointers of a call, so each worker has its own. */
 #include "../base/memory.h"
 #include "../base/parallel.h"
-#include "ops.h"
+#include "onednn.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -39,7 +39,12 @@ typedef struct {
 typedef struct {
     dnnl_memory_desc_t arrays[ROLES]; /* NULL: not used */
     onednn_primitive primitives[PRIMITIVES];
+    int call;                 /* its index among a worker's calls */
+    sqz_onednn_slices slices; /* inference: for threads that share a picture */
 } onednn_conv;
+
+/* A convolution has so many calls in a worker: its own, and one for each kind of piece. */
+enum { CALLS = 1 + SQZ_ONEDNN_PIECES };
 
 /* One convolution's memory objects in one worker. */
 typedef struct {
@@ -49,7 +54,7 @@ typedef struct {
 
 struct sqz_worker {
     dnnl_stream_t stream;
-    onednn_call *calls; /* by conv->slot */
+    onednn_call *calls; /* by a convolution's `call` */
     int count;
     void *scratch;
     float *addend; /* a result on its way to being added: oneDNN overwrites */
@@ -69,11 +74,12 @@ static sqz_status fail(sqz_error *error, const char *call, dnnl_status_t status)
 
 /* -- Creating ---------------------------------------------------------------------------------- */
 
-static void conv_destroy(sqz_conv *conv) {
+void sqz_onednn_conv_destroy(sqz_conv *conv) {
     if (!conv)
         return;
     onednn_conv *state = conv->state;
     if (state) {
+        sqz_onednn_slices_destroy(&state->slices);
         for (int i = 0; i < PRIMITIVES; i++) {
             if (state->primitives[i].primitive)
                 dnnl_primitive_destroy(state->primitives[i].primitive);
@@ -263,8 +269,8 @@ static size_t float_count(const_dnnl_memory_desc_t desc) {
     return desc ? dnnl_memory_desc_get_size(desc) / sizeof(float) : 0;
 }
 
-static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                              int slot, sqz_error *error) {
+sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                                  int slot, int call, sqz_error *error) {
     *result = NULL;
     sqz_conv *conv = calloc(1, sizeof *conv);
     onednn_conv *state = calloc(1, sizeof *state);
@@ -277,6 +283,7 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->use = use;
     conv->slot = slot;
     conv->state = state;
+    state->call = slot * CALLS + call;
     conv_recipe recipe = {0};
     sqz_status status = recipe_create(&recipe, conv, error);
     if (status == SQZ_OK) {
@@ -291,7 +298,7 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     }
     recipe_destroy(&recipe);
     if (status != SQZ_OK) {
-        conv_destroy(conv);
+        sqz_onednn_conv_destroy(conv);
         return status;
     }
     conv->forward_count = float_count(state->arrays[FORWARD_WEIGHTS]);
@@ -299,6 +306,25 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->gradient_count = float_count(state->arrays[GRADIENT]);
     *result = conv;
     return SQZ_OK;
+}
+
+static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, sqz_error *error) {
+    SQZ_TRY(sqz_onednn_conv_create(result, shape, use, slot, 0, error));
+    onednn_conv *state = (*result)->state;
+    if (use != SQZ_CONV_FORWARD)
+        return SQZ_OK;
+    sqz_status status = sqz_onednn_slices_create(&state->slices, *result, error);
+    if (status != SQZ_OK) {
+        sqz_onednn_conv_destroy(*result);
+        *result = NULL;
+    }
+    return status;
+}
+
+const sqz_onednn_slices *sqz_onednn_conv_slices(const sqz_conv *conv) {
+    const onednn_conv *state = conv->state;
+    return &state->slices;
 }
 
 /* -- Workers ----------------------------------------------------------------------------------- */
@@ -322,20 +348,30 @@ static void worker_destroy(sqz_worker *worker) {
     free(worker);
 }
 
+/* The convolution of a call; NULL: there is none. */
+static const sqz_conv *conv_of(const sqz_conv *const *convs, int call) {
+    const sqz_conv *whole = convs[call / CALLS];
+    int piece = call % CALLS - 1;
+    return piece < 0 || !whole ? whole : sqz_onednn_conv_slices(whole)->pieces[piece];
+}
+
 static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *convs,
                                   sqz_error *error) {
     size_t scratch_bytes = 0, addend_count = 0;
     for (int i = 0; i < worker->count; i++) {
-        const onednn_conv *state = convs[i]->state;
+        const sqz_conv *conv = conv_of(convs, i);
+        if (!conv)
+            continue;
+        const onednn_conv *state = conv->state;
         for (int j = 0; j < PRIMITIVES; j++)
             if (state->primitives[j].scratch) {
                 size_t needed = dnnl_memory_desc_get_size(state->primitives[j].scratch);
                 scratch_bytes = needed > scratch_bytes ? needed : scratch_bytes;
             }
-        if (convs[i]->use == SQZ_CONV_FORWARD)
+        if (conv->use == SQZ_CONV_FORWARD)
             continue;
-        size_t src_count = convs[i]->backward_count ? float_count(state->arrays[SRC]) : 0;
-        size_t needed = convs[i]->gradient_count > src_count ? convs[i]->gradient_count : src_count;
+        size_t src_count = conv->backward_count ? float_count(state->arrays[SRC]) : 0;
+        size_t needed = conv->gradient_count > src_count ? conv->gradient_count : src_count;
         addend_count = needed > addend_count ? needed : addend_count;
     }
     worker->scratch = sqz_aligned_calloc(scratch_bytes, 1);
@@ -350,7 +386,10 @@ static sqz_status worker_fill(sqz_worker *worker, const sqz_conv *const *convs, 
     ONEDNN_TRY(error, dnnl_stream_create(&worker->stream, engine, dnnl_stream_default_flags));
     SQZ_TRY(worker_allocate(worker, convs, error));
     for (int i = 0; i < worker->count; i++) {
-        const onednn_conv *state = convs[i]->state;
+        const sqz_conv *conv = conv_of(convs, i);
+        if (!conv)
+            continue;
+        const onednn_conv *state = conv->state;
         for (int j = 0; j < ROLES; j++)
             if (state->arrays[j])
                 ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].arrays[j], state->arrays[j],
@@ -368,14 +407,15 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
                                 sqz_error *error) {
     *result = NULL;
     sqz_worker *worker = calloc(1, sizeof *worker);
-    onednn_call *calls = calloc(count ? (size_t)count : 1, sizeof *calls);
+    size_t call_count = (size_t)count * CALLS;
+    onednn_call *calls = calloc(call_count ? call_count : 1, sizeof *calls);
     if (!worker || !calls) {
         free(worker);
         free(calls);
-        return sqz_fail_memory(error, "a worker", (size_t)count * sizeof *calls);
+        return sqz_fail_memory(error, "a worker", call_count * sizeof *calls);
     }
     worker->calls = calls;
-    worker->count = count;
+    worker->count = (int)call_count;
     sqz_status status = worker_fill(worker, convs, error);
     if (status != SQZ_OK) {
         worker_destroy(worker);
@@ -396,7 +436,7 @@ typedef struct {
 static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
                           const binding *bindings, int count, sqz_error *error) {
     const onednn_conv *state = conv->state;
-    onednn_call *call = &worker->calls[conv->slot];
+    onednn_call *call = &worker->calls[state->call];
     dnnl_exec_arg_t arguments[5];
     for (int i = 0; i < count; i++) {
         dnnl_memory_t memory = call->arrays[bindings[i].role];
@@ -431,9 +471,9 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
     return execute(conv, worker, UNPACK, bindings, 2, error);
 }
 
-static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, float *dst,
-                               const float *src, const float *packed, const float *bias,
-                               sqz_error *error) {
+sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, float *dst,
+                                   const float *src, const float *packed, const float *bias,
+                                   sqz_error *error) {
     binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
                           {DNNL_ARG_WEIGHTS, FORWARD_WEIGHTS, packed},
                           {DNNL_ARG_BIAS, BIAS, bias},
@@ -528,13 +568,13 @@ static void initialise(void) {
     table = *own;
     table.name = "onednn";
     table.conv_create = conv_create;
-    table.conv_destroy = conv_destroy;
+    table.conv_destroy = sqz_onednn_conv_destroy;
     table.worker_create = worker_create;
     table.worker_destroy = worker_destroy;
     table.conv_pack_forward = conv_pack_forward;
     table.conv_pack_backward = conv_pack_backward;
     table.conv_unpack_gradient = conv_unpack_gradient;
-    table.conv_forward = conv_forward;
+    table.conv_forward = sqz_onednn_slices_forward;
     table.conv_backward_data = conv_backward_data;
     table.conv_backward_weights = conv_backward_weights;
     available = true;

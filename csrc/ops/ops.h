@@ -1,7 +1,8 @@
 /* ops.h: the op table. A backend is one table of functions; every backend has the same signatures,
  * works on the same buffers and passes the same tests.
  *
- * All ops work on ONE picture and ONE thread. Activations are blocked by channels,
+ * All ops work on ONE picture and ONE thread; in inference several threads may do parts of one op
+ * side by side. Activations are blocked by channels,
  * [C / block][H][W][block] float32, where C is the stored channel count, a multiple of block; a
  * range of whole blocks is contiguous memory, so an op may write to a slice of a wider tensor by
  * being given a pointer into it. Stored channels that stand for no logical channel (holes) are zero
@@ -16,6 +17,7 @@
 #define SQZ_OPS_OPS_H
 
 #include "../base/cpu.h"
+#include "../base/part.h"
 #include "../base/status.h"
 
 /* -- Convolution ------------------------------------------------------------------------------- */
@@ -112,10 +114,13 @@ typedef struct {
     sqz_status (*conv_unpack_gradient)(const sqz_conv *conv, sqz_worker *worker, float *d_weights,
                                        const float *gradient, sqz_error *error);
 
-    /* Overwrites dst. packed: from conv_pack_forward; bias[out_channels]. */
+    /* Overwrites dst. packed: from conv_pack_forward; bias[out_channels]. Does one part of it: the
+     * parts, each with a worker of its own, write disjoint ranges of dst and together all of it,
+     * and its bits do not depend on how many there are. A part may have nothing to do. (The other
+     * forward ops are divided by channel blocks by whoever calls them.) */
     sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
                                const float *src, const float *packed, const float *bias,
-                               sqz_error *error);
+                               sqz_part part, sqz_error *error);
     /* d_dst has been through relu_backward already where the shape has relu. Overwrites d_src, or
      * adds to it if `accumulate`. */
     sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, float *d_src,

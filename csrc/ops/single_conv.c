@@ -184,7 +184,7 @@ static sqz_status forward_picture(workplace *place, float *dst, const float *src
         slice[i] = NAN;
     load_src(place, src);
     SQZ_TRY(place->ops->conv_forward(place->conv, place->worker, slice, place->src, place->packed,
-                                     place->bias, error));
+                                     place->bias, sqz_part_whole, error));
     SQZ_TRY(check_neighbours(place, place->wide_dst, "the destination", error));
     return sqz_bench_unblock(dst, slice, place->ops, place->sizes->out_channels, place->out_pixels,
                              "the destination", error);

@@ -17,7 +17,7 @@ sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *work
         winograd.src = d_dst;
         winograd.packed = packed;
         winograd.accumulate = accumulate;
-        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch);
+        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch, sqz_part_whole);
         return SQZ_OK;
     }
     sqz_frame frame = sqz_frame_backward(shape, BLOCK);
@@ -42,6 +42,6 @@ sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *work
         direct.dst_w *= direct.dst_h;
         direct.dst_h = 1;
     }
-    SQZ_KERNEL(conv_direct)(&direct);
+    SQZ_KERNEL(conv_direct)(&direct, sqz_part_whole);
     return SQZ_OK;
 }

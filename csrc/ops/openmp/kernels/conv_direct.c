@@ -149,8 +149,9 @@ static void direct_tiles(const sqz_direct *direct, const tile_function *function
 }
 
 /* As many tiles at a time as have a source of NEAR_BYTES: all weights pass over those before the
- * next. */
-void SQZ_KERNEL(conv_direct)(const sqz_direct *direct) {
+ * next. A part is a range of tiles counted in that order: through a segment with one group of
+ * blocks, then with the next group, then through the next segment. */
+void SQZ_KERNEL(conv_direct)(const sqz_direct *direct, sqz_part part) {
     const tile_family *family = direct->src_across == BLOCK ? &stride_1
                                 : direct->src_across == 2   ? &planar_2
                                                             : &general;
@@ -159,11 +160,22 @@ void SQZ_KERNEL(conv_direct)(const sqz_direct *direct) {
     size_t tile_bytes =
         (size_t)direct->src_blocks * direct->src_across * sizeof(float) * (size_t)family->widest;
     int tiles = row_tiles * direct->dst_h, segment = (int)(NEAR_BYTES / tile_bytes) + 1;
-    for (int first = 0; first < tiles; first += segment) {
+    int groups = (direct->dst_blocks + GROUP - 1) / GROUP;
+    sqz_span span = sqz_part_span(part, (size_t)tiles * (size_t)groups);
+    ptrdiff_t skip = (ptrdiff_t)span.begin, left = (ptrdiff_t)(span.end - span.begin);
+    for (int first = 0; first < tiles && left > 0; first += segment) {
         int end = tiles - first < segment ? tiles : first + segment;
-        for (int block = 0; block < direct->dst_blocks; block += GROUP) {
+        for (int block = 0; block < direct->dst_blocks && left > 0; block += GROUP) {
+            if (skip >= end - first) {
+                skip -= end - first;
+                continue;
+            }
             int blocks = direct->dst_blocks - block < GROUP ? direct->dst_blocks - block : GROUP;
-            direct_tiles(direct, family->functions[blocks - 1], cut, block, first, end);
+            int begin = first + (int)skip;
+            int stop = left < end - begin ? begin + (int)left : end;
+            direct_tiles(direct, family->functions[blocks - 1], cut, block, begin, stop);
+            left -= stop - begin;
+            skip = 0;
         }
     }
 }

@@ -5,7 +5,7 @@
 
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
                                     const float *src, const float *packed, const float *bias,
-                                    sqz_error *error) {
+                                    sqz_part part, sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;
     const sqz_own_conv *own = conv->state;
@@ -15,7 +15,7 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, fl
         winograd.src = src;
         winograd.packed = packed;
         winograd.bias = bias;
-        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch);
+        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch, part);
         return SQZ_OK;
     }
     sqz_frame frame = sqz_frame_forward(shape);
@@ -35,6 +35,7 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, fl
                          .src_across = (size_t)shape->stride_w * lanes,
                          .relu = shape->relu};
     if (sqz_frame_count(&frame)) {
+        /* Each part frames all of it: little beside the convolution, and nobody waits. */
         SQZ_KERNEL(conv_frame)(worker->scratch, src, &frame);
         direct.src = worker->scratch;
         direct.src_block = (size_t)frame.h * (size_t)frame.w * lanes;
@@ -46,6 +47,6 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, fl
         direct.dst_w *= direct.dst_h;
         direct.dst_h = 1;
     }
-    SQZ_KERNEL(conv_direct)(&direct);
+    SQZ_KERNEL(conv_direct)(&direct, part);
     return SQZ_OK;
 }

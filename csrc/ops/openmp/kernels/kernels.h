@@ -84,8 +84,9 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 /* clang-format off */
 #define SQZ_KERNELS(kernel)                                                                        \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
-    kernel(void, conv_direct, (const sqz_direct *direct))                                          \
-    kernel(void, winograd_convolve, (const sqz_winograd *winograd, float *scratch))                \
+    kernel(void, conv_direct, (const sqz_direct *direct, sqz_part part))                           \
+    kernel(void, winograd_convolve,                                                                \
+           (const sqz_winograd *winograd, float *scratch, sqz_part part))                          \
     kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
     kernel(void, winograd_backward_weights,                                                        \
            (float *gradient, float *scratch, const float *src, const float *d_dst,                 \
@@ -98,7 +99,7 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
     kernel(size_t, conv_scratch, (const sqz_conv *conv))                                           \
     kernel(sqz_status, conv_forward,                                                               \
            (const sqz_conv *conv, sqz_worker *worker, float *dst, const float *src,                \
-            const float *packed, const float *bias, sqz_error *error))                             \
+            const float *packed, const float *bias, sqz_part part, sqz_error *error))              \
     kernel(sqz_status, conv_backward_data,                                                         \
            (const sqz_conv *conv, sqz_worker *worker, float *d_src, const float *d_dst,            \
             const float *packed, bool accumulate, sqz_error *error))                               \

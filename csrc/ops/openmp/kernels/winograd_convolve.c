@@ -211,37 +211,60 @@ static void transform_tiles(const sqz_winograd *winograd, const float *m, const 
     }
 }
 
-/* -- The whole --------------------------------------------------------------------------------- */
+/* -- The whole, and parts of it ---------------------------------------------------------------- */
+
+/* A part's tiles and output blocks: some tiles and all blocks while there are tiles enough for two
+ * panels a part, else some blocks (whole chunks) and all tiles, whose source each part transforms
+ * for itself. No bit depends on it. */
+typedef struct {
+    int first_tile, end_tile, first_block, end_block;
+} share;
+
+static share share_of(const sqz_winograd *winograd, sqz_part part) {
+    int tiles = tile_count(winograd->dst_h, winograd->dst_w), blocks = winograd->dst_blocks;
+    if (tiles >= 2 * PANEL * part.count || part.count == 1) {
+        sqz_span span = sqz_part_span(part, (size_t)tiles);
+        return (share){(int)span.begin, (int)span.end, 0, blocks};
+    }
+    sqz_span span = sqz_part_span(part, (size_t)((blocks + CHUNK - 1) / CHUNK));
+    int end = (int)span.end * CHUNK;
+    return (share){0, span.end > span.begin ? tiles : 0, (int)span.begin * CHUNK,
+                   end < blocks ? end : blocks};
+}
 
 /* Group `i` of as few groups as there may be, as equal as can be; false after the last. */
-static bool group_cut(group *result, const sqz_winograd *winograd, int i) {
-    int all = tile_count(winograd->dst_h, winograd->dst_w),
-        most = group_tiles(winograd->src_blocks);
+static bool group_cut(group *result, const sqz_winograd *winograd, const share *share, int i) {
+    int all = share->end_tile - share->first_tile, most = group_tiles(winograd->src_blocks);
     int groups = (all + most - 1) / most;
     if (i == groups)
         return false;
     int first = (int)((int64_t)all * i / groups), end = (int)((int64_t)all * (i + 1) / groups);
-    *result = group_of(first, end - first, winograd->src_blocks, winograd->dst_blocks);
+    *result = group_of(share->first_tile + first, end - first, winograd->src_blocks,
+                       winograd->dst_blocks);
     return true;
 }
 
+/* The most that a group of any size needs: how large they are depends on the part. */
 size_t SQZ_KERNEL(winograd_convolve_count)(const sqz_winograd *winograd) {
+    int all = tile_count(winograd->dst_h, winograd->dst_w);
+    int largest = group_tiles(winograd->src_blocks);
     size_t most = 0;
-    group group;
-    for (int i = 0; group_cut(&group, winograd, i); i++) {
+    for (int tiles = 1; tiles <= all && tiles <= largest; tiles++) {
+        group group = group_of(0, tiles, winograd->src_blocks, winograd->dst_blocks);
         size_t count = POINTS * (group.v_point + group.m_point);
         most = count > most ? count : most;
     }
     return most;
 }
 
-void SQZ_KERNEL(winograd_convolve)(const sqz_winograd *winograd, float *scratch) {
+void SQZ_KERNEL(winograd_convolve)(const sqz_winograd *winograd, float *scratch, sqz_part part) {
+    share share = share_of(winograd, part);
     group group;
-    for (int i = 0; group_cut(&group, winograd, i); i++) {
+    for (int i = 0; group_cut(&group, winograd, &share, i); i++) {
         float *v = scratch, *m = scratch + POINTS * group.v_point;
         transform_source(v, winograd, &group);
-        for (int block = 0; block < winograd->dst_blocks; block += group.pass) {
-            int left = winograd->dst_blocks - block;
+        for (int block = share.first_block; block < share.end_block; block += group.pass) {
+            int left = share.end_block - block;
             int end = block + (left < group.pass ? left : group.pass);
             multiply_points(m, v, winograd, &group, block, end);
             transform_tiles(winograd, m, &group, block, end);

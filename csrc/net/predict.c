@@ -1,0 +1,182 @@
+/* predict.c: inference. Pictures that fill all threads go one to a thread. The rest, fewer than
+ * threads, are shared: the threads form as many groups as there are pictures, and each group walks
+ * its picture together in the memory of its first thread. */
+#include "model.h"
+
+#include "../base/parallel.h"
+#include "walk.h"
+
+#include <string.h>
+
+typedef struct {
+    sqz_entry *entry;
+    float *logits;
+    const float *x;
+} prediction;
+
+static const float *picture_at(const prediction *prediction, int picture) {
+    return prediction->x + (size_t)picture * prediction->entry->plan->placed[0].count;
+}
+
+static void copy_logits(const prediction *prediction, const sqz_workspace *workspace, int picture) {
+    const sqz_plan *plan = prediction->entry->plan;
+    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
+    size_t classes = (size_t)plan->tape.activations[output].channels[0];
+    memcpy(prediction->logits + (size_t)picture * classes,
+           sqz_activation_at(plan, workspace, output), classes * sizeof(float));
+}
+
+/* -- A picture a thread ------------------------------------------------------------------------ */
+
+static sqz_status forward_picture(void *context, int picture, sqz_workspace *workspace,
+                                  sqz_error *error) {
+    const prediction *prediction = context;
+    const sqz_plan *plan = prediction->entry->plan;
+    const float *x = picture_at(prediction, picture);
+    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
+    SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
+    copy_logits(prediction, workspace, picture);
+    return SQZ_OK;
+}
+
+/* -- Threads that share a picture -------------------------------------------------------------- */
+
+/* A part of a picture, by a thread with a worker of its own, in the leader's memory. Each part
+ * looks at its share of the picture for NaN. */
+static sqz_status forward_part(const prediction *prediction, int picture, sqz_part part,
+                               sqz_workspace *leader, sqz_worker *worker, sqz_error *error) {
+    const sqz_plan *plan = prediction->entry->plan;
+    const float *x = picture_at(prediction, picture);
+    sqz_workspace own = {.memory = leader->memory, .worker = worker};
+    sqz_span span = sqz_part_span(part, plan->placed[0].count);
+    sqz_status status = sqz_check_finite(x + span.begin, span.end - span.begin, picture, error);
+    if (status != SQZ_OK) {
+        sqz_barrier_break(&leader->barrier);
+        return status;
+    }
+    SQZ_TRY(sqz_walk_forward_part(plan, &own, x, part, &leader->barrier, error));
+    if (sqz_barrier_wait(&leader->barrier, part.count) && part.index == 0)
+        copy_logits(prediction, leader, picture);
+    return SQZ_OK;
+}
+
+/* Where a thread of a team is: its group, its part in it, and the group's leader. */
+typedef struct {
+    int group;
+    sqz_part part;
+    sqz_workspace *leader;
+} seat;
+
+static seat seat_of(int thread, int threads, int groups, sqz_workspace *leaders) {
+    seat seat = {.leader = leaders};
+    for (;; seat.group++, seat.leader = seat.leader->next) {
+        sqz_span span = sqz_part_span((sqz_part){seat.group, groups}, (size_t)threads);
+        if ((size_t)thread >= span.end)
+            continue;
+        seat.part = (sqz_part){thread - (int)span.begin, (int)(span.end - span.begin)};
+        return seat;
+    }
+}
+
+/* What one thread of a team does: its part of its group's picture. Where OpenMP gave fewer threads
+ * than there are pictures, they go round again, each alone. */
+static void take_part(const prediction *prediction, int first, int end, int thread, int threads,
+                      sqz_workspace *leaders, sqz_outcome *outcome) {
+    int count = end - first, groups = count < threads ? count : threads;
+    seat seat = seat_of(thread, threads, groups, leaders);
+    sqz_error error;
+    sqz_workspace *helper = NULL;
+    sqz_worker *worker = seat.leader->worker;
+    sqz_status status = SQZ_OK;
+    if (seat.part.index > 0) {
+        status = sqz_entry_helper(prediction->entry, &helper, &error);
+        worker = helper ? helper->worker : NULL;
+    }
+    if (status != SQZ_OK)
+        sqz_barrier_break(&seat.leader->barrier);
+    for (int picture = first + seat.group; picture < end && status == SQZ_OK; picture += groups)
+        status = forward_part(prediction, picture, seat.part, seat.leader, worker, &error);
+    if (status != SQZ_OK)
+        sqz_outcome_set(outcome, status, &error);
+    sqz_entry_workspace_release(prediction->entry, helper);
+}
+
+/* `count` workspaces, linked by next; NULL after an error. */
+static sqz_status leaders_take(sqz_workspace **leaders, sqz_entry *entry, int count,
+                               sqz_error *error) {
+    *leaders = NULL;
+    for (int i = 0; i < count; i++) {
+        sqz_workspace *leader;
+        SQZ_TRY(sqz_entry_workspace(entry, &leader, error));
+        leader->barrier = (sqz_barrier){0};
+        leader->next = *leaders;
+        *leaders = leader;
+    }
+    return SQZ_OK;
+}
+
+static void leaders_release(sqz_entry *entry, sqz_workspace *leaders) {
+    while (leaders) {
+        sqz_workspace *next = leaders->next;
+        sqz_entry_workspace_release(entry, leaders);
+        leaders = next;
+    }
+}
+
+/* Pictures first..end, fewer than threads. */
+static sqz_status forward_together(const prediction *prediction, int first, int end, int threads,
+                                   sqz_error *error) {
+    sqz_outcome outcome = {0};
+    sqz_workspace *leaders;
+    sqz_status status = leaders_take(&leaders, prediction->entry, end - first, error);
+    if (status == SQZ_OK) {
+        (void)threads;
+#pragma omp parallel num_threads(threads)
+        {
+#ifdef _OPENMP
+            int thread = omp_get_thread_num(), team = omp_get_num_threads();
+#else
+            int thread = 0, team = 1;
+#endif
+            take_part(prediction, first, end, thread, team, leaders, &outcome);
+        }
+        status = sqz_outcome_end(&outcome, error);
+    }
+    leaders_release(prediction->entry, leaders);
+    return status;
+}
+
+/* -- The call ---------------------------------------------------------------------------------- */
+
+static sqz_status forward_on(const prediction *prediction, const sqz_model *model, int n,
+                             int threads, sqz_error *error) {
+    /* Packing needs a workspace a thread: no more than the pictures do. */
+    SQZ_TRY(sqz_entry_pack(prediction->entry, model, threads < n ? threads : n, error));
+    int apart = n - n % threads;
+    if (apart)
+        SQZ_TRY(sqz_entry_parallel(prediction->entry, apart, threads, forward_picture,
+                                   (void *)prediction, error));
+    return apart < n ? forward_together(prediction, apart, n, threads, error) : SQZ_OK;
+}
+
+static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
+                                  int w, sqz_error *error) {
+    sqz_entry *entry;
+    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, error));
+    prediction prediction = {entry, logits, x};
+    int threads = sqz_threads_take(sqz_get_num_threads());
+    sqz_status status = forward_on(&prediction, model, n, threads, error);
+    sqz_threads_give(threads);
+    sqz_model_entry_release(model, entry);
+    return status;
+}
+
+sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
+                             sqz_error *error) {
+    if (n < 1)
+        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
+    SQZ_TRY(sqz_model_enter(model, false, error));
+    sqz_status status = forward_entered(model, logits, x, n, h, w, error);
+    sqz_model_leave(model, false);
+    return status;
+}
