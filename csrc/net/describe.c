@@ -171,7 +171,7 @@ sqz_status sqz_model_plan(sqz_model *model, int h, int w, bool training, int rep
                         (int)MOST_REPEATS);
     SQZ_TRY(sqz_model_enter(model, true, error));
     sqz_entry *entry = NULL;
-    sqz_status status = sqz_model_entry(model, &entry, h, w, training, error);
+    sqz_status status = sqz_model_entry(model, &entry, h, w, training, 1, error);
     if (status == SQZ_OK) {
         table table = {.plan = entry->plan, .rows = rows, .capacity = rows ? capacity : 0};
         fill_rows(&table);

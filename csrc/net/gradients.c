@@ -130,7 +130,7 @@ sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *lo
     SQZ_TRY(check_batch(model, batch, error));
     SQZ_TRY(sqz_model_enter(model, true, error));
     sqz_entry *entry = NULL;
-    sqz_status status = sqz_model_entry(model, &entry, batch->h, batch->w, true, error);
+    sqz_status status = sqz_model_entry(model, &entry, batch->h, batch->w, true, 1, error);
     if (status == SQZ_OK) {
         status = compute(entry, model, loss, logits, batch, error);
         sqz_model_entry_release(model, entry);

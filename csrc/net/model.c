@@ -138,7 +138,7 @@ void sqz_model_end_write(sqz_model *model) {
 /* -- The cache of plans ------------------------------------------------------------------------ */
 
 static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h, int w,
-                               bool training, const sqz_ops *ops, sqz_error *error) {
+                               bool training, int threads, const sqz_ops *ops, sqz_error *error) {
     sqz_entry *entry = calloc(1, sizeof *entry);
     if (!entry)
         return sqz_fail_memory(error, "a plan", sizeof *entry);
@@ -146,7 +146,9 @@ static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h
     pthread_mutex_init(&entry->pack_lock, NULL);
     entry->h = h;
     entry->w = w;
-    sqz_status status = sqz_plan_create(&entry->plan, &model->spec, h, w, training, ops, error);
+    entry->threads = threads;
+    sqz_status status =
+        sqz_plan_create(&entry->plan, &model->spec, h, w, training, threads, ops, error);
     if (status == SQZ_OK && training)
         status = sqz_lanes_init(&entry->lanes, entry->plan->lane_count, error);
     if (status != SQZ_OK) {
@@ -157,7 +159,8 @@ static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h
     return SQZ_OK;
 }
 
-/* Drops the entries used longest ago until CACHED_PLANS are left, passing over those in use. */
+/* Drops superseded entries, and those used longest ago until CACHED_PLANS are left, passing over
+ * those in use. */
 static void trim(sqz_model *model) {
     for (;;) {
         int count = 0;
@@ -167,7 +170,7 @@ static void trim(sqz_model *model) {
             if (!(*link)->users && (!oldest || (*link)->last_use < (*oldest)->last_use))
                 oldest = link;
         }
-        if (count <= CACHED_PLANS || !oldest)
+        if (!oldest || (count <= CACHED_PLANS && (*oldest)->last_use > 0))
             return;
         sqz_entry *entry = *oldest;
         *oldest = entry->next;
@@ -175,21 +178,35 @@ static void trim(sqz_model *model) {
     }
 }
 
+static void add(sqz_model *model, sqz_entry *entry) {
+    entry->next = model->entries;
+    model->entries = entry;
+}
+
+/* A plan whose convolutions are cut for sharing takes longer to make than one picture takes: so
+ * only a plan that is asked for again is made anew for it. Until then, and where it would not help,
+ * the plan at hand will do. */
+static bool worth_sharing(const sqz_entry *entry, int threads) {
+    return entry->plan->ops->conv_share && entry->threads < threads;
+}
+
 /* With the model's lock held. */
 static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, int w, bool training,
-                                 sqz_error *error) {
+                                 int threads, sqz_error *error) {
     const sqz_ops *ops;
     SQZ_TRY(sqz_ops_current(&ops, error));
-    int threads = training ? 1 : sqz_get_num_threads(); /* only inference divides convolutions */
-    sqz_entry *entry = model->entries;
+    sqz_entry *entry = model->entries; /* the newest of equals */
     while (entry && !(entry->h == h && entry->w == w && entry->plan->training == training &&
-                      entry->plan->ops == ops && entry->threads >= threads))
+                      entry->plan->ops == ops))
         entry = entry->next;
     if (!entry) {
-        SQZ_TRY(entry_create(&entry, model, h, w, training, ops, error));
-        entry->threads = threads;
-        entry->next = model->entries;
-        model->entries = entry;
+        SQZ_TRY(entry_create(&entry, model, h, w, training, 1, ops, error));
+        add(model, entry);
+    } else if (worth_sharing(entry, threads)) {
+        sqz_entry *earlier = entry;
+        SQZ_TRY(entry_create(&entry, model, h, w, training, threads, ops, error));
+        add(model, entry);
+        earlier->last_use = 0; /* goes as soon as nobody uses it */
     }
     entry->users++;
     entry->last_use = ++model->clock;
@@ -198,9 +215,9 @@ static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, in
 }
 
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
-                           sqz_error *error) {
+                           int threads, sqz_error *error) {
     pthread_mutex_lock(&model->lock);
-    sqz_status status = find_or_create(model, entry, h, w, training, error);
+    sqz_status status = find_or_create(model, entry, h, w, training, threads, error);
     if (status == SQZ_OK)
         trim(model);
     pthread_mutex_unlock(&model->lock);

@@ -11,7 +11,7 @@
 typedef struct sqz_entry {
     sqz_plan *plan;
     int h, w;
-    int threads; /* inference: its convolutions were prepared for so many to share a picture */
+    int threads; /* that it was made for to share a picture */
     int users;
     uint64_t last_use;
     uint64_t packed_generation; /* of the parameters the packed weights hold; 0: never packed */
@@ -41,9 +41,10 @@ struct sqz_model {
 sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error);
 void sqz_model_leave(sqz_model *model, bool exclusive);
 
-/* The cache's entry for a plan with the current backend, made if need be, and given back. */
+/* The cache's entry for a plan with the current backend, made if need be, and given back. threads:
+ * as many as will share a picture, else 1. */
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
-                           sqz_error *error);
+                           int threads, sqz_error *error);
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
 
 /* A workspace for one thread, given back after use. NULL may be given back. A helper's has no

@@ -241,10 +241,13 @@ void sqz_plan_destroy(sqz_plan *plan) {
     free(plan);
 }
 
-static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, sqz_error *error) {
+static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, int threads,
+                       sqz_error *error) {
     SQZ_TRY(sqz_tape_build(&plan->tape, spec, h, w, error));
     place_channels(plan);
     SQZ_TRY(create_steps(plan, error));
+    for (int slot = 0; slot < plan->conv_count && threads > 1 && plan->ops->conv_share; slot++)
+        SQZ_TRY(plan->ops->conv_share(plan->steps[plan->conv_nodes[slot]].conv, threads, error));
     SQZ_TRY(place_buffers(plan, error));
     plan->packed_forward = sqz_aligned_calloc(plan->forward_count, sizeof(float));
     plan->packed_backward = sqz_aligned_calloc(plan->backward_count, sizeof(float));
@@ -257,14 +260,14 @@ static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, sqz_e
 }
 
 sqz_status sqz_plan_create(sqz_plan **result, const sqz_spec *spec, int h, int w, bool training,
-                           const sqz_ops *ops, sqz_error *error) {
+                           int threads, const sqz_ops *ops, sqz_error *error) {
     *result = NULL;
     sqz_plan *plan = calloc(1, sizeof *plan);
     if (!plan)
         return sqz_fail_memory(error, "a plan", sizeof *plan);
     plan->ops = ops;
     plan->training = training;
-    sqz_status status = fill(plan, spec, h, w, error);
+    sqz_status status = fill(plan, spec, h, w, threads, error);
     if (status != SQZ_OK) {
         sqz_plan_destroy(plan);
         return status;

@@ -60,8 +60,9 @@ typedef struct {
     size_t lane_bias, lane_count; /* floats: where biases start in a lane, and its whole size */
 } sqz_plan;
 
+/* threads: as many as will share a picture in inference, else 1. */
 sqz_status sqz_plan_create(sqz_plan **plan, const sqz_spec *spec, int h, int w, bool training,
-                           const sqz_ops *ops, sqz_error *error);
+                           int threads, const sqz_ops *ops, sqz_error *error);
 void sqz_plan_destroy(sqz_plan *plan);
 
 /* helper: without memory. */

@@ -162,9 +162,10 @@ static sqz_status forward_on(const prediction *prediction, const sqz_model *mode
 static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
                                   int w, sqz_error *error) {
     sqz_entry *entry;
-    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, error));
+    int threads = sqz_get_num_threads();
+    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, n % threads ? threads : 1, error));
     prediction prediction = {entry, logits, x};
-    int threads = sqz_threads_take(sqz_get_num_threads());
+    threads = sqz_threads_take(threads);
     sqz_status status = forward_on(&prediction, model, n, threads, error);
     sqz_threads_give(threads);
     sqz_model_entry_release(model, entry);

@@ -310,16 +310,12 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
 
 static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
                               int slot, sqz_error *error) {
-    SQZ_TRY(sqz_onednn_conv_create(result, shape, use, slot, 0, error));
-    onednn_conv *state = (*result)->state;
-    if (use != SQZ_CONV_FORWARD)
-        return SQZ_OK;
-    sqz_status status = sqz_onednn_slices_create(&state->slices, *result, error);
-    if (status != SQZ_OK) {
-        sqz_onednn_conv_destroy(*result);
-        *result = NULL;
-    }
-    return status;
+    return sqz_onednn_conv_create(result, shape, use, slot, 0, error);
+}
+
+static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
+    onednn_conv *state = conv->state;
+    return sqz_onednn_slices_create(&state->slices, conv, threads, error);
 }
 
 const sqz_onednn_slices *sqz_onednn_conv_slices(const sqz_conv *conv) {
@@ -569,6 +565,7 @@ static void initialise(void) {
     table.name = "onednn";
     table.conv_create = conv_create;
     table.conv_destroy = sqz_onednn_conv_destroy;
+    table.conv_share = conv_share;
     table.worker_create = worker_create;
     table.worker_destroy = worker_destroy;
     table.conv_pack_forward = conv_pack_forward;

@@ -15,9 +15,9 @@ typedef struct {
                                             that is narrower, else NULL */
 } sqz_onednn_slices;
 
-/* onednn_slices.c: cut a convolution of inference for as many threads as a call may use. A cut is
- * kept only if, tried out on random numbers, its pieces give the whole's bits. */
-sqz_status sqz_onednn_slices_create(sqz_onednn_slices *slices, const sqz_conv *whole,
+/* onednn_slices.c: cut a convolution of inference for so many threads. A cut is kept only if, tried
+ * out on random numbers, its pieces give the whole's bits. */
+sqz_status sqz_onednn_slices_create(sqz_onednn_slices *slices, const sqz_conv *whole, int threads,
                                     sqz_error *error);
 void sqz_onednn_slices_destroy(sqz_onednn_slices *slices);
 /* The table's conv_forward. */

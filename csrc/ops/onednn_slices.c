@@ -1,10 +1,8 @@
 /* onednn_slices.c: a convolution of the "onednn" backend in pieces of its output channels. oneDNN
  * does not promise that a piece's sums are added in the whole's order (the order depends on how it
  * blocks the work), nor that its weights have the whole's format: so each cut is tried out once,
- * when a plan is made, and dropped if a bit differs. Then one thread does all of that convolution.
- */
+ * when it is made, and dropped if a bit differs. Then one thread does all of that convolution. */
 #include "../base/memory.h"
-#include "../base/parallel.h"
 #include "onednn.h"
 
 #include <math.h>
@@ -161,9 +159,8 @@ static sqz_status cut_create(sqz_onednn_slices *slices, int cut, const sqz_conv 
     return SQZ_OK;
 }
 
-sqz_status sqz_onednn_slices_create(sqz_onednn_slices *slices, const sqz_conv *whole,
+sqz_status sqz_onednn_slices_create(sqz_onednn_slices *slices, const sqz_conv *whole, int threads,
                                     sqz_error *error) {
-    int threads = sqz_get_num_threads();
     bool any = false;
     for (int cut = 0; cut < SQZ_ONEDNN_CUTS; cut++) {
         if (threads >= piece_counts[cut] && blocks_of(whole) > piece_counts[cut] / 2)

@@ -99,6 +99,10 @@ typedef struct {
     sqz_status (*conv_create)(sqz_conv **conv, const sqz_conv_shape *shape, sqz_conv_use use,
                               int slot, sqz_error *error);
     void (*conv_destroy)(sqz_conv *conv);
+    /* Makes it worth while to do a convolution of inference in up to `threads` parts; before any
+     * worker is created. (Without it parts are as right, but one of them may have to do all.)
+     * NULL: there is nothing to make. */
+    sqz_status (*conv_share)(sqz_conv *conv, int threads, sqz_error *error);
     sqz_status (*worker_create)(sqz_worker **worker, const sqz_conv *const *convs, int count,
                                 sqz_error *error);
     void (*worker_destroy)(sqz_worker *worker);
