@@ -1,13 +1,14 @@
-"""How many threads are used by default, forks, and OpenMP's waiting threads."""
+"""How many threads are used, forks, OpenMP's waiting threads, and threads that share a picture."""
 
 import json
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import squeezenet_c
@@ -241,3 +242,67 @@ def test_importing_leaves_the_environment_alone() -> None:
     """
     assert _python(code) == "None"
     assert _python(code, GOMP_SPINCOUNT="77") == "77"
+
+
+# -- One picture over several threads --------------------------------------------------------------
+
+
+@pytest.fixture(params=squeezenet_c.build_info()["backends"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = squeezenet_c.get_backend(), squeezenet_c.get_num_threads()
+    squeezenet_c.set_backend(request.param)
+    yield request.param
+    squeezenet_c.set_backend(before[0])
+    squeezenet_c.set_num_threads(before[1])
+
+
+@pytest.mark.parametrize(
+    ("version", "bypass", "size", "classes"),
+    [
+        ("1_0", None, (224, 224), 1000),
+        ("1_1", None, (224, 224), 2),
+        ("1_1", None, (150, 301), 17),
+        ("1_0", "simple", (97, 64), 5),
+        ("1_1", "complex", (64, 129), 9),
+    ],
+)
+def test_a_shared_picture_has_the_bits_of_one_thread(
+    backend: str, version: str, bypass: str | None, size: tuple[int, int], classes: int
+) -> None:
+    model = squeezenet_c.Model(version, num_classes=classes, bypass=bypass, seed=3)
+    x = np.random.default_rng(4).standard_normal((3, 3, *size)).astype(np.float32)
+    squeezenet_c.set_num_threads(1)
+    expected = model.forward(x)
+    for threads in (2, 3, 4, 7):
+        squeezenet_c.set_num_threads(threads)
+        for n in (1, 2, 3, 1):
+            assert model.forward(x[:n]).tobytes() == expected[:n].tobytes(), (threads, n)
+
+
+def test_a_shared_picture_with_nan_is_one_error(backend: str) -> None:
+    model = squeezenet_c.Model("1_1", num_classes=2, seed=0)
+    squeezenet_c.set_num_threads(3)
+    x = np.zeros((1, 3, 64, 64), np.float32)
+    for place in [(0, 0, 0, 0), (0, 1, 31, 31), (0, 2, 63, 63)]:
+        x[place] = np.nan
+        with pytest.raises(ValueError, match="^x has NaN or infinity in picture 0$"):
+            model.forward(x)
+        x[place] = 0
+    assert np.isfinite(model.forward(x)).all()
+
+
+@pytest.mark.parametrize("version", ["1_0", "1_1"])
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
+def test_inference_takes_less_than_100_megabytes(backend: str, version: str) -> None:
+    code = f"""
+        import numpy as np
+        import squeezenet_c as sq
+        sq.set_backend({backend!r})
+        sq.set_num_threads(2)
+        model = sq.Model({version!r}, num_classes=1000)
+        for n in (1, 3, 4, 1):
+            model.forward(np.zeros((n, 3, 224, 224), np.float32))
+        status = open("/proc/self/status").read()
+        print(status.split("VmHWM:")[1].split()[0])
+    """
+    assert int(_python(code)) / 1024 < 100  # the process at its peak
