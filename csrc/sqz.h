@@ -183,9 +183,9 @@ sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error);
 void sqz_model_end_write(sqz_model *model);
 
 /* logits[n][num_classes] of x[n][3][h][w], without dropout. A picture goes to one thread; where
- * fewer are left than threads, several threads share one, which changes no bit. May be called from several threads at
- * once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN or infinity,
- * h or w too small for the network. */
+ * fewer are left than threads, several threads share one, which changes no bit. May be called from
+ * several threads at once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN
+ * or infinity, h or w too small for the network. */
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error);
 
