@@ -45,10 +45,10 @@ class BuildCore(build_ext):
         flags = sources.compile_flags(command)
 
         def compile_unit(unit: sources.Unit) -> str:
-            # One folder an instruction set: the compiler names objects by their sources.
+            # One folder an instruction set and element: the compiler names objects by sources.
             return self.compiler.compile(
                 [str(unit.source.relative_to(ROOT))],
-                output_dir=str(Path(self.build_temp, unit.isa or "any")),
+                output_dir=str(Path(self.build_temp, unit.isa or "any", unit.element)),
                 include_dirs=include,
                 extra_postargs=[*flags, *unit.flags],
             )[0]

@@ -1,8 +1,8 @@
 """What is compiled and how: the one list that setup.py and the C tests both read.
 
 Every C file is compiled once, except the kernels of the OpenMP backend: these are compiled once for
-each instruction set, and the library chooses among them when it runs. So nothing here is tuned to
-the machine that builds.
+each instruction set and type of element, and the library chooses among them when it runs. So
+nothing here is tuned to the machine that builds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ ROOT = Path(__file__).resolve().parent
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
 KERNELS = ROOT / "ops" / "openmp" / "kernels"
 
+# The elements that a kernel file is compiled for; float32 alone where nothing is said.
+ELEMENTS = {
+    "average_pool.c": ("float32", "bfloat16"),
+    "conv_bfloat16.c": ("bfloat16",),
+    "dropout.c": ("float32", "bfloat16"),
+    "elementwise.c": ("float32", "bfloat16"),
+    "max_pool.c": ("float32", "bfloat16"),
+}
+
 ISA_FLAGS = {
     "baseline": (),
     "avx2": ("-mavx2", "-mfma"),
@@ -32,11 +41,13 @@ ISA_FLAGS = {
 
 @dataclass(frozen=True)
 class Unit:
-    """One object file: a source, the instruction set it is for ("" if any), and its own flags."""
+    """One object file: a source, the instruction set and the element that it is for ("" if any),
+    and its own flags."""
 
     source: Path
     isa: str
     flags: tuple[str, ...]
+    element: str = ""
 
 
 def kernel_isas() -> tuple[str, ...]:
@@ -51,7 +62,11 @@ def library_units(onednn: bool) -> list[Unit]:
     for folder in LIBRARY_FOLDERS:
         for source in sorted((ROOT / folder).rglob("*.c")):
             if source.parent == KERNELS:
-                units += [_kernel_unit(source, isa) for isa in kernel_isas()]
+                units += [
+                    _kernel_unit(source, isa, element)
+                    for isa in kernel_isas()
+                    for element in ELEMENTS.get(source.name, ("float32",))
+                ]
             elif onednn or not _is_onednn(source):
                 units.append(_plain_unit(source, onednn))
     return units
@@ -72,9 +87,9 @@ def _plain_unit(source: Path, onednn: bool) -> Unit:
     return Unit(source, "", flags)
 
 
-def _kernel_unit(source: Path, isa: str) -> Unit:
-    flags = ("-ffp-contract=fast", f"-DSQZ_KERNEL_ISA={isa}", *ISA_FLAGS[isa])
-    return Unit(source, isa, flags)
+def _kernel_unit(source: Path, isa: str, element: str) -> Unit:
+    defines = (f"-DSQZ_KERNEL_ISA={isa}", f"-DSQZ_KERNEL_ELEMENT={element}")
+    return Unit(source, isa, ("-ffp-contract=fast", *defines, *ISA_FLAGS[isa]), element)
 
 
 def compile_flags(compiler: Sequence[str]) -> list[str]:

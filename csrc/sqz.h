@@ -59,8 +59,15 @@ typedef struct {
     bool onednn_built, onednn_offered, openmp_built;
     char onednn_version[32]; /* "" when not built */
     char onednn_reason[256]; /* why onednn is not offered, "" when it is */
+    bool bfloat16_offered;   /* by the backend in use, without emulation */
+    char bfloat16_reason[256];
 } sqz_build_info;
 sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error);
+
+/* What activations, their gradients and the weights that meet them are stored and multiplied in.
+ * Parameters, gradients of parameters, sums, logits, losses and Adam are float32 in both. bfloat16
+ * is offered by onednn on a CPU with AVX-512. */
+typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1 } sqz_precision;
 
 /* -- Pictures ---------------------------------------------------------------------------------- */
 
@@ -172,6 +179,12 @@ const sqz_spec *sqz_model_spec(const sqz_model *model);
 size_t sqz_model_tensor_count(const sqz_model *model);
 const sqz_parameter *sqz_model_tensor(const sqz_model *model, size_t index);
 size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
+/* The precision of passes that begin from now on; a new model's is SQZ_FLOAT32. SQZ_UNSUPPORTED:
+ * the backend in use does not offer it (nothing changes then, and the message says why), unless the
+ * environment's SQZ_BF16 is "emulate": then our own kernels do it on any CPU, no faster than
+ * float32. If a backend chosen later does not offer it, the passes fail with SQZ_UNSUPPORTED. */
+sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error);
+sqz_precision sqz_model_precision(sqz_model *model);
 /* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
  * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. SQZ_BUSY:
  * another thread writes, computes gradients or (for a writer) predicts. */
@@ -223,7 +236,8 @@ typedef struct {
     char layer[64];          /* the layer's name */
     char op[32];             /* "forward", "backward_data", "backward_weights", ... */
     char implementation[96]; /* as the backend names it */
-    char layout[64];         /* "3x224x224 -> 6x109x109x16": planar, or channel blocks last */
+    char layout[64];         /* "3x224x224 -> 6x109x109x16": planar, or channel blocks last;
+                                "bfloat16 " stands before what is not float32 */
     double milliseconds;     /* median of one picture on one thread */
 } sqz_plan_row;
 /* Every op of the plan, timed over `repeats` passes (0: not timed). */

@@ -57,12 +57,14 @@ typedef struct {
 
 static void layout_name(char *name, size_t size_bytes, const sqz_plan *plan, int activation) {
     const sqz_activation *shape = &plan->tape.activations[activation];
-    int stored = plan->placed[activation].stored_channels;
+    const sqz_placed *placed = &plan->placed[activation];
+    int stored = placed->stored_channels;
+    const char *type = placed->size_bytes < placed->count * sizeof(float) ? "bfloat16 " : "";
     if (activation == 0)
-        snprintf(name, size_bytes, "%dx%dx%d", stored, shape->h, shape->w);
+        snprintf(name, size_bytes, "%s%dx%dx%d", type, stored, shape->h, shape->w);
     else
-        snprintf(name, size_bytes, "%dx%dx%dx%d", stored / plan->ops->block, shape->h, shape->w,
-                 plan->ops->block);
+        snprintf(name, size_bytes, "%s%dx%dx%dx%d", type, stored / plan->ops->block, shape->h,
+                 shape->w, plan->ops->block);
 }
 
 static void add_row(table *table, const sqz_node *node, const char *op,
@@ -121,9 +123,8 @@ static sqz_status one_pass(sqz_entry *entry, sqz_workspace *workspace, const flo
     if (!plan->training)
         return sqz_walk_forward(plan, workspace, x, NULL, clock, error);
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, &dropout, clock, error));
-    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
-    float *d_logits = sqz_gradient_at(plan, workspace, output);
-    memset(d_logits, 0, plan->placed[output].count * sizeof *d_logits);
+    float *d_logits = sqz_d_logits_at(plan, workspace);
+    memset(d_logits, 0, plan->placed[sqz_plan_output(plan)].size_bytes);
     d_logits[0] = 1;
     return sqz_walk_backward(plan, workspace, entry->lanes.first, false, x, &dropout, clock, error);
 }

@@ -38,7 +38,7 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
                               bool accumulate, int picture, sqz_error *error) {
     const sqz_plan *plan = training->entry->plan;
     const sqz_batch *batch = training->batch;
-    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
+    int output = sqz_plan_output(plan);
     int classes = plan->tape.activations[output].channels[0];
     const float *x = batch->x + (size_t)picture * plan->placed[0].count;
     sqz_dropout dropout = {.seed = batch->seed,
@@ -49,9 +49,9 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
 
     SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, used, NULL, error));
-    const float *scores = sqz_activation_at(plan, workspace, output);
-    float *d_scores = sqz_gradient_at(plan, workspace, output);
-    memset(d_scores, 0, plan->placed[output].count * sizeof *d_scores);
+    const float *scores = sqz_logits_at(plan, workspace);
+    float *d_scores = sqz_d_logits_at(plan, workspace);
+    memset(d_scores, 0, plan->placed[output].size_bytes);
     training->entry->losses[picture] = sqz_cross_entropy(
         d_scores, scores, classes, batch->labels[picture], 1.0 / batch->global_batch);
     if (training->logits)

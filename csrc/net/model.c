@@ -90,6 +90,29 @@ float *sqz_model_gradients(sqz_model *model) {
     return model->gradients;
 }
 
+/* -- Precision --------------------------------------------------------------------------------- */
+
+sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error) {
+    const sqz_ops *ops;
+    bool emulate = false;
+    if (precision != SQZ_FLOAT32) { /* which is always there */
+        SQZ_TRY(sqz_ops_emulates(&emulate, error));
+        SQZ_TRY(sqz_ops_current(&ops, precision, emulate, error));
+    }
+    pthread_mutex_lock(&model->lock);
+    model->precision = precision;
+    model->emulate = emulate;
+    pthread_mutex_unlock(&model->lock);
+    return SQZ_OK;
+}
+
+sqz_precision sqz_model_precision(sqz_model *model) {
+    pthread_mutex_lock(&model->lock);
+    sqz_precision precision = model->precision;
+    pthread_mutex_unlock(&model->lock);
+    return precision;
+}
+
 /* -- Who is in --------------------------------------------------------------------------------- */
 
 sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error) {
@@ -194,7 +217,7 @@ static bool worth_sharing(const sqz_entry *entry, int threads) {
 static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, int w, bool training,
                                  int threads, sqz_error *error) {
     const sqz_ops *ops;
-    SQZ_TRY(sqz_ops_current(&ops, error));
+    SQZ_TRY(sqz_ops_current(&ops, model->precision, model->emulate, error));
     sqz_entry *entry = model->entries; /* the newest of equals */
     while (entry && !(entry->h == h && entry->w == w && entry->plan->training == training &&
                       entry->plan->ops == ops))

@@ -32,6 +32,8 @@ struct sqz_model {
     uint64_t generation;  /* grows when parameters change; starts at 1 */
     int readers;          /* calls that read the parameters */
     bool exclusive;       /* a call that writes parameters or gradients */
+    sqz_precision precision;
+    bool emulate; /* by our kernels where the backend does not offer the precision */
     uint64_t clock;
     sqz_entry *entries;
 };

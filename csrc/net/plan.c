@@ -12,12 +12,12 @@ enum { NOT_PLACED = -1 };
 size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node) {
     const sqz_activation *output = &plan->tape.activations[node->output];
     int first = node->segment < 0 ? 0 : plan->placed[node->output].first_stored[node->segment];
-    return (size_t)first * (size_t)output->h * (size_t)output->w;
+    return (size_t)first * (size_t)output->h * (size_t)output->w * plan->ops->element_bytes;
 }
 
 /* -- Shapes ------------------------------------------------------------------------------------ */
 
-/* The input stays planar; the logits are one block-padded pixel. */
+/* The input stays planar; the logits are one block-padded pixel, of floats. */
 static void place_channels(sqz_plan *plan) {
     for (int i = 0; i < plan->tape.activation_count; i++) {
         const sqz_activation *activation = &plan->tape.activations[i];
@@ -29,7 +29,10 @@ static void place_channels(sqz_plan *plan) {
         }
         placed->stored_channels = stored;
         placed->count = (size_t)stored * (size_t)activation->h * (size_t)activation->w;
+        placed->size_bytes = placed->count * plan->ops->element_bytes;
     }
+    sqz_placed *logits = &plan->placed[sqz_plan_output(plan)];
+    logits->size_bytes = logits->count * sizeof(float);
 }
 
 static int stored_out_channels(const sqz_plan *plan, const sqz_node *node) {
@@ -105,14 +108,11 @@ static sqz_status create_steps(sqz_plan *plan, sqz_error *error) {
 
 /* -- Buffers ----------------------------------------------------------------------------------- */
 
-static sqz_status reserve(sqz_arena *arena, size_t *offset, size_t count, sqz_error *error) {
-    return sqz_arena_reserve(arena, sqz_size_multiply(count, sizeof(float)), offset, error);
-}
-
 /* Training: all activations live until the way back is done. */
 static sqz_status place_all(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
-    for (int i = 1; i < plan->tape.activation_count; i++)
-        SQZ_TRY(reserve(arena, &plan->placed[i].offset, plan->placed[i].count, error));
+    for (int i = sqz_plan_rounds_input(plan) ? 0 : 1; i < plan->tape.activation_count; i++)
+        SQZ_TRY(
+            sqz_arena_reserve(arena, plan->placed[i].size_bytes, &plan->placed[i].offset, error));
     for (int index = 0; index < plan->tape.node_count; index++) {
         const sqz_node *node = &plan->tape.nodes[index];
         if (node->kind == SQZ_NODE_MAX_POOL || node->kind == SQZ_NODE_DROPOUT)
@@ -138,8 +138,11 @@ static void find_last_readers(int *last, const sqz_tape *tape) {
 static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
     const sqz_tape *tape = &plan->tape;
     int last[SQZ_TAPE_NODES + 1];
-    bool placed[SQZ_TAPE_NODES + 1] = {true}; /* the input is the caller's */
+    bool placed[SQZ_TAPE_NODES + 1] = {true}; /* the input is the caller's, */
     find_last_readers(last, tape);
+    if (sqz_plan_rounds_input(plan)) /* or ours */
+        SQZ_TRY(
+            sqz_arena_reserve(arena, plan->placed[0].size_bytes, &plan->placed[0].offset, error));
     for (int index = 0; index < tape->node_count; index++) {
         int input = tape->nodes[index].input, output = tape->nodes[index].output;
         if (tape->nodes[index].kind != SQZ_NODE_DROPOUT)
@@ -152,13 +155,13 @@ static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error 
         if (tape->nodes[index].kind == SQZ_NODE_DROPOUT)
             plan->placed[output].offset = plan->placed[tape->nodes[index].input].offset;
         else if (!placed[output])
-            SQZ_TRY(
-                reserve(arena, &plan->placed[output].offset, plan->placed[output].count, error));
+            SQZ_TRY(sqz_arena_reserve(arena, plan->placed[output].size_bytes,
+                                      &plan->placed[output].offset, error));
         placed[output] = true;
-        for (int i = 1; i < tape->activation_count; i++)
+        for (int i = sqz_plan_rounds_input(plan) ? 0 : 1; i < tape->activation_count; i++)
             if (last[i] == index)
-                SQZ_TRY(sqz_arena_release(arena, plan->placed[i].offset,
-                                          plan->placed[i].count * sizeof(float), error));
+                SQZ_TRY(sqz_arena_release(arena, plan->placed[i].offset, plan->placed[i].size_bytes,
+                                          error));
     }
     return SQZ_OK;
 }
@@ -169,8 +172,8 @@ static sqz_status place_gradient(sqz_plan *plan, sqz_arena *arena, bool *accumul
                                  int activation, sqz_error *error) {
     *accumulate = written[activation];
     if (!written[activation])
-        SQZ_TRY(reserve(arena, &plan->placed[activation].gradient_offset,
-                        plan->placed[activation].count, error));
+        SQZ_TRY(sqz_arena_reserve(arena, plan->placed[activation].size_bytes,
+                                  &plan->placed[activation].gradient_offset, error));
     written[activation] = true;
     return SQZ_OK;
 }
@@ -181,9 +184,8 @@ static sqz_status place_gradients(sqz_plan *plan, sqz_arena *arena, sqz_error *e
     bool written[SQZ_TAPE_NODES + 1] = {false};
     for (int index = tape->node_count - 1; index >= 0; index--)
         first_writer[tape->nodes[index].output] = index;
-    int logits = tape->nodes[tape->node_count - 1].output;
-    SQZ_TRY(
-        reserve(arena, &plan->placed[logits].gradient_offset, plan->placed[logits].count, error));
+    sqz_placed *logits = &plan->placed[sqz_plan_output(plan)];
+    SQZ_TRY(sqz_arena_reserve(arena, logits->size_bytes, &logits->gradient_offset, error));
     for (int index = tape->node_count - 1; index >= 0; index--) {
         const sqz_node *node = &tape->nodes[index];
         sqz_step *step = &plan->steps[index];
@@ -195,7 +197,7 @@ static sqz_status place_gradients(sqz_plan *plan, sqz_arena *arena, sqz_error *e
                                    error));
         if (first_writer[node->output] == index)
             SQZ_TRY(sqz_arena_release(arena, plan->placed[node->output].gradient_offset,
-                                      plan->placed[node->output].count * sizeof(float), error));
+                                      plan->placed[node->output].size_bytes, error));
     }
     return SQZ_OK;
 }
@@ -211,7 +213,8 @@ static sqz_status place_scatter(sqz_plan *plan, sqz_arena *arena, sqz_error *err
             largest = count;
     }
     /* Not used while a picture is in work, but small: not worth laying over the activations. */
-    return reserve(arena, &plan->scatter_offset, largest, error);
+    return sqz_arena_reserve(arena, sqz_size_multiply(largest, sizeof(float)),
+                             &plan->scatter_offset, error);
 }
 
 static sqz_status place_buffers(sqz_plan *plan, sqz_error *error) {

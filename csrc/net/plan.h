@@ -5,7 +5,11 @@
  * laid out by the plan, and the backend's worker. Nothing is allocated while a picture is in work.
  *
  * Training keeps every activation for the way back and lays gradients over each other by liveness;
- * inference does so with the activations, and its dropout's output is its input. */
+ * inference does so with the activations, and its dropout's output is its input.
+ *
+ * Activations are arrays of the backend's element, but for the logits, which are float32 always. A
+ * float32 plan reads the network's input where the caller has it; a bfloat16 plan first rounds it
+ * into a place of its own. */
 #ifndef SQZ_NET_PLAN_H
 #define SQZ_NET_PLAN_H
 
@@ -17,7 +21,7 @@
 typedef struct {
     int stored_channels;
     int first_stored[SQZ_SEGMENTS]; /* stored channel its segment starts at */
-    size_t count;                   /* floats */
+    size_t count, size_bytes;       /* elements; bytes, also of its gradient */
     size_t offset, gradient_offset;
 } sqz_placed;
 
@@ -78,16 +82,32 @@ sqz_status sqz_plan_unpack(const sqz_plan *plan, int slot, float *gradients, con
                            sqz_workspace *workspace, sqz_error *error);
 
 /* An activation, or its gradient, in a workspace. */
-static inline float *sqz_activation_at(const sqz_plan *plan, const sqz_workspace *workspace,
-                                       int activation) {
-    return (float *)(workspace->memory + plan->placed[activation].offset);
+static inline unsigned char *sqz_activation_at(const sqz_plan *plan, const sqz_workspace *workspace,
+                                               int activation) {
+    return workspace->memory + plan->placed[activation].offset;
 }
-static inline float *sqz_gradient_at(const sqz_plan *plan, const sqz_workspace *workspace,
-                                     int activation) {
-    return (float *)(workspace->memory + plan->placed[activation].gradient_offset);
+static inline unsigned char *sqz_gradient_at(const sqz_plan *plan, const sqz_workspace *workspace,
+                                             int activation) {
+    return workspace->memory + plan->placed[activation].gradient_offset;
 }
 
-/* Floats from an activation's start to the slice that a convolution writes. */
+/* The last activation and its gradient: stored channels, of which the first are the logits. */
+static inline int sqz_plan_output(const sqz_plan *plan) {
+    return plan->tape.nodes[plan->tape.node_count - 1].output;
+}
+static inline float *sqz_logits_at(const sqz_plan *plan, const sqz_workspace *workspace) {
+    return (float *)sqz_activation_at(plan, workspace, sqz_plan_output(plan));
+}
+static inline float *sqz_d_logits_at(const sqz_plan *plan, const sqz_workspace *workspace) {
+    return (float *)sqz_gradient_at(plan, workspace, sqz_plan_output(plan));
+}
+
+/* Whether the input has a place in the workspace, as the backend reads no float32. */
+static inline bool sqz_plan_rounds_input(const sqz_plan *plan) {
+    return plan->ops->precision != SQZ_FLOAT32;
+}
+
+/* Bytes from an activation's start to the slice that a convolution writes. */
 size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node);
 
 #endif

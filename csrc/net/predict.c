@@ -20,10 +20,9 @@ static const float *picture_at(const prediction *prediction, int picture) {
 
 static void copy_logits(const prediction *prediction, const sqz_workspace *workspace, int picture) {
     const sqz_plan *plan = prediction->entry->plan;
-    int output = plan->tape.nodes[plan->tape.node_count - 1].output;
-    size_t classes = (size_t)plan->tape.activations[output].channels[0];
-    memcpy(prediction->logits + (size_t)picture * classes,
-           sqz_activation_at(plan, workspace, output), classes * sizeof(float));
+    size_t classes = (size_t)plan->tape.activations[sqz_plan_output(plan)].channels[0];
+    memcpy(prediction->logits + (size_t)picture * classes, sqz_logits_at(plan, workspace),
+           classes * sizeof(float));
 }
 
 /* -- A picture a thread ------------------------------------------------------------------------ */

@@ -1,6 +1,8 @@
 /* walk.c: see walk.h. Forward and backward of every node stand side by side. */
 #include "walk.h"
 
+#include "../base/memory.h"
+
 #include <string.h>
 #include <time.h>
 
@@ -35,8 +37,10 @@ typedef struct {
     sqz_part part; /* of each forward op */
 } walk;
 
-static const float *input_of(const walk *walk, const sqz_node *node) {
-    return node->input == 0 ? walk->x : sqz_activation_at(walk->plan, walk->workspace, node->input);
+static const void *input_of(const walk *walk, const sqz_node *node) {
+    if (node->input == 0 && !sqz_plan_rounds_input(walk->plan))
+        return walk->x;
+    return sqz_activation_at(walk->plan, walk->workspace, node->input);
 }
 
 static int pixels_of(const sqz_plan *plan, int activation) {
@@ -58,9 +62,25 @@ static share share_of(const walk *walk, int activation) {
     return (share){(int)(span.end - span.begin), span.begin};
 }
 
-/* Floats of a channel block. */
-static size_t block_floats(const sqz_plan *plan, int activation) {
-    return (size_t)pixels_of(plan, activation) * (size_t)plan->ops->block;
+/* Of a channel block. */
+static size_t block_bytes(const sqz_plan *plan, int activation) {
+    return (size_t)pixels_of(plan, activation) * (size_t)plan->ops->block *
+           plan->ops->element_bytes;
+}
+
+/* The walk's part of the input, in pieces that leave each aligned. */
+static void round_input(const walk *walk) {
+    const sqz_plan *plan = walk->plan;
+    if (!sqz_plan_rounds_input(plan))
+        return;
+    enum { PIECE = SQZ_ALIGNMENT };
+    size_t count = plan->placed[0].count;
+    sqz_span span = sqz_part_span(walk->part, (count + PIECE - 1) / PIECE);
+    size_t first = span.begin * PIECE, end = span.end * PIECE < count ? span.end * PIECE : count;
+    if (first < end)
+        plan->ops->round(sqz_activation_at(plan, walk->workspace, 0) +
+                             first * plan->ops->element_bytes,
+                         walk->x + first, end - first);
 }
 
 /* -- Convolution: dst[slice] = relu(weights * src + bias) -------------------------------------- */
@@ -69,7 +89,7 @@ static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
-    float *dst = sqz_activation_at(plan, walk->workspace, node->output);
+    unsigned char *dst = sqz_activation_at(plan, walk->workspace, node->output);
     return plan->ops->conv_forward(
         step->conv, walk->workspace->worker, dst + sqz_plan_slice(plan, node), input_of(walk, node),
         plan->packed_forward + step->forward, plan->packed_bias + step->bias, walk->part, error);
@@ -82,8 +102,8 @@ static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
     const sqz_step *step = &plan->steps[index];
     sqz_worker *worker = walk->workspace->worker;
     size_t slice = sqz_plan_slice(plan, node);
-    const float *dst = sqz_activation_at(plan, walk->workspace, node->output) + slice;
-    float *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) + slice;
+    const void *dst = sqz_activation_at(plan, walk->workspace, node->output) + slice;
+    void *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) + slice;
     float *d_bias = walk->lane + plan->lane_bias + step->bias;
     int blocks = step->conv->shape.out_channels / ops->block;
     int pixels = pixels_of(plan, node->output);
@@ -110,28 +130,28 @@ static void sum_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     share share = share_of(walk, node->output);
-    size_t block = block_floats(plan, node->output), from = share.first * block;
+    size_t block = block_bytes(plan, node->output), from = share.first * block;
     plan->ops->sum(sqz_activation_at(plan, walk->workspace, node->output) + from,
                    sqz_activation_at(plan, walk->workspace, node->input) + from,
                    sqz_activation_at(plan, walk->workspace, node->addend) + from,
-                   (size_t)share.blocks * block);
+                   (size_t)share.blocks * (block / plan->ops->element_bytes));
 }
 
 static void sum_backward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
-    size_t count = plan->placed[node->output].count;
-    const float *d_output = sqz_gradient_at(plan, walk->workspace, node->output);
+    const sqz_placed *placed = &plan->placed[node->output];
+    const void *d_output = sqz_gradient_at(plan, walk->workspace, node->output);
     int inputs[2] = {node->input, node->addend};
     bool accumulate[2] = {step->accumulate_input, step->accumulate_addend};
     /* Each input gets a copy of its own: a convolution's backward masks its gradient in place. */
     for (int i = 0; i < 2; i++) {
-        float *d_input = sqz_gradient_at(plan, walk->workspace, inputs[i]);
+        void *d_input = sqz_gradient_at(plan, walk->workspace, inputs[i]);
         if (accumulate[i])
-            plan->ops->sum(d_input, d_input, d_output, count);
+            plan->ops->sum(d_input, d_input, d_output, placed->count);
         else
-            memcpy(d_input, d_output, count * sizeof *d_input);
+            memcpy(d_input, d_output, placed->size_bytes);
     }
 }
 
@@ -140,30 +160,30 @@ static void sum_backward(const walk *walk, int index) {
 static void dropout_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
-    float *dst = sqz_activation_at(plan, walk->workspace, node->output);
-    const float *src = sqz_activation_at(plan, walk->workspace, node->input);
+    void *dst = sqz_activation_at(plan, walk->workspace, node->output);
+    const void *src = sqz_activation_at(plan, walk->workspace, node->input);
     if (walk->dropout)
         plan->ops->dropout_forward(dst, walk->workspace->memory + plan->steps[index].byte_offset,
                                    src, blocks_of(plan, node->output),
                                    pixels_of(plan, node->output), walk->dropout);
     else if (dst != src) /* in inference they are one */
-        memcpy(dst, src, plan->placed[node->output].count * sizeof *dst);
+        memcpy(dst, src, plan->placed[node->output].size_bytes);
 }
 
 static void dropout_backward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
-    float *d_src = sqz_gradient_at(plan, walk->workspace, node->input);
-    const float *d_dst = sqz_gradient_at(plan, walk->workspace, node->output);
+    void *d_src = sqz_gradient_at(plan, walk->workspace, node->input);
+    const void *d_dst = sqz_gradient_at(plan, walk->workspace, node->output);
     if (walk->dropout)
         plan->ops->dropout_backward(
             d_src, d_dst, walk->workspace->memory + plan->steps[index].byte_offset,
             blocks_of(plan, node->output), pixels_of(plan, node->output), walk->dropout);
     else
-        memcpy(d_src, d_dst, plan->placed[node->input].count * sizeof *d_src);
+        memcpy(d_src, d_dst, plan->placed[node->input].size_bytes);
 }
 
-/* -- Pooling ----------------------------------------------------------------------------------- */
+/* -- Pooling; the average one is the last node: it gives the logits ---------------------------- */
 
 static void max_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
@@ -173,10 +193,10 @@ static void max_pool_forward(const walk *walk, int index) {
     sqz_pool_shape shape = step->pool;
     shape.channels = share.blocks * plan->ops->block;
     plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output) +
-                                    share.first * block_floats(plan, node->output),
+                                    share.first * block_bytes(plan, node->output),
                                 plan->training ? walk->workspace->memory + step->byte_offset : NULL,
                                 sqz_activation_at(plan, walk->workspace, node->input) +
-                                    share.first * block_floats(plan, node->input),
+                                    share.first * block_bytes(plan, node->input),
                                 &shape);
 }
 
@@ -194,10 +214,10 @@ static void average_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     share share = share_of(walk, node->input);
-    plan->ops->average_pool_forward(sqz_activation_at(plan, walk->workspace, node->output) +
-                                        share.first * block_floats(plan, node->output),
+    plan->ops->average_pool_forward(sqz_logits_at(plan, walk->workspace) +
+                                        share.first * (size_t)plan->ops->block,
                                     sqz_activation_at(plan, walk->workspace, node->input) +
-                                        share.first * block_floats(plan, node->input),
+                                        share.first * block_bytes(plan, node->input),
                                     share.blocks, pixels_of(plan, node->input));
 }
 
@@ -205,7 +225,7 @@ static void average_pool_backward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     plan->ops->average_pool_backward(sqz_gradient_at(plan, walk->workspace, node->input),
-                                     sqz_gradient_at(plan, walk->workspace, node->output),
+                                     sqz_d_logits_at(plan, walk->workspace),
                                      blocks_of(plan, node->input), pixels_of(plan, node->input));
 }
 
@@ -239,6 +259,7 @@ sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, cons
                  .dropout = dropout,
                  .clock = clock,
                  .part = sqz_part_whole};
+    round_input(&walk); /* on the clock of the first op */
     for (int index = 0; index < plan->tape.node_count; index++) {
         SQZ_TRY(forward_node(&walk, index, error));
         lap(clock);
@@ -260,6 +281,9 @@ static bool next_may_begin(const sqz_tape *tape, int index) {
 sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
                                  sqz_part part, sqz_barrier *barrier, sqz_error *error) {
     walk walk = {.plan = plan, .workspace = workspace, .x = x, .part = part};
+    round_input(&walk);
+    if (sqz_plan_rounds_input(plan) && !sqz_barrier_wait(barrier, part.count))
+        return SQZ_OK;
     for (int index = 0; index < plan->tape.node_count; index++) {
         sqz_status status = forward_node(&walk, index, error);
         if (status != SQZ_OK) {

@@ -1,89 +1,136 @@
 /* bench.c: see bench.h. */
 #include "bench.h"
 
+#include "../base/bfloat16.h"
 #include "../base/memory.h"
 
 #include <string.h>
 
-enum { GUARD = SQZ_ALIGNMENT / sizeof(float) };
-static const unsigned char guard_byte = 0xA5;
+enum { GUARD_BYTES = SQZ_ALIGNMENT };
+static const unsigned char guard_byte = 0xA5, byte_fill = 0xAB;
 
-sqz_status sqz_bench_take(sqz_bench *bench, float **values, size_t count, float fill,
-                          sqz_error *error) {
-    *values = NULL;
+/* -- Arrays ------------------------------------------------------------------------------------ */
+
+static sqz_status take(sqz_bench *bench, void **array, size_t size_bytes, sqz_error *error) {
+    *array = NULL;
     if (bench->used == SQZ_BENCH_ARRAYS)
         return sqz_fail(error, SQZ_INTERNAL, "a bench has no more than %d arrays",
                         SQZ_BENCH_ARRAYS);
-    size_t all = count > SIZE_MAX - 2 * GUARD ? SIZE_MAX : count + 2 * GUARD;
-    float *memory = sqz_aligned_calloc(all, sizeof *memory);
+    size_t all = size_bytes > SIZE_MAX - 2 * GUARD_BYTES ? SIZE_MAX : size_bytes + 2 * GUARD_BYTES;
+    unsigned char *memory = sqz_aligned_calloc(all, 1);
     if (!memory)
-        return sqz_fail_memory(error, "a single op", sqz_size_multiply(all, sizeof *memory));
-    memset(memory, guard_byte, GUARD * sizeof *memory);
-    memset(memory + GUARD + count, guard_byte, GUARD * sizeof *memory);
-    *values = memory + GUARD;
-    for (size_t i = 0; i < count; i++)
+        return sqz_fail_memory(error, "a single op", all);
+    memset(memory, guard_byte, GUARD_BYTES);
+    memset(memory + GUARD_BYTES + size_bytes, guard_byte, GUARD_BYTES);
+    *array = memory + GUARD_BYTES;
+    bench->arrays[bench->used] = *array;
+    bench->sizes_bytes[bench->used++] = size_bytes;
+    return SQZ_OK;
+}
+
+sqz_status sqz_bench_take(sqz_bench *bench, float **values, size_t count, float fill,
+                          sqz_error *error) {
+    void *array;
+    sqz_status status = take(bench, &array, sqz_size_multiply(count, sizeof(float)), error);
+    *values = array;
+    for (size_t i = 0; i < count && status == SQZ_OK; i++)
         (*values)[i] = fill;
-    bench->values[bench->used] = *values;
-    bench->counts[bench->used++] = count;
+    return status;
+}
+
+sqz_status sqz_bench_take_elements(sqz_bench *bench, void **values, const sqz_ops *ops,
+                                   size_t count, float fill, sqz_error *error) {
+    SQZ_TRY(take(bench, values, sqz_size_multiply(count, ops->element_bytes), error));
+    for (size_t i = 0; i < count; i++)
+        sqz_bench_put(*values, i, fill, ops);
     return SQZ_OK;
 }
 
 sqz_status sqz_bench_take_bytes(sqz_bench *bench, uint8_t **values, size_t count,
                                 sqz_error *error) {
-    float *floats;
-    *values = NULL;
-    SQZ_TRY(sqz_bench_take(bench, &floats, count / sizeof(float) + 1, 0, error));
-    *values = (uint8_t *)floats;
-    memset(*values, 0xAB, count);
-    return SQZ_OK;
+    void *array;
+    sqz_status status = take(bench, &array, count, error);
+    *values = array;
+    if (status == SQZ_OK)
+        memset(array, byte_fill, count);
+    return status;
 }
 
-static bool guard_intact(const float *guard) {
-    const unsigned char *bytes = (const unsigned char *)guard;
-    for (size_t i = 0; i < GUARD * sizeof *guard; i++)
-        if (bytes[i] != guard_byte)
+static bool guard_intact(const unsigned char *guard) {
+    for (size_t i = 0; i < GUARD_BYTES; i++)
+        if (guard[i] != guard_byte)
             return false;
     return true;
 }
 
 sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error) {
     for (int i = 0; i < bench->used; i++) {
-        const float *values = bench->values[i];
-        bool intact = guard_intact(values - GUARD) && guard_intact(values + bench->counts[i]);
+        const unsigned char *array = bench->arrays[i];
+        bool intact =
+            guard_intact(array - GUARD_BYTES) && guard_intact(array + bench->sizes_bytes[i]);
         if (!intact && status == SQZ_OK)
-            status =
-                sqz_fail(error, SQZ_INTERNAL, "an op wrote past array %d, which has %zu floats", i,
-                         bench->counts[i]);
-        sqz_aligned_free(bench->values[i] - GUARD);
+            status = sqz_fail(error, SQZ_INTERNAL, "an op wrote past array %d, which has %zu bytes",
+                              i, bench->sizes_bytes[i]);
+        sqz_aligned_free(bench->arrays[i] - GUARD_BYTES);
     }
     bench->used = 0;
     return status;
 }
 
-void sqz_bench_block(float *blocked, const float *planar, const sqz_ops *ops, int channels,
+/* -- Numbers ----------------------------------------------------------------------------------- */
+
+void sqz_bench_put(void *array, size_t at, float value, const sqz_ops *ops) {
+    if (ops->precision == SQZ_BFLOAT16)
+        ((uint16_t *)array)[at] = sqz_bfloat16_round(value);
+    else
+        ((float *)array)[at] = value;
+}
+
+float sqz_bench_get(const void *array, size_t at, const sqz_ops *ops) {
+    if (ops->precision == SQZ_BFLOAT16)
+        return sqz_bfloat16_widen(((const uint16_t *)array)[at]);
+    return ((const float *)array)[at];
+}
+
+void sqz_bench_block(void *blocked, const float *planar, const sqz_ops *ops, int channels,
                      int pixels) {
-    sqz_layout_block(blocked, planar, channels, (size_t)pixels, ops->block);
+    for (int c = 0; c < sqz_layout_stored(channels, ops->block); c++)
+        for (size_t p = 0; p < (size_t)pixels; p++)
+            sqz_bench_put(blocked, sqz_layout_offset(c, p, (size_t)pixels, ops->block),
+                          c < channels ? *planar++ : 0, ops);
 }
 
-/* The first stored element past the logical channels that is not zero (NaN is not), or SIZE_MAX. */
-static size_t find_broken_hole(const float *blocked, const sqz_ops *ops, int channels, int pixels) {
-    int stored = sqz_layout_stored(channels, ops->block);
-    for (int c = channels; c < stored; c++)
-        for (size_t p = 0; p < (size_t)pixels; p++) {
-            size_t offset = sqz_layout_offset(c, p, (size_t)pixels, ops->block);
-            if (!(blocked[offset] == 0))
-                return offset;
-        }
-    return SIZE_MAX;
+static sqz_status fail_hole(const char *what, size_t at, float value, sqz_error *error) {
+    return sqz_fail(error, SQZ_INTERNAL, "%s: the hole at offset %zu holds %g, expected 0", what,
+                    at, value);
 }
 
-sqz_status sqz_bench_unblock(float *planar, const float *blocked, const sqz_ops *ops, int channels,
+sqz_status sqz_bench_unblock(float *planar, const void *blocked, const sqz_ops *ops, int channels,
                              int pixels, const char *what, sqz_error *error) {
-    size_t hole = find_broken_hole(blocked, ops, channels, pixels);
-    if (hole != SIZE_MAX)
-        return sqz_fail(error, SQZ_INTERNAL, "%s: the hole at offset %zu holds %g, expected 0",
-                        what, hole, blocked[hole]);
-    sqz_layout_unblock(planar, blocked, channels, (size_t)pixels, ops->block);
+    for (int c = 0; c < sqz_layout_stored(channels, ops->block); c++)
+        for (size_t p = 0; p < (size_t)pixels; p++) {
+            size_t at = sqz_layout_offset(c, p, (size_t)pixels, ops->block);
+            float value = sqz_bench_get(blocked, at, ops);
+            if (c < channels)
+                *planar++ = value;
+            else if (!(value == 0)) /* NaN is not */
+                return fail_hole(what, at, value, error);
+        }
+    return SQZ_OK;
+}
+
+void sqz_bench_pad(float *padded, const float *values, const sqz_ops *ops, int channels) {
+    for (int c = 0; c < sqz_layout_stored(channels, ops->block); c++)
+        padded[c] = c < channels ? values[c] : 0;
+}
+
+sqz_status sqz_bench_unpad(float *values, const float *padded, const sqz_ops *ops, int channels,
+                           const char *what, sqz_error *error) {
+    for (int c = 0; c < sqz_layout_stored(channels, ops->block); c++)
+        if (c < channels)
+            values[c] = padded[c];
+        else if (!(padded[c] == 0))
+            return fail_hole(what, (size_t)c, padded[c], error);
     return SQZ_OK;
 }
 

@@ -1,21 +1,5 @@
-/* layout.c: see layout.h; and the output size of pooling, which all backends share. */
-#include "layout.h"
-
+/* layout.c: the output size of pooling, which all backends share. */
 #include "ops.h"
-
-void sqz_layout_block(float *blocked, const float *planar, int channels, size_t pixels, int block) {
-    for (int c = 0; c < sqz_layout_stored(channels, block); c++)
-        for (size_t p = 0; p < pixels; p++)
-            blocked[sqz_layout_offset(c, p, pixels, block)] =
-                c < channels ? planar[(size_t)c * pixels + p] : 0;
-}
-
-void sqz_layout_unblock(float *planar, const float *blocked, int channels, size_t pixels,
-                        int block) {
-    for (int c = 0; c < channels; c++)
-        for (size_t p = 0; p < pixels; p++)
-            planar[(size_t)c * pixels + p] = blocked[sqz_layout_offset(c, p, pixels, block)];
-}
 
 int sqz_pool_out_size(int in, int kernel, int stride) {
     if (in < 1)

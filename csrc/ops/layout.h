@@ -15,12 +15,4 @@ static inline size_t sqz_layout_offset(int c, size_t p, size_t pixels, int block
     return ((size_t)(c / block) * pixels + p) * (size_t)block + (size_t)(c % block);
 }
 
-/* blocked, [stored / block][pixels][block], from planar[channels][pixels]: overwritten, with zeros
- * in the last block's holes. */
-void sqz_layout_block(float *blocked, const float *planar, int channels, size_t pixels, int block);
-
-/* The other way: planar[channels][pixels], overwritten. */
-void sqz_layout_unblock(float *planar, const float *blocked, int channels, size_t pixels,
-                        int block);
-
 #endif

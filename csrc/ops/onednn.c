@@ -5,7 +5,10 @@
  * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
  * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
  * oneDNN plans its work for the number of threads it sees at creation. Memory objects carry the
- * pointers of a call, so each worker has its own. */
+ * pointers of a call, so each worker has its own.
+ *
+ * The table for bfloat16, which is there with AVX-512 only, differs in the data type of source,
+ * destination and packed weights; bias and the weights' gradient are float32 in both. */
 #include "../base/memory.h"
 #include "../base/parallel.h"
 #include "onednn.h"
@@ -37,6 +40,7 @@ typedef struct {
 } onednn_primitive;
 
 typedef struct {
+    const sqz_ops *ops;               /* whose convolution it is */
     dnnl_memory_desc_t arrays[ROLES]; /* NULL: not used */
     onednn_primitive primitives[PRIMITIVES];
     int call;                 /* its index among a worker's calls */
@@ -57,11 +61,11 @@ struct sqz_worker {
     onednn_call *calls; /* by a convolution's `call` */
     int count;
     void *scratch;
-    float *addend; /* a result on its way to being added: oneDNN overwrites */
+    float *addend; /* a result on its way to being added, of either type: oneDNN overwrites */
 };
 
 static dnnl_engine_t engine;
-static sqz_ops table;
+static sqz_ops tables[2]; /* by precision */
 static char unavailable_reason[256];
 static bool available;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -130,7 +134,8 @@ static sqz_status reorder_create(onednn_primitive *primitive, const_dnnl_memory_
 /* Everything a convolution's three descriptors are made of. */
 typedef struct {
     dnnl_dims_t strides, dilates, pad;
-    dnnl_memory_desc_t any_weights;     /* OIHW in whatever format a primitive prefers */
+    dnnl_memory_desc_t any_weights;     /* OIHW in whatever format a primitive prefers, */
+    dnnl_memory_desc_t any_gradient;    /* and in float32 */
     dnnl_primitive_attr_t plain, fused; /* user scratch; and with ReLU after the convolution */
 } conv_recipe;
 
@@ -191,7 +196,7 @@ static sqz_status backward_weights_create(sqz_conv *conv, const conv_recipe *rec
     dnnl_primitive_desc_t pd;
     ONEDNN_TRY(error, dnnl_convolution_backward_weights_primitive_desc_create(
                           &pd, engine, dnnl_convolution_direct, state->arrays[SRC],
-                          recipe->any_weights, NULL, state->arrays[DST], recipe->strides,
+                          recipe->any_gradient, NULL, state->arrays[DST], recipe->strides,
                           recipe->dilates, recipe->pad, recipe->pad, hint, recipe->plain));
     sqz_status status = keep_desc(&state->arrays[GRADIENT], pd, dnnl_query_diff_weights_md, error);
     if (status != SQZ_OK) {
@@ -220,7 +225,8 @@ static sqz_status primitives_create(sqz_conv *conv, const conv_recipe *recipe, s
 static sqz_status recipe_create(conv_recipe *recipe, const sqz_conv *conv, sqz_error *error) {
     const sqz_conv_shape *shape = &conv->shape;
     onednn_conv *state = conv->state;
-    dnnl_format_tag_t blocked = table.block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+    dnnl_format_tag_t blocked = state->ops->block == 16 ? dnnl_nChw16c : dnnl_nChw8c;
+    dnnl_data_type_t type = state->ops->precision == SQZ_BFLOAT16 ? dnnl_bf16 : dnnl_f32;
     dnnl_dims_t src = {1, shape->in_channels, shape->in_h, shape->in_w};
     dnnl_dims_t dst = {1, shape->out_channels, shape->out_h, shape->out_w};
     dnnl_dims_t weights = {shape->out_channels, shape->in_channels, shape->kernel_h,
@@ -230,15 +236,16 @@ static sqz_status recipe_create(conv_recipe *recipe, const sqz_conv *conv, sqz_e
     recipe->strides[1] = shape->stride_w;
     recipe->pad[0] = shape->pad_h;
     recipe->pad[1] = shape->pad_w;
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[SRC], 4, src, dnnl_f32,
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[SRC], 4, src, type,
                                                        shape->in_block == 1 ? dnnl_nchw : blocked));
-    ONEDNN_TRY(error,
-               dnnl_memory_desc_create_with_tag(&state->arrays[DST], 4, dst, dnnl_f32, blocked));
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[DST], 4, dst, type, blocked));
     ONEDNN_TRY(error,
                dnnl_memory_desc_create_with_tag(&state->arrays[BIAS], 1, bias, dnnl_f32, dnnl_x));
     ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[PLAIN_WEIGHTS], 4, weights,
                                                        dnnl_f32, dnnl_oihw));
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_weights, 4, weights, dnnl_f32,
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_weights, 4, weights, type,
+                                                       dnnl_format_tag_any));
+    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_gradient, 4, weights, dnnl_f32,
                                                        dnnl_format_tag_any));
     ONEDNN_TRY(error, dnnl_primitive_attr_create(&recipe->plain));
     ONEDNN_TRY(error,
@@ -259,18 +266,21 @@ static sqz_status recipe_create(conv_recipe *recipe, const sqz_conv *conv, sqz_e
 static void recipe_destroy(conv_recipe *recipe) {
     if (recipe->any_weights)
         dnnl_memory_desc_destroy(recipe->any_weights);
+    if (recipe->any_gradient)
+        dnnl_memory_desc_destroy(recipe->any_gradient);
     if (recipe->plain)
         dnnl_primitive_attr_destroy(recipe->plain);
     if (recipe->fused)
         dnnl_primitive_attr_destroy(recipe->fused);
 }
 
+/* Floats that an array of either type fills. */
 static size_t float_count(const_dnnl_memory_desc_t desc) {
-    return desc ? dnnl_memory_desc_get_size(desc) / sizeof(float) : 0;
+    return desc ? (dnnl_memory_desc_get_size(desc) + sizeof(float) - 1) / sizeof(float) : 0;
 }
 
 sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                                  int slot, int call, sqz_error *error) {
+                                  int slot, int call, const sqz_ops *ops, sqz_error *error) {
     *result = NULL;
     sqz_conv *conv = calloc(1, sizeof *conv);
     onednn_conv *state = calloc(1, sizeof *state);
@@ -283,6 +293,7 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
     conv->use = use;
     conv->slot = slot;
     conv->state = state;
+    state->ops = ops;
     state->call = slot * CALLS + call;
     conv_recipe recipe = {0};
     sqz_status status = recipe_create(&recipe, conv, error);
@@ -308,9 +319,14 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
     return SQZ_OK;
 }
 
-static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                              int slot, sqz_error *error) {
-    return sqz_onednn_conv_create(result, shape, use, slot, 0, error);
+static sqz_status conv_create_float32(sqz_conv **conv, const sqz_conv_shape *shape,
+                                      sqz_conv_use use, int slot, sqz_error *error) {
+    return sqz_onednn_conv_create(conv, shape, use, slot, 0, &tables[SQZ_FLOAT32], error);
+}
+
+static sqz_status conv_create_bfloat16(sqz_conv **conv, const sqz_conv_shape *shape,
+                                       sqz_conv_use use, int slot, sqz_error *error) {
+    return sqz_onednn_conv_create(conv, shape, use, slot, 0, &tables[SQZ_BFLOAT16], error);
 }
 
 static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
@@ -321,6 +337,11 @@ static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
 const sqz_onednn_slices *sqz_onednn_conv_slices(const sqz_conv *conv) {
     const onednn_conv *state = conv->state;
     return &state->slices;
+}
+
+const sqz_ops *sqz_onednn_conv_ops(const sqz_conv *conv) {
+    const onednn_conv *state = conv->state;
+    return state->ops;
 }
 
 /* -- Workers ----------------------------------------------------------------------------------- */
@@ -426,7 +447,7 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
 typedef struct {
     int argument; /* oneDNN's name for the array in this primitive */
     int role;
-    const float *values; /* written to if it is an output */
+    const void *values; /* written to if it is an output */
 } binding;
 
 static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
@@ -467,8 +488,8 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
     return execute(conv, worker, UNPACK, bindings, 2, error);
 }
 
-sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, float *dst,
-                                   const float *src, const float *packed, const float *bias,
+sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst,
+                                   const void *src, const float *packed, const float *bias,
                                    sqz_error *error) {
     binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
                           {DNNL_ARG_WEIGHTS, FORWARD_WEIGHTS, packed},
@@ -477,22 +498,27 @@ sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, flo
     return execute(conv, worker, FORWARD, bindings, 4, error);
 }
 
-static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, float *d_src,
-                                     const float *d_dst, const float *packed, bool accumulate,
+static size_t src_count(const sqz_conv *conv) {
+    const sqz_conv_shape *shape = &conv->shape;
+    return (size_t)shape->in_channels * (size_t)shape->in_h * (size_t)shape->in_w;
+}
+
+static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, void *d_src,
+                                     const void *d_dst, const float *packed, bool accumulate,
                                      sqz_error *error) {
-    float *target = accumulate ? worker->addend : d_src;
+    void *target = accumulate ? worker->addend : d_src;
     binding bindings[] = {{DNNL_ARG_DIFF_DST, DST, d_dst},
                           {DNNL_ARG_WEIGHTS, BACKWARD_WEIGHTS, packed},
                           {DNNL_ARG_DIFF_SRC, SRC, target}};
     SQZ_TRY(execute(conv, worker, BACKWARD_DATA, bindings, 3, error));
     const onednn_conv *state = conv->state;
     if (accumulate)
-        table.sum(d_src, d_src, target, float_count(state->arrays[SRC]));
+        state->ops->sum(d_src, d_src, target, src_count(conv));
     return SQZ_OK;
 }
 
 static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker, float *gradient,
-                                        const float *src, const float *d_dst, bool accumulate,
+                                        const void *src, const void *d_dst, bool accumulate,
                                         sqz_error *error) {
     float *target = accumulate ? worker->addend : gradient;
     binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
@@ -500,7 +526,7 @@ static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker
                           {DNNL_ARG_DIFF_WEIGHTS, GRADIENT, target}};
     SQZ_TRY(execute(conv, worker, BACKWARD_GRADIENT, bindings, 3, error));
     if (accumulate)
-        table.sum(gradient, gradient, target, conv->gradient_count);
+        tables[SQZ_FLOAT32].sum(gradient, gradient, target, conv->gradient_count);
     return SQZ_OK;
 }
 
@@ -550,36 +576,46 @@ static bool choose_isa(sqz_isa *isa) {
     return false;
 }
 
+/* Our own kernels, with oneDNN's convolutions. */
+static void fill_table(sqz_precision precision, sqz_isa isa,
+                       sqz_status (*create)(sqz_conv **conv, const sqz_conv_shape *shape,
+                                            sqz_conv_use use, int slot, sqz_error *error)) {
+    sqz_ops *ops = &tables[precision];
+    *ops = *sqz_ops_openmp(isa, precision);
+    ops->name = "onednn";
+    ops->conv_create = create;
+    ops->conv_destroy = sqz_onednn_conv_destroy;
+    ops->conv_share = conv_share;
+    ops->worker_create = worker_create;
+    ops->worker_destroy = worker_destroy;
+    ops->conv_pack_forward = conv_pack_forward;
+    ops->conv_pack_backward = conv_pack_backward;
+    ops->conv_unpack_gradient = conv_unpack_gradient;
+    ops->conv_forward = sqz_onednn_slices_forward;
+    ops->conv_backward_data = conv_backward_data;
+    ops->conv_backward_weights = conv_backward_weights;
+}
+
 static void initialise(void) {
     sqz_isa isa;
     if (!choose_isa(&isa))
         return;
-    const sqz_ops *own = sqz_ops_openmp(isa);
     dnnl_status_t status = dnnl_engine_create(&engine, dnnl_cpu, 0);
-    if (!own || status != dnnl_success) {
+    if (!sqz_ops_openmp(isa, SQZ_FLOAT32) || status != dnnl_success) {
         snprintf(unavailable_reason, sizeof unavailable_reason,
                  "oneDNN's CPU engine could not be created (status %d)", (int)status);
         return;
     }
-    table = *own;
-    table.name = "onednn";
-    table.conv_create = conv_create;
-    table.conv_destroy = sqz_onednn_conv_destroy;
-    table.conv_share = conv_share;
-    table.worker_create = worker_create;
-    table.worker_destroy = worker_destroy;
-    table.conv_pack_forward = conv_pack_forward;
-    table.conv_pack_backward = conv_pack_backward;
-    table.conv_unpack_gradient = conv_unpack_gradient;
-    table.conv_forward = sqz_onednn_slices_forward;
-    table.conv_backward_data = conv_backward_data;
-    table.conv_backward_weights = conv_backward_weights;
+    fill_table(SQZ_FLOAT32, isa, conv_create_float32);
+    fill_table(SQZ_BFLOAT16, isa, conv_create_bfloat16);
     available = true;
 }
 
-const sqz_ops *sqz_ops_onednn(void) {
+const sqz_ops *sqz_ops_onednn(sqz_precision precision) {
     pthread_once(&once, initialise);
-    return available ? &table : NULL;
+    const sqz_ops *ops = &tables[precision];
+    bool offered = precision == SQZ_FLOAT32 || ops->isa == SQZ_ISA_AVX512;
+    return available && offered ? ops : NULL;
 }
 
 void sqz_onednn_explain(char reason[256], char version[32]) {

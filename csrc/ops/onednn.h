@@ -21,18 +21,19 @@ sqz_status sqz_onednn_slices_create(sqz_onednn_slices *slices, const sqz_conv *w
                                     sqz_error *error);
 void sqz_onednn_slices_destroy(sqz_onednn_slices *slices);
 /* The table's conv_forward. */
-sqz_status sqz_onednn_slices_forward(const sqz_conv *whole, sqz_worker *worker, float *dst,
-                                     const float *src, const float *packed, const float *bias,
+sqz_status sqz_onednn_slices_forward(const sqz_conv *whole, sqz_worker *worker, void *dst,
+                                     const void *src, const float *packed, const float *bias,
                                      sqz_part part, sqz_error *error);
 
-/* onednn.c: one uncut convolution. `call`: where a worker finds the memory objects for it, counted
- * from those of the whole. */
+/* onednn.c: one uncut convolution of the table `ops`. `call`: where a worker finds the memory
+ * objects for it, counted from those of the whole. */
 sqz_status sqz_onednn_conv_create(sqz_conv **conv, const sqz_conv_shape *shape, sqz_conv_use use,
-                                  int slot, int call, sqz_error *error);
+                                  int slot, int call, const sqz_ops *ops, sqz_error *error);
 void sqz_onednn_conv_destroy(sqz_conv *conv);
-sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, float *dst,
-                                   const float *src, const float *packed, const float *bias,
+sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst,
+                                   const void *src, const float *packed, const float *bias,
                                    sqz_error *error);
 const sqz_onednn_slices *sqz_onednn_conv_slices(const sqz_conv *conv);
+const sqz_ops *sqz_onednn_conv_ops(const sqz_conv *conv); /* the table it belongs to */
 
 #endif

@@ -2,12 +2,16 @@
  * works on the same buffers and passes the same tests.
  *
  * All ops work on ONE picture and ONE thread; in inference several threads may do parts of one op
- * side by side. Activations are blocked by channels,
- * [C / block][H][W][block] float32, where C is the stored channel count, a multiple of block; a
- * range of whole blocks is contiguous memory, so an op may write to a slice of a wider tensor by
- * being given a pointer into it. Stored channels that stand for no logical channel (holes) are zero
- * in every activation, weight and bias, and ops keep them zero. The network's input alone is
- * planar, [C][H][W] (in_block = 1).
+ * side by side. Activations are blocked by channels, [C / block][H][W][block], where C is the
+ * stored channel count, a multiple of block; a range of whole blocks is contiguous memory, so an op
+ * may write to a slice of a wider tensor by being given a pointer into it. Stored channels that
+ * stand for no logical channel (holes) are zero in every activation, weight and bias, and ops keep
+ * them zero. The network's input alone is planar, [C][H][W] (in_block = 1).
+ *
+ * Activations and their gradients are `void *` here: arrays of the table's element, float32 or
+ * bfloat16 (see base/bfloat16.h). All else that is a number is `float *` and float32 in both: what
+ * average pooling gives, biases, the gradients of weights and biases. Sums are float32 and are
+ * rounded once, when they are stored.
  *
  * All buffers are aligned to SQZ_ALIGNMENT (a slice, to its block; a planar source may be aligned
  * to a float only) and do not overlap unless a function says "in place". "Overwrites" and "adds to"
@@ -42,8 +46,9 @@ typedef enum {
 } sqz_conv_use;
 
 /* A convolution prepared for a shape; shared by all threads and never written after creation.
- * Weights come in three forms, each a flat float array whose size the backend chooses: packed for
- * forward, packed for backward-data, and the form in which gradients of weights accumulate. */
+ * Weights come in three forms: packed for forward and packed for backward-data, of which the
+ * backend alone knows what is in them (in a bfloat16 table rounded weights, in one width or the
+ * other) but whose size is told in floats; and the float array in which gradients accumulate. */
 typedef struct {
     sqz_conv_shape shape;
     sqz_conv_use use;
@@ -94,6 +99,8 @@ typedef struct {
     const char *name; /* "onednn", "openmp" */
     sqz_isa isa;
     int block;
+    sqz_precision precision; /* of activations and packed weights */
+    size_t element_bytes;
 
     /* slot: this convolution's index in the array that worker_create will get. */
     sqz_status (*conv_create)(sqz_conv **conv, const sqz_conv_shape *shape, sqz_conv_use use,
@@ -122,63 +129,73 @@ typedef struct {
      * parts, each with a worker of its own, write disjoint ranges of dst and together all of it,
      * and its bits do not depend on how many there are. A part may have nothing to do. (The other
      * forward ops are divided by channel blocks by whoever calls them.) */
-    sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
-                               const float *src, const float *packed, const float *bias,
-                               sqz_part part, sqz_error *error);
+    sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
+                               const float *packed, const float *bias, sqz_part part,
+                               sqz_error *error);
     /* d_dst has been through relu_backward already where the shape has relu. Overwrites d_src, or
      * adds to it if `accumulate`. */
-    sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, float *d_src,
-                                     const float *d_dst, const float *packed, bool accumulate,
+    sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
+                                     const void *d_dst, const float *packed, bool accumulate,
                                      sqz_error *error);
     /* Overwrites gradient[gradient_count], or adds to it if `accumulate`. The bias's gradient is
      * not part of it: bias_backward and relu_backward give that. */
     sqz_status (*conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker, float *gradient,
-                                        const float *src, const float *d_dst, bool accumulate,
+                                        const void *src, const void *d_dst, bool accumulate,
                                         sqz_error *error);
 
     /* pixels = h * w, blocks = stored channels / block. */
 
     /* In place: d_dst = dst > 0 ? d_dst : 0. And d_bias[channels] becomes, or is added, the sum of
      * the result over pixels. */
-    void (*relu_backward)(float *d_dst, float *d_bias, const float *dst, int blocks, int pixels,
+    void (*relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
                           bool accumulate);
     /* The same without a ReLU: d_dst is only read. */
-    void (*bias_backward)(float *d_bias, const float *d_dst, int blocks, int pixels,
+    void (*bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
                           bool accumulate);
 
     /* dst and argmax (uint8, the winner's row * kernel + column within its window; the first of
      * equals; NULL in inference) are overwritten. kernel <= 15. */
-    void (*max_pool_forward)(float *dst, uint8_t *argmax, const float *src,
+    void (*max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
                              const sqz_pool_shape *shape);
     /* Overwrites d_src, or adds to it if `accumulate`. */
-    void (*max_pool_backward)(float *d_src, const float *d_dst, const uint8_t *argmax,
+    void (*max_pool_backward)(void *d_src, const void *d_dst, const uint8_t *argmax,
                               const sqz_pool_shape *shape, bool accumulate);
 
     /* dst[channels] = mean over pixels; overwritten. */
-    void (*average_pool_forward)(float *dst, const float *src, int blocks, int pixels);
+    void (*average_pool_forward)(float *dst, const void *src, int blocks, int pixels);
     /* d_src, overwritten, = d_dst[channel] / pixels. */
-    void (*average_pool_backward)(float *d_src, const float *d_dst, int blocks, int pixels);
+    void (*average_pool_backward)(void *d_src, const float *d_dst, int blocks, int pixels);
 
     /* dst = src * mask / (1 - probability), mask one byte 0 or 1 an element; both overwritten. */
-    void (*dropout_forward)(float *dst, uint8_t *mask, const float *src, int blocks, int pixels,
+    void (*dropout_forward)(void *dst, uint8_t *mask, const void *src, int blocks, int pixels,
                             const sqz_dropout *dropout);
     /* d_src, overwritten, = d_dst * mask / (1 - probability). */
-    void (*dropout_backward)(float *d_src, const float *d_dst, const uint8_t *mask, int blocks,
+    void (*dropout_backward)(void *d_src, const void *d_dst, const uint8_t *mask, int blocks,
                              int pixels, const sqz_dropout *dropout);
 
-    /* dst = a + b, count floats, a multiple of block; dst may be a. */
-    void (*sum)(float *dst, const float *a, const float *b, size_t count);
+    /* dst = a + b, count elements, a multiple of block; dst may be a. */
+    void (*sum)(void *dst, const void *a, const void *b, size_t count);
+
+    /* dst, any number of elements, becomes src, which may have any alignment of a float: the way of
+     * the network's input into a bfloat16 plan. */
+    void (*round)(void *dst, const float *src, size_t count);
 } sqz_ops;
 
 /* The tables. NULL if this build or this CPU (or ONEDNN_MAX_CPU_ISA) cannot offer one. */
-const sqz_ops *sqz_ops_openmp(sqz_isa isa);
-const sqz_ops *sqz_ops_onednn(void); /* its instruction set is oneDNN's, capped by SQZ_ISA */
+const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision);
+const sqz_ops *sqz_ops_onednn(sqz_precision precision); /* for oneDNN's set, capped by SQZ_ISA */
 
-/* Why sqz_ops_onednn gives NULL ("" if it does not), and the library's version ("" if not built).
+/* Why sqz_ops_onednn gives NULL for float32 ("" if it does not), and the library's version ("" if
+ * not built).
  */
 void sqz_onednn_explain(char reason[256], char version[32]);
 
-/* The table in use, by sqz_set_backend, SQZ_BACKEND or the default. */
-sqz_status sqz_ops_current(const sqz_ops **ops, sqz_error *error);
+/* The table in use, by sqz_set_backend, SQZ_BACKEND or the default. bfloat16: the backend's own
+ * table, or with `emulate` that of our kernels where it has none; else SQZ_UNSUPPORTED. */
+sqz_status sqz_ops_current(const sqz_ops **ops, sqz_precision precision, bool emulate,
+                           sqz_error *error);
+
+/* Whether the environment's SQZ_BF16 is "emulate". SQZ_INVALID: it is another word. */
+sqz_status sqz_ops_emulates(bool *emulate, sqz_error *error);
 
 #endif

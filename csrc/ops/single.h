@@ -1,6 +1,7 @@
 /* single.h: one op at a time on plain arrays, [C][H][W] float32 with logical channels, so that each
  * op of a table can be held against a reference. For tests: every call allocates, converts to the
- * blocked layout, packs, runs the op and converts back.
+ * blocked layout (and rounds to bfloat16, if that is the table's element), packs, runs the op and
+ * converts back.
  *
  * Each call also watches what the op table promises (see ops.h). Outputs that an op overwrites are
  * full of NaN before; every buffer lies between two guards; holes (stored channels that stand for
@@ -11,7 +12,8 @@
 
 #include "ops.h"
 
-/* The table of a backend by its name, in use or not; NULL: the one in use.
+/* The table of a backend by its name, in use or not; NULL: the one in use. After "onednn" or
+ * "openmp" may stand ":bfloat16", which openmp does in emulation.
  * SQZ_INVALID: no such backend; SQZ_UNSUPPORTED: not offered here. */
 sqz_status sqz_single_ops(const sqz_ops **ops, const char *name, sqz_error *error);
 
@@ -79,5 +81,9 @@ sqz_status sqz_single_dropout_backward(const sqz_ops *ops, float *d_src, const f
 /* in_place: the op writes its result over (a copy of) a. */
 sqz_status sqz_single_sum(const sqz_ops *ops, float *dst, const float *a, const float *b,
                           int channels, int pixels, bool in_place, sqz_error *error);
+
+/* dst[count] = src, by way of the table's element: the way of the network's input. */
+sqz_status sqz_single_round(const sqz_ops *ops, float *dst, const float *src, int count,
+                            sqz_error *error);
 
 #endif

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What surrounds a destination slice holds this, before and after. */
-static const float neighbour = 1234.5f;
+/* What surrounds a destination slice holds this, before and after; bfloat16 has it. */
+static const float neighbour = 1232;
 static const int most_blocks = 1024;
 
 static int stored(const sqz_ops *ops, int channels) {
@@ -52,11 +52,15 @@ typedef struct {
     sqz_bench bench;
     int in_pixels, out_pixels;
     size_t src_count, slice_count; /* of one picture, stored */
-    size_t before, after;          /* floats around the slice */
+    size_t before, after;          /* elements around the slice */
     /* Stored forms; NULL where a direction has no use for them. */
-    float *src, *weights, *bias, *packed, *wide_dst;
-    float *d_src, *gradient, *wide_d_dst, *d_bias;
+    void *src, *wide_dst, *d_src, *wide_d_dst; /* of elements */
+    float *weights, *bias, *packed, *gradient, *d_bias;
 } workplace;
+
+static void *slice_of(const workplace *place, void *wide) {
+    return (unsigned char *)wide + place->before * place->ops->element_bytes;
+}
 
 static sqz_status workplace_open(workplace *place, const sqz_ops *ops, const sqz_single_conv *sizes,
                                  sqz_conv_use use, sqz_error *error) {
@@ -104,7 +108,8 @@ static sqz_status workplace_close(workplace *place, sqz_status status, sqz_error
 
 static void load_src(workplace *place, const float *src) {
     if (place->sizes->planar)
-        memcpy(place->src, src, place->src_count * sizeof *src);
+        for (size_t i = 0; i < place->src_count; i++)
+            sqz_bench_put(place->src, i, src[i], place->ops);
     else
         sqz_bench_block(place->src, src, place->ops, place->sizes->in_channels, place->in_pixels);
 }
@@ -147,14 +152,16 @@ static size_t weight_count(const workplace *place) {
            (size_t)(shape->kernel_h * shape->kernel_w);
 }
 
-static sqz_status check_neighbours(const workplace *place, const float *wide, const char *what,
+static sqz_status check_neighbours(const workplace *place, const void *wide, const char *what,
                                    sqz_error *error) {
     size_t slice_end = place->before + place->slice_count;
-    for (size_t i = 0; i < slice_end + place->after; i++)
-        if ((i < place->before || i >= slice_end) && wide[i] != neighbour)
+    for (size_t i = 0; i < slice_end + place->after; i++) {
+        float value = sqz_bench_get(wide, i, place->ops);
+        if ((i < place->before || i >= slice_end) && value != neighbour)
             return sqz_fail(error, SQZ_INTERNAL,
                             "%s: element %zu outside the slice %zu..%zu became %g", what, i,
-                            place->before, slice_end, wide[i]);
+                            place->before, slice_end, value);
+    }
     return SQZ_OK;
 }
 
@@ -163,25 +170,24 @@ static sqz_status check_neighbours(const workplace *place, const float *wide, co
 static sqz_status forward_fill(workplace *place, const float *weights, const float *bias,
                                sqz_error *error) {
     sqz_bench *bench = &place->bench;
+    const sqz_ops *ops = place->ops;
     int out_channels = place->sizes->out_channels;
     size_t wide_count = place->before + place->slice_count + place->after;
-    SQZ_TRY(sqz_bench_take(bench, &place->src, place->src_count, NAN, error));
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->src, ops, place->src_count, NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->weights, weight_count(place), NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->packed, place->conv->forward_count, NAN, error));
-    SQZ_TRY(
-        sqz_bench_take(bench, &place->bias, (size_t)stored(place->ops, out_channels), NAN, error));
-    SQZ_TRY(sqz_bench_take(bench, &place->wide_dst, wide_count, neighbour, error));
+    SQZ_TRY(sqz_bench_take(bench, &place->bias, (size_t)stored(ops, out_channels), NAN, error));
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->wide_dst, ops, wide_count, neighbour, error));
     load_weights(place, weights);
-    sqz_bench_block(place->bias, bias, place->ops, out_channels, 1);
-    return place->ops->conv_pack_forward(place->conv, place->worker, place->packed, place->weights,
-                                         error);
+    sqz_bench_pad(place->bias, bias, ops, out_channels);
+    return ops->conv_pack_forward(place->conv, place->worker, place->packed, place->weights, error);
 }
 
 static sqz_status forward_picture(workplace *place, float *dst, const float *src,
                                   sqz_error *error) {
-    float *slice = place->wide_dst + place->before;
+    void *slice = slice_of(place, place->wide_dst);
     for (size_t i = 0; i < place->slice_count; i++)
-        slice[i] = NAN;
+        sqz_bench_put(slice, i, NAN, place->ops);
     load_src(place, src);
     SQZ_TRY(place->ops->conv_forward(place->conv, place->worker, slice, place->src, place->packed,
                                      place->bias, sqz_part_whole, error));
@@ -212,19 +218,19 @@ static sqz_status backward_fill(workplace *place, const float *weights, sqz_erro
     const sqz_conv *conv = place->conv;
     size_t wide_count = place->before + place->slice_count + place->after;
     size_t bias_count = (size_t)stored(place->ops, place->sizes->out_channels);
-    SQZ_TRY(sqz_bench_take(bench, &place->src, place->src_count, NAN, error));
+    const sqz_ops *ops = place->ops;
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->src, ops, place->src_count, NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->weights, weight_count(place), NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->gradient, conv->gradient_count, NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->d_bias, bias_count, NAN, error));
-    SQZ_TRY(sqz_bench_take(bench, &place->wide_dst, wide_count, neighbour, error));
-    SQZ_TRY(sqz_bench_take(bench, &place->wide_d_dst, wide_count, neighbour, error));
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->wide_dst, ops, wide_count, neighbour, error));
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->wide_d_dst, ops, wide_count, neighbour, error));
     if (place->sizes->planar)
         return SQZ_OK;
-    SQZ_TRY(sqz_bench_take(bench, &place->d_src, place->src_count, NAN, error));
+    SQZ_TRY(sqz_bench_take_elements(bench, &place->d_src, ops, place->src_count, NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->packed, conv->backward_count, NAN, error));
     load_weights(place, weights);
-    return place->ops->conv_pack_backward(conv, place->worker, place->packed, place->weights,
-                                          error);
+    return ops->conv_pack_backward(conv, place->worker, place->packed, place->weights, error);
 }
 
 /* d_weights and d_bias: the first picture overwrites, the others add. */
@@ -233,8 +239,7 @@ static sqz_status backward_parameters(workplace *place, const float *dst, bool a
     const sqz_ops *ops = place->ops;
     int out_channels = place->sizes->out_channels;
     int blocks = sqz_bench_blocks(ops, out_channels);
-    float *slice = place->wide_dst + place->before;
-    float *d_slice = place->wide_d_dst + place->before;
+    void *slice = slice_of(place, place->wide_dst), *d_slice = slice_of(place, place->wide_d_dst);
     if (place->sizes->relu) {
         sqz_bench_block(slice, dst, ops, out_channels, place->out_pixels);
         ops->relu_backward(d_slice, place->d_bias, slice, blocks, place->out_pixels, accumulate);
@@ -251,11 +256,11 @@ static sqz_status backward_source(workplace *place, float *d_src, bool accumulat
     const sqz_ops *ops = place->ops;
     int in_channels = place->sizes->in_channels;
     for (size_t i = 0; i < place->src_count; i++)
-        place->d_src[i] = NAN;
+        sqz_bench_put(place->d_src, i, NAN, ops);
     if (accumulate)
         sqz_bench_block(place->d_src, d_src, ops, in_channels, place->in_pixels);
     SQZ_TRY(ops->conv_backward_data(place->conv, place->worker, place->d_src,
-                                    place->wide_d_dst + place->before, place->packed, accumulate,
+                                    slice_of(place, place->wide_d_dst), place->packed, accumulate,
                                     error));
     return sqz_bench_unblock(d_src, place->d_src, ops, in_channels, place->in_pixels, "d_src",
                              error);
@@ -269,7 +274,7 @@ static sqz_status backward_pictures(workplace *place, float *d_src, const float 
     size_t dst_step = (size_t)sizes->out_channels * (size_t)place->out_pixels;
     for (size_t i = 0; i < (size_t)n; i++) {
         load_src(place, src + i * src_step);
-        sqz_bench_block(place->wide_d_dst + place->before, d_dst + i * dst_step, place->ops,
+        sqz_bench_block(slice_of(place, place->wide_d_dst), d_dst + i * dst_step, place->ops,
                         sizes->out_channels, place->out_pixels);
         SQZ_TRY(backward_parameters(place, sizes->relu ? dst + i * dst_step : NULL, i > 0, error));
         if (!sizes->planar)
@@ -285,8 +290,8 @@ static sqz_status backward_finish(workplace *place, float *d_weights, float *d_b
     SQZ_TRY(place->ops->conv_unpack_gradient(place->conv, place->worker, place->weights,
                                              place->gradient, error));
     SQZ_TRY(unload_weights(d_weights, place, error));
-    return sqz_bench_unblock(d_bias, place->d_bias, place->ops, place->sizes->out_channels, 1,
-                             "d_bias", error);
+    return sqz_bench_unpad(d_bias, place->d_bias, place->ops, place->sizes->out_channels, "d_bias",
+                           error);
 }
 
 sqz_status sqz_single_conv_backward(const sqz_ops *ops, float *d_src, float *d_weights,

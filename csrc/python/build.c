@@ -14,12 +14,13 @@ static PyObject *build_info(PyObject *module, PyObject *unused) {
                                              : Py_BuildValue("[s]", "openmp");
     if (!backends)
         return NULL;
-    return Py_BuildValue("{s:s,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s}", "backend", info.backend,
-                         "backends", backends, "isa", info.isa, "cpu_isa", info.cpu_isa, "block",
-                         info.block, "threads", sqz_get_num_threads(), "openmp",
-                         info.openmp_built ? Py_True : Py_False, "onednn",
-                         info.onednn_offered ? Py_True : Py_False, "onednn_version",
-                         info.onednn_version, "onednn_reason", info.onednn_reason);
+    return Py_BuildValue(
+        "{s:s,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s,s:O,s:s}", "backend", info.backend, "backends",
+        backends, "isa", info.isa, "cpu_isa", info.cpu_isa, "block", info.block, "threads",
+        sqz_get_num_threads(), "openmp", info.openmp_built ? Py_True : Py_False, "onednn",
+        info.onednn_offered ? Py_True : Py_False, "onednn_version", info.onednn_version,
+        "onednn_reason", info.onednn_reason, "bfloat16", info.bfloat16_offered ? Py_True : Py_False,
+        "bfloat16_reason", info.bfloat16_reason);
 }
 
 static PyObject *set_backend(PyObject *module, PyObject *argument) {
@@ -72,9 +73,9 @@ static PyMethodDef functions[] = {
     {"build_info", build_info, METH_NOARGS,
      "build_info() -> dict\n\n"
      "What was built and what is used: backend, backends (those offered), isa and block (of the\n"
-     "backend's kernels), cpu_isa, threads, openmp, onednn, onednn_version, and onednn_reason "
-     "(why\n"
-     "oneDNN is not offered)."},
+     "backend's kernels), cpu_isa, threads, openmp, onednn, onednn_version, onednn_reason (why\n"
+     "oneDNN is not offered), bfloat16 (whether the backend computes in it) and bfloat16_reason\n"
+     "(why not)."},
     {"set_backend", set_backend, METH_O,
      "set_backend(name)\n\nUse \"onednn\" or \"openmp\" from now on. ValueError: not offered."},
     {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},

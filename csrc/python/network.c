@@ -268,6 +268,35 @@ static PyObject *get_seed(sqz_py_network *self, void *unused) {
     return PyLong_FromUnsignedLongLong(self->seed);
 }
 
+static const char *const precision_names[] = {[SQZ_FLOAT32] = "float32",
+                                              [SQZ_BFLOAT16] = "bfloat16"};
+
+static PyObject *get_precision(sqz_py_network *self, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    return model ? PyUnicode_FromString(precision_names[sqz_model_precision(model)]) : NULL;
+}
+
+static int set_precision(sqz_py_network *self, PyObject *value, void *unused) {
+    (void)unused;
+    sqz_model *model = sqz_py_network_model(self);
+    if (!model)
+        return -1;
+    for (int i = SQZ_FLOAT32; value && PyUnicode_Check(value) && i <= SQZ_BFLOAT16; i++)
+        if (PyUnicode_CompareWithASCIIString(value, precision_names[i]) == 0) {
+            sqz_error error;
+            sqz_status status = sqz_model_set_precision(model, (sqz_precision)i, &error);
+            if (status != SQZ_OK)
+                sqz_py_raise_from((PyObject *)self, status, &error);
+            return status == SQZ_OK ? 0 : -1;
+        }
+    if (value)
+        PyErr_Format(PyExc_ValueError, "precision is %R, expected 'float32' or 'bfloat16'", value);
+    else
+        PyErr_SetString(PyExc_AttributeError, "precision cannot be deleted");
+    return -1;
+}
+
 /* -- Tables ------------------------------------------------------------------------------------ */
 
 static PyObject *get_spec(sqz_py_network *self, void *unused) {
@@ -401,6 +430,10 @@ static PyGetSetDef properties[] = {
     {"last_logits", (getter)get_last_logits, NULL,
      "(N, classes) of the last compute_gradients, dropout included; a copy.", NULL},
     {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
+    {"precision", (getter)get_precision, (setter)set_precision,
+     "'float32' or 'bfloat16', of passes that begin from now on. RuntimeError: the backend in use\n"
+     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.",
+     NULL},
     {"seed", (getter)get_seed, NULL, "What the fresh weights were drawn from.", NULL},
     {"spec", (getter)get_spec, NULL, "What the network is: __init__'s arguments, but seed.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};

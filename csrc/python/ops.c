@@ -497,6 +497,23 @@ static PyObject *op_sum(PyObject *module, PyObject *args, PyObject *keywords) {
     return finish(module, status, &error, 1, &y);
 }
 
+static PyObject *op_round(PyObject *module, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"x", "backend", NULL};
+    PyObject *x_object;
+    const char *backend = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|z", names, &x_object, &backend))
+        return NULL;
+    PyArrayObject *x = NULL, *y = NULL;
+    sqz_error error;
+    sqz_status status = SQZ_OK;
+    const sqz_ops *ops = find_ops(module, backend);
+    if (ops && (x = take_floats(x_object, "x", 1, any, "(N,)")) &&
+        (y = make(NULL, "y", 1, PyArray_DIMS(x), "")))
+        status = sqz_single_round(ops, floats(y), floats(x), dim(x, 0), &error);
+    Py_XDECREF(x);
+    return finish(module, status, &error, 1, &y);
+}
+
 /* -- Loss, random numbers ---------------------------------------------------------------------- */
 
 static PyObject *op_cross_entropy(PyObject *module, PyObject *args, PyObject *keywords) {
@@ -543,6 +560,7 @@ static PyMethodDef functions[] = {OP(op_conv2d),
                                   OP(op_dropout),
                                   OP(op_dropout_backward),
                                   OP(op_sum),
+                                  OP(op_round),
                                   OP(op_cross_entropy),
                                   {"_op_philox", op_philox, METH_VARARGS, NULL},
                                   {NULL, NULL, 0, NULL}};

@@ -1,5 +1,6 @@
-/* openmp.c: the "openmp" backend: the project's own kernels, one table for each instruction set.
- * What belongs to no set is here: creating convolutions and workers, and the sizes of things. */
+/* openmp.c: the "openmp" backend: the project's own kernels, one table for each instruction set and
+ * precision. What belongs to no set is here: creating convolutions and workers, and the sizes of
+ * things. */
 #include "../../base/memory.h"
 #include "kernels/kernels.h"
 
@@ -106,10 +107,10 @@ static sqz_status shape_check(const sqz_conv_shape *shape, sqz_conv_use use, int
 }
 
 static void conv_name(char name[96], const sqz_conv_shape *shape, sqz_algorithm algorithm,
-                      sqz_isa isa) {
-    snprintf(name, 96, "%s %dx%d%s %s", algorithm == SQZ_WINOGRAD ? "winograd" : "direct",
+                      sqz_isa isa, sqz_precision precision) {
+    snprintf(name, 96, "%s %dx%d%s %s%s", algorithm == SQZ_WINOGRAD ? "winograd" : "direct",
              shape->kernel_h, shape->kernel_w, shape->in_block == 1 ? " planar" : "",
-             sqz_isa_name(isa));
+             sqz_isa_name(isa), precision == SQZ_BFLOAT16 ? " in float32" : "");
 }
 
 /* Winograd's algorithm for 3x3 and stride 1: it was the faster one, in all three directions, for
@@ -125,7 +126,7 @@ static sqz_algorithm algorithm_for(const sqz_conv_shape *shape) {
 }
 
 static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                              int slot, sqz_isa isa, sqz_error *error) {
+                              int slot, sqz_isa isa, sqz_precision precision, sqz_error *error) {
     *result = NULL;
     SQZ_TRY(shape_check(shape, use, sqz_isa_block(isa), error));
     size_t taps = sqz_size_multiply((size_t)shape->kernel_h, (size_t)shape->kernel_w);
@@ -146,14 +147,15 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->slot = slot;
     conv->state = own;
     conv->forward_count = packed_count;
-    conv_name(conv->forward_implementation, shape, own->forward, isa);
+    conv_name(conv->forward_implementation, shape, own->forward, isa, precision);
     if (use != SQZ_CONV_FORWARD) {
         conv->gradient_count = count;
-        conv_name(conv->backward_weights_implementation, shape, own->backward_weights, isa);
+        conv_name(conv->backward_weights_implementation, shape, own->backward_weights, isa,
+                  precision);
     }
     if (use == SQZ_CONV_BACKWARD) {
         conv->backward_count = packed_count;
-        conv_name(conv->backward_data_implementation, shape, own->backward_data, isa);
+        conv_name(conv->backward_data_implementation, shape, own->backward_data, isa, precision);
     }
     *result = conv;
     return SQZ_OK;
@@ -167,88 +169,124 @@ static void conv_destroy(sqz_conv *conv) {
 
 /* -- Workers ----------------------------------------------------------------------------------- */
 
+static void worker_destroy(sqz_worker *worker) {
+    if (!worker)
+        return;
+    sqz_aligned_free(worker->scratch);
+    sqz_aligned_free(worker->wide_src);
+    sqz_aligned_free(worker->wide_dst);
+    sqz_aligned_free(worker->wide_weights);
+    free(worker);
+}
+
+/* Floats of a worker's arrays: as many as the largest convolution needs. */
+typedef struct {
+    size_t scratch, src, dst, weights;
+} worker_counts;
+
+static void enlarge(size_t *count, size_t needed) {
+    *count = needed > *count ? needed : *count;
+}
+
+/* Sizes that fit into a size_t, or the convolution would not have been created. */
+static void enlarge_wide(worker_counts *counts, const sqz_conv_shape *shape) {
+    size_t in_channels = (size_t)shape->in_channels, out_channels = (size_t)shape->out_channels;
+    enlarge(&counts->src, in_channels * (size_t)shape->in_h * (size_t)shape->in_w);
+    enlarge(&counts->dst, out_channels * (size_t)shape->out_h * (size_t)shape->out_w);
+    enlarge(&counts->weights,
+            out_channels * in_channels * (size_t)shape->kernel_h * (size_t)shape->kernel_w);
+}
+
 static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
-                                size_t (*conv_scratch)(const sqz_conv *conv), sqz_error *error) {
+                                size_t (*conv_scratch)(const sqz_conv *conv),
+                                sqz_precision precision, sqz_error *error) {
     *result = NULL;
-    size_t floats = 0;
+    worker_counts counts = {0};
     for (int i = 0; i < count; i++) {
-        size_t needed = conv_scratch(convs[i]);
-        floats = needed > floats ? needed : floats;
+        enlarge(&counts.scratch, conv_scratch(convs[i]));
+        if (precision == SQZ_BFLOAT16)
+            enlarge_wide(&counts, &convs[i]->shape);
     }
     sqz_worker *worker = calloc(1, sizeof *worker);
-    float *scratch = sqz_aligned_calloc(floats, sizeof *scratch);
-    if (!worker || !scratch) {
-        free(worker);
-        sqz_aligned_free(scratch);
+    if (!worker)
+        return sqz_fail_memory(error, "a worker", sizeof *worker);
+    worker->scratch = sqz_aligned_calloc(counts.scratch, sizeof(float));
+    worker->wide_src = sqz_aligned_calloc(counts.src, sizeof(float));
+    worker->wide_dst = sqz_aligned_calloc(counts.dst, sizeof(float));
+    worker->wide_weights = sqz_aligned_calloc(counts.weights, sizeof(float));
+    if (!worker->scratch || !worker->wide_src || !worker->wide_dst || !worker->wide_weights) {
+        worker_destroy(worker);
+        size_t all = counts.scratch + counts.src + counts.dst + counts.weights;
         return sqz_fail_memory(error, "a convolution's scratch memory",
-                               sqz_size_multiply(floats, sizeof *scratch));
+                               sqz_size_multiply(all, sizeof(float)));
     }
-    worker->scratch = scratch;
     *result = worker;
     return SQZ_OK;
 }
 
-static void worker_destroy(sqz_worker *worker) {
-    if (worker)
-        sqz_aligned_free(worker->scratch);
-    free(worker);
-}
-
 /* -- Tables ------------------------------------------------------------------------------------ */
 
-#define TABLE(set, SET)                                                                            \
-    static sqz_status conv_create_##set(sqz_conv **conv, const sqz_conv_shape *shape,              \
-                                        sqz_conv_use use, int slot, sqz_error *error) {            \
-        return conv_create(conv, shape, use, slot, SET, error);                                    \
+#define TABLE(set, SET, type, TYPE)                                                                \
+    static sqz_status conv_create_##set##_##type(sqz_conv **conv, const sqz_conv_shape *shape,     \
+                                                 sqz_conv_use use, int slot, sqz_error *error) {   \
+        return conv_create(conv, shape, use, slot, SET, TYPE, error);                              \
     }                                                                                              \
-    static sqz_status worker_create_##set(sqz_worker **worker, const sqz_conv *const *convs,       \
-                                          int count, sqz_error *error) {                           \
-        return worker_create(worker, convs, count, sqz_conv_scratch_##set, error);                 \
+    static sqz_status worker_create_##set##_##type(                                                \
+        sqz_worker **worker, const sqz_conv *const *convs, int count, sqz_error *error) {          \
+        return worker_create(worker, convs, count, sqz_conv_scratch_##set##_float32, TYPE, error); \
     }                                                                                              \
-    static const sqz_ops table_##set = {                                                           \
+    static const sqz_ops table_##set##_##type = {                                                  \
         .name = "openmp",                                                                          \
         .isa = SET,                                                                                \
         .block = SET == SQZ_ISA_AVX512 ? 16                                                        \
                  : SET == SQZ_ISA_AVX2 ? 8                                                         \
                                        : 4,                                                        \
-        .conv_create = conv_create_##set,                                                          \
+        .precision = TYPE,                                                                         \
+        .element_bytes = TYPE == SQZ_BFLOAT16 ? sizeof(uint16_t) : sizeof(float),                  \
+        .conv_create = conv_create_##set##_##type,                                                 \
         .conv_destroy = conv_destroy,                                                              \
-        .worker_create = worker_create_##set,                                                      \
+        .worker_create = worker_create_##set##_##type,                                             \
         .worker_destroy = worker_destroy,                                                          \
-        .conv_pack_forward = sqz_conv_pack_forward_##set,                                          \
-        .conv_pack_backward = sqz_conv_pack_backward_##set,                                        \
-        .conv_unpack_gradient = sqz_conv_unpack_gradient_##set,                                    \
-        .conv_forward = sqz_conv_forward_##set,                                                    \
-        .conv_backward_data = sqz_conv_backward_data_##set,                                        \
-        .conv_backward_weights = sqz_conv_backward_weights_##set,                                  \
-        .relu_backward = sqz_relu_backward_##set,                                                  \
-        .bias_backward = sqz_bias_backward_##set,                                                  \
-        .max_pool_forward = sqz_max_pool_forward_##set,                                            \
-        .max_pool_backward = sqz_max_pool_backward_##set,                                          \
-        .average_pool_forward = sqz_average_pool_forward_##set,                                    \
-        .average_pool_backward = sqz_average_pool_backward_##set,                                  \
-        .dropout_forward = sqz_dropout_forward_##set,                                              \
-        .dropout_backward = sqz_dropout_backward_##set,                                            \
-        .sum = sqz_sum_##set,                                                                      \
+        .conv_pack_forward = sqz_conv_pack_forward_##set##_##type,                                 \
+        .conv_pack_backward = sqz_conv_pack_backward_##set##_##type,                               \
+        .conv_unpack_gradient = sqz_conv_unpack_gradient_##set##_##type,                           \
+        .conv_forward = sqz_conv_forward_##set##_##type,                                           \
+        .conv_backward_data = sqz_conv_backward_data_##set##_##type,                               \
+        .conv_backward_weights = sqz_conv_backward_weights_##set##_##type,                         \
+        .relu_backward = sqz_relu_backward_##set##_##type,                                         \
+        .bias_backward = sqz_bias_backward_##set##_##type,                                         \
+        .max_pool_forward = sqz_max_pool_forward_##set##_##type,                                   \
+        .max_pool_backward = sqz_max_pool_backward_##set##_##type,                                 \
+        .average_pool_forward = sqz_average_pool_forward_##set##_##type,                           \
+        .average_pool_backward = sqz_average_pool_backward_##set##_##type,                         \
+        .dropout_forward = sqz_dropout_forward_##set##_##type,                                     \
+        .dropout_backward = sqz_dropout_backward_##set##_##type,                                   \
+        .sum = sqz_sum_##set##_##type,                                                             \
+        .round = sqz_round_##set##_##type,                                                         \
     };
 
-TABLE(baseline, SQZ_ISA_BASELINE)
+#define TABLES(set, SET)                                                                           \
+    TABLE(set, SET, float32, SQZ_FLOAT32)                                                          \
+    TABLE(set, SET, bfloat16, SQZ_BFLOAT16)
+
+TABLES(baseline, SQZ_ISA_BASELINE)
 #if SQZ_KERNELS_X86
-TABLE(avx2, SQZ_ISA_AVX2)
-TABLE(avx512, SQZ_ISA_AVX512)
+TABLES(avx2, SQZ_ISA_AVX2)
+TABLES(avx512, SQZ_ISA_AVX512)
 #endif
 
 /* NULL, too, for a set above what the CPU and SQZ_ISA allow: its first instruction would be the
  * last. */
-const sqz_ops *sqz_ops_openmp(sqz_isa isa) {
-    sqz_isa best;
-    if (sqz_cpu_isa(&best, NULL) != SQZ_OK || isa > best)
-        return NULL;
+const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision) {
+    static const sqz_ops *const tables[][2] = {
+        [SQZ_ISA_BASELINE] = {&table_baseline_float32, &table_baseline_bfloat16},
 #if SQZ_KERNELS_X86
-    if (isa == SQZ_ISA_AVX512)
-        return &table_avx512;
-    if (isa == SQZ_ISA_AVX2)
-        return &table_avx2;
+        [SQZ_ISA_AVX2] = {&table_avx2_float32, &table_avx2_bfloat16},
+        [SQZ_ISA_AVX512] = {&table_avx512_float32, &table_avx512_bfloat16},
 #endif
-    return isa == SQZ_ISA_BASELINE ? &table_baseline : NULL;
+    };
+    sqz_isa best;
+    if (sqz_cpu_isa(&best, NULL) != SQZ_OK || isa > best || isa >= sizeof tables / sizeof *tables)
+        return NULL;
+    return tables[isa][precision];
 }

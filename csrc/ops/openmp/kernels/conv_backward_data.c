@@ -5,8 +5,8 @@
  * reversed. */
 #include "kernels.h"
 
-sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, float *d_src,
-                                          const float *d_dst, const float *packed, bool accumulate,
+sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
+                                          const void *d_dst, const float *packed, bool accumulate,
                                           sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;

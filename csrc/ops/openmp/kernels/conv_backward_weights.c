@@ -133,7 +133,7 @@ static void gradient_strip(const strip *strip, float *gradient, const sqz_conv_s
 }
 
 sqz_status SQZ_KERNEL(conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker,
-                                             float *gradient, const float *src, const float *d_dst,
+                                             float *gradient, const void *src, const void *d_dst,
                                              bool accumulate, sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;
@@ -147,14 +147,14 @@ sqz_status SQZ_KERNEL(conv_backward_weights)(const sqz_conv *conv, sqz_worker *w
     bool framed = sqz_frame_count(&frame) != 0;
     if (framed)
         SQZ_KERNEL(conv_frame)(worker->scratch, src, &frame);
+    const float *from = framed ? worker->scratch : src, *d_from = d_dst;
     size_t lanes = (size_t)shape->in_block;
     size_t src_row = (size_t)(framed ? frame.w : shape->in_w) * lanes;
     size_t src_block = (size_t)(framed ? frame.h : shape->in_h) * src_row;
     int strip_h = STRIP_PIXELS / shape->out_w > 1 ? STRIP_PIXELS / shape->out_w : 1;
     for (int y = 0; y < shape->out_h; y += strip_h) {
-        strip strip = {.src = (framed ? worker->scratch : src) +
-                              (size_t)(y * shape->stride_h) * src_row,
-                       .d_dst = d_dst + (size_t)y * (size_t)shape->out_w * BLOCK,
+        strip strip = {.src = from + (size_t)(y * shape->stride_h) * src_row,
+                       .d_dst = d_from + (size_t)y * (size_t)shape->out_w * BLOCK,
                        .h = shape->out_h - y < strip_h ? shape->out_h - y : strip_h,
                        .w = shape->out_w,
                        .src_down = (size_t)shape->stride_h * src_row,

@@ -3,8 +3,8 @@
  * direct one: [out / BLOCK][in / in_block][kernel_h][kernel_w][in_block][BLOCK]. */
 #include "kernels.h"
 
-sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, float *dst,
-                                    const float *src, const float *packed, const float *bias,
+sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
+                                    const void *src, const float *packed, const float *bias,
                                     sqz_part part, sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;

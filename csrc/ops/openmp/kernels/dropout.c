@@ -57,23 +57,23 @@ static void mask_octet(uint8_t *mask, int octet, int blocks, int pixels,
     }
 }
 
-static void apply(float *dst, const float *src, const uint8_t *mask, size_t count,
+static void apply(element *dst, const element *src, const uint8_t *mask, size_t count,
                   double probability) {
     float scale = (float)(1 / (1 - probability));
     for (size_t i = 0; i < count; i += BLOCK) {
         vec_int kept = -vec_load_bytes(mask + i);
-        vec_store(dst + i, vec_or_zero(kept, vec_load(src + i) * scale));
+        element_store(dst + i, vec_or_zero(kept, element_load(src + i) * scale));
     }
 }
 
-void SQZ_KERNEL(dropout_forward)(float *dst, uint8_t *mask, const float *src, int blocks,
-                                 int pixels, const sqz_dropout *dropout) {
+void SQZ_KERNEL(dropout_forward)(void *dst, uint8_t *mask, const void *src, int blocks, int pixels,
+                                 const sqz_dropout *dropout) {
     for (int octet = 0; octet * OCTET < blocks * BLOCK; octet++)
         mask_octet(mask, octet, blocks, pixels, dropout);
     apply(dst, src, mask, (size_t)blocks * (size_t)pixels * BLOCK, dropout->probability);
 }
 
-void SQZ_KERNEL(dropout_backward)(float *d_src, const float *d_dst, const uint8_t *mask, int blocks,
+void SQZ_KERNEL(dropout_backward)(void *d_src, const void *d_dst, const uint8_t *mask, int blocks,
                                   int pixels, const sqz_dropout *dropout) {
     apply(d_src, d_dst, mask, (size_t)blocks * (size_t)pixels * BLOCK, dropout->probability);
 }

@@ -1,4 +1,5 @@
-/* elementwise.c: ReLU's gradient, the bias's, and sums. Activations [blocks][pixels][BLOCK]. */
+/* elementwise.c: ReLU's gradient, the bias's, sums, and rounding. Activations
+ * [blocks][pixels][BLOCK]. */
 #include "kernels.h"
 
 /* Sums that grow side by side, so that an addition need not wait for the one before. */
@@ -9,34 +10,48 @@ ALWAYS_INLINE void bias_store(float *d_bias, const vec chains[CHAINS], bool accu
     vec_store(d_bias, accumulate ? vec_load(d_bias) + sum : sum);
 }
 
-void SQZ_KERNEL(relu_backward)(float *d_dst, float *d_bias, const float *dst, int blocks,
-                               int pixels, bool accumulate) {
+void SQZ_KERNEL(relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
+                               bool accumulate) {
+    element *d_at = d_dst;
+    const element *at = dst;
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
         vec chains[CHAINS] = {{0}};
-        for (int p = 0; p < pixels; p++, d_dst += BLOCK, dst += BLOCK) {
-            vec d = vec_or_zero(vec_load(dst) > (vec){0}, vec_load(d_dst));
-            vec_store(d_dst, d);
+        for (int p = 0; p < pixels; p++, d_at += BLOCK, at += BLOCK) {
+            vec d = vec_or_zero(element_load(at) > (vec){0}, element_load(d_at));
+            element_store(d_at, d);
             chains[p % CHAINS] += d;
         }
         bias_store(d_bias, chains, accumulate);
     }
 }
 
-void SQZ_KERNEL(bias_backward)(float *d_bias, const float *d_dst, int blocks, int pixels,
+void SQZ_KERNEL(bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
                                bool accumulate) {
+    const element *d_at = d_dst;
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
         vec chains[CHAINS] = {{0}};
         int p = 0;
         for (; p + CHAINS <= pixels; p += CHAINS)
-            for (int i = 0; i < CHAINS; i++, d_dst += BLOCK)
-                chains[i] += vec_load(d_dst);
-        for (int i = 0; p < pixels; p++, i++, d_dst += BLOCK)
-            chains[i] += vec_load(d_dst);
+            for (int i = 0; i < CHAINS; i++, d_at += BLOCK)
+                chains[i] += element_load(d_at);
+        for (int i = 0; p < pixels; p++, i++, d_at += BLOCK)
+            chains[i] += element_load(d_at);
         bias_store(d_bias, chains, accumulate);
     }
 }
 
-void SQZ_KERNEL(sum)(float *dst, const float *a, const float *b, size_t count) {
+void SQZ_KERNEL(sum)(void *dst, const void *a, const void *b, size_t count) {
+    element *to = dst;
+    const element *left = a, *right = b;
     for (size_t i = 0; i < count; i += BLOCK)
-        vec_store(dst + i, vec_load(a + i) + vec_load(b + i));
+        element_store(to + i, element_load(left + i) + element_load(right + i));
+}
+
+void SQZ_KERNEL(round)(void *dst, const float *src, size_t count) {
+    element *to = dst;
+    size_t whole = count - count % BLOCK;
+    for (size_t i = 0; i < whole; i += BLOCK)
+        element_store(to + i, *(const vec_anywhere *)(src + i));
+    for (size_t i = whole; i < count; i++)
+        to[i] = element_of(src[i]);
 }

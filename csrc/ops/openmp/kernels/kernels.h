@@ -1,13 +1,18 @@
 /* kernels.h: what the kernel files share, and what they offer to openmp.c.
  *
  * Each kernel file is compiled once per instruction set with -DSQZ_KERNEL_ISA=baseline, avx2 or
- * avx512. SQZ_KERNEL(conv_forward) is then sqz_conv_forward_avx512, and `vec` a vector as wide as
- * the register: BLOCK floats, one pixel of one channel block. The vectors are GCC's and Clang's
- * extension, so the same text serves every processor. A kernel works on one picture in one thread.
- */
+ * avx512. `vec` is then a vector as wide as the register: BLOCK floats, one pixel of one channel
+ * block. The vectors are GCC's and Clang's extension, so the same text serves every processor. A
+ * kernel works on one picture in one thread.
+ *
+ * Activations are arrays of `element`, which -DSQZ_KERNEL_ELEMENT=float32 (the default) or bfloat16
+ * makes float or uint16_t; arithmetic is float32 in both. Most files are compiled for both;
+ * convolutions for float32 alone, as conv_bfloat16.c does with them what bfloat16 asks for
+ * (csrc/sources.py has the list). SQZ_KERNEL(sum) is sqz_sum_avx512_bfloat16. */
 #ifndef SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 #define SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 
+#include "../../../base/bfloat16.h"
 #include "../../ops.h"
 
 /* Which sets this build has besides the baseline. */
@@ -18,9 +23,10 @@
 #endif
 
 /* Scratch memory of one thread: the source of a convolution with its padding around it, or
- * transformed. */
+ * transformed; and in a bfloat16 table one convolution's arrays in float32. */
 struct sqz_worker {
     float *scratch;
+    float *wide_src, *wide_dst, *wide_weights;
 };
 
 /* How the parts of a convolution are computed, chosen by openmp.c: sqz_conv's state. */
@@ -76,13 +82,13 @@ typedef struct {
 sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block);
 sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 
-/* Every kernel, as kernel(result, name, arguments). Those named like a function of the op table do
- * what ops.h says; conv_frame writes frame into `framed`; those named winograd overwrite, or add to
- * the gradient if `accumulate`, and use scratch memory; conv_scratch counts the floats of it that a
- * convolution needs. Laid out by hand: a list, not an
- * expression. */
+/* Every kernel, as kernel(result, name, arguments). First those for float32 alone: conv_frame
+ * writes frame into `framed`; those named winograd overwrite, or add to the gradient if
+ * `accumulate`, and use scratch memory; conv_scratch counts the floats of it that a convolution
+ * needs. Then those of the op table, which do what ops.h says. Laid out by hand: lists, not
+ * expressions. */
 /* clang-format off */
-#define SQZ_KERNELS(kernel)                                                                        \
+#define SQZ_FLOAT_KERNELS(kernel)                                                                  \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
     kernel(void, conv_direct, (const sqz_direct *direct, sqz_part part))                           \
     kernel(void, winograd_convolve,                                                                \
@@ -96,16 +102,17 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
            (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
     kernel(void, winograd_pack_backward,                                                           \
            (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
-    kernel(size_t, conv_scratch, (const sqz_conv *conv))                                           \
+    kernel(size_t, conv_scratch, (const sqz_conv *conv))
+#define SQZ_KERNELS(kernel)                                                                        \
     kernel(sqz_status, conv_forward,                                                               \
-           (const sqz_conv *conv, sqz_worker *worker, float *dst, const float *src,                \
+           (const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,                  \
             const float *packed, const float *bias, sqz_part part, sqz_error *error))              \
     kernel(sqz_status, conv_backward_data,                                                         \
-           (const sqz_conv *conv, sqz_worker *worker, float *d_src, const float *d_dst,            \
+           (const sqz_conv *conv, sqz_worker *worker, void *d_src, const void *d_dst,              \
             const float *packed, bool accumulate, sqz_error *error))                               \
     kernel(sqz_status, conv_backward_weights,                                                      \
-           (const sqz_conv *conv, sqz_worker *worker, float *gradient, const float *src,           \
-            const float *d_dst, bool accumulate, sqz_error *error))                                \
+           (const sqz_conv *conv, sqz_worker *worker, float *gradient, const void *src,            \
+            const void *d_dst, bool accumulate, sqz_error *error))                                 \
     kernel(sqz_status, conv_pack_forward,                                                          \
            (const sqz_conv *conv, sqz_worker *worker, float *packed, const float *weights,         \
             sqz_error *error))                                                                     \
@@ -116,45 +123,65 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
            (const sqz_conv *conv, sqz_worker *worker, float *d_weights, const float *gradient,     \
             sqz_error *error))                                                                     \
     kernel(void, relu_backward,                                                                    \
-           (float *d_dst, float *d_bias, const float *dst, int blocks, int pixels,                 \
-            bool accumulate))                                                                      \
+           (void *d_dst, float *d_bias, const void *dst, int blocks, int pixels, bool accumulate)) \
     kernel(void, bias_backward,                                                                    \
-           (float *d_bias, const float *d_dst, int blocks, int pixels, bool accumulate))           \
+           (float *d_bias, const void *d_dst, int blocks, int pixels, bool accumulate))            \
     kernel(void, max_pool_forward,                                                                 \
-           (float *dst, uint8_t *argmax, const float *src, const sqz_pool_shape *shape))           \
+           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape))             \
     kernel(void, max_pool_backward,                                                                \
-           (float *d_src, const float *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape,  \
+           (void *d_src, const void *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape,    \
             bool accumulate))                                                                      \
-    kernel(void, average_pool_forward, (float *dst, const float *src, int blocks, int pixels))     \
-    kernel(void, average_pool_backward, (float *d_src, const float *d_dst, int blocks, int pixels))\
+    kernel(void, average_pool_forward, (float *dst, const void *src, int blocks, int pixels))      \
+    kernel(void, average_pool_backward, (void *d_src, const float *d_dst, int blocks, int pixels)) \
     kernel(void, dropout_forward,                                                                  \
-           (float *dst, uint8_t *mask, const float *src, int blocks, int pixels,                   \
+           (void *dst, uint8_t *mask, const void *src, int blocks, int pixels,                     \
             const sqz_dropout *dropout))                                                           \
     kernel(void, dropout_backward,                                                                 \
-           (float *d_src, const float *d_dst, const uint8_t *mask, int blocks, int pixels,         \
+           (void *d_src, const void *d_dst, const uint8_t *mask, int blocks, int pixels,           \
             const sqz_dropout *dropout))                                                           \
-    kernel(void, sum, (float *dst, const float *a, const float *b, size_t count))
+    kernel(void, sum, (void *dst, const void *a, const void *b, size_t count))                     \
+    kernel(void, round, (void *dst, const float *src, size_t count))
 /* clang-format on */
 
-#define SQZ_DECLARE_BASELINE(result, name, arguments) result sqz_##name##_baseline arguments;
-SQZ_KERNELS(SQZ_DECLARE_BASELINE)
 #if SQZ_KERNELS_X86
-#define SQZ_DECLARE_AVX2(result, name, arguments) result sqz_##name##_avx2 arguments;
-#define SQZ_DECLARE_AVX512(result, name, arguments) result sqz_##name##_avx512 arguments;
-SQZ_KERNELS(SQZ_DECLARE_AVX2)
-SQZ_KERNELS(SQZ_DECLARE_AVX512)
+#define SQZ_DECLARE_X86(result, name, arguments, element)                                          \
+    result sqz_##name##_avx2_##element arguments;                                                  \
+    result sqz_##name##_avx512_##element arguments;
+#else
+#define SQZ_DECLARE_X86(result, name, arguments, element)
 #endif
+#define SQZ_DECLARE_FLOAT32(result, name, arguments)                                               \
+    result sqz_##name##_baseline_float32 arguments;                                                \
+    SQZ_DECLARE_X86(result, name, arguments, float32)
+#define SQZ_DECLARE_BFLOAT16(result, name, arguments)                                              \
+    result sqz_##name##_baseline_bfloat16 arguments;                                               \
+    SQZ_DECLARE_X86(result, name, arguments, bfloat16)
+SQZ_FLOAT_KERNELS(SQZ_DECLARE_FLOAT32)
+SQZ_KERNELS(SQZ_DECLARE_FLOAT32)
+SQZ_KERNELS(SQZ_DECLARE_BFLOAT16)
 
 #ifdef SQZ_KERNEL_ISA /* within a kernel file */
 
+#ifndef SQZ_KERNEL_ELEMENT
+#define SQZ_KERNEL_ELEMENT float32
+#endif
+
 #define SQZ_JOIN_(a, b) a##b
 #define SQZ_JOIN(a, b) SQZ_JOIN_(a, b)
-#define SQZ_KERNEL(name) SQZ_JOIN(sqz_##name##_, SQZ_KERNEL_ISA)
+#define SQZ_NAME_(name, isa, element) sqz_##name##_##isa##_##element
+#define SQZ_NAME(name, isa, element) SQZ_NAME_(name, isa, element)
+#define SQZ_KERNEL(name) SQZ_NAME(name, SQZ_KERNEL_ISA, SQZ_KERNEL_ELEMENT)
+/* The kernel for float32, from one for bfloat16. */
+#define SQZ_FLOAT_KERNEL(name) SQZ_NAME(name, SQZ_KERNEL_ISA, float32)
 
 #define SQZ_BLOCK_baseline 4
 #define SQZ_BLOCK_avx2 8
 #define SQZ_BLOCK_avx512 16
 #define BLOCK SQZ_JOIN(SQZ_BLOCK_, SQZ_KERNEL_ISA)
+
+#define SQZ_ELEMENT_BYTES_float32 4
+#define SQZ_ELEMENT_BYTES_bfloat16 2
+#define ELEMENT_BYTES SQZ_JOIN(SQZ_ELEMENT_BYTES_, SQZ_KERNEL_ELEMENT)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -162,11 +189,15 @@ SQZ_KERNELS(SQZ_DECLARE_AVX512)
  * converts between the last two lane by lane unless it goes by way of shorts. */
 typedef float vec __attribute__((vector_size(4 * BLOCK)));
 typedef int32_t vec_int __attribute__((vector_size(4 * BLOCK)));
+typedef uint32_t vec_bits __attribute__((vector_size(4 * BLOCK)));
 typedef uint16_t vec_short __attribute__((vector_size(2 * BLOCK)));
 typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 
-/* Arrays are arrays of float or uint8_t first: through these types a vector of them is met. */
+/* Arrays are arrays of float, uint16_t or uint8_t first: through these types a vector of them is
+ * met. */
 typedef vec vec_memory __attribute__((may_alias));
+typedef vec vec_anywhere __attribute__((may_alias, aligned(4)));
+typedef vec_short vec_short_memory __attribute__((may_alias));
 typedef vec_byte vec_byte_memory __attribute__((may_alias));
 
 ALWAYS_INLINE vec vec_load(const float *from) {
@@ -190,6 +221,35 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec yes, vec no) {
 ALWAYS_INLINE vec vec_or_zero(vec_int mask, vec yes) {
     return (vec)((vec_int)yes & mask);
 }
+
+/* A pixel of a channel block of an activation. bfloat16 as in base/bfloat16.h. */
+#if ELEMENT_BYTES == 2
+typedef uint16_t element;
+ALWAYS_INLINE vec element_load(const element *from) {
+    vec_short halves = *(const vec_short_memory *)from;
+    return (vec)(__builtin_convertvector(halves, vec_bits) << 16);
+}
+ALWAYS_INLINE element element_of(float value) {
+    return sqz_bfloat16_round(value);
+}
+ALWAYS_INLINE void element_store(element *to, vec value) {
+    vec_bits bits = (vec_bits)value, nan = (vec_bits)(value != value);
+    vec_bits nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
+    vec_bits quiet = bits >> 16 | 0x40;
+    *(vec_short_memory *)to = __builtin_convertvector((quiet & nan) | (nearest & ~nan), vec_short);
+}
+#else
+typedef float element;
+ALWAYS_INLINE vec element_load(const element *from) {
+    return vec_load(from);
+}
+ALWAYS_INLINE element element_of(float value) {
+    return value;
+}
+ALWAYS_INLINE void element_store(element *to, vec value) {
+    vec_store(to, value);
+}
+#endif
 
 #endif
 #endif

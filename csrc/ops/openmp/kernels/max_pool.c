@@ -10,28 +10,28 @@ static int smaller(int a, int b) {
 
 /* One window of h x w pixels, which is smaller than the kernel only at the right and bottom edge.
  * Strictly greater wins, so that of equals the first does. */
-ALWAYS_INLINE void window(float *dst, uint8_t *argmax, const float *src, size_t src_row, int h,
+ALWAYS_INLINE void window(element *dst, uint8_t *argmax, const element *src, size_t src_row, int h,
                           int w, int kernel) {
-    vec best = vec_load(src);
+    vec best = element_load(src);
     vec_int winner = {0};
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) {
-            vec value = vec_load(src + (size_t)y * src_row + (size_t)x * BLOCK);
+            vec value = element_load(src + (size_t)y * src_row + (size_t)x * BLOCK);
             vec_int greater = value > best;
             best = vec_select(greater, value, best);
             if (argmax)
                 winner = ((y * kernel + x) & greater) | (winner & ~greater);
         }
-    vec_store(dst, best);
+    element_store(dst, best);
     if (argmax)
         vec_store_bytes(argmax, winner);
 }
 
-ALWAYS_INLINE void forward_row(float *dst, uint8_t *argmax, const float *src, size_t src_row, int h,
-                               const sqz_pool_shape *shape, int kernel) {
+ALWAYS_INLINE void forward_row(element *dst, uint8_t *argmax, const element *src, size_t src_row,
+                               int h, const sqz_pool_shape *shape, int kernel) {
     for (int x = 0; x < shape->out_w; x++) {
         int left = shape->in_w - x * shape->stride;
-        const float *corner = src + (size_t)(x * shape->stride) * BLOCK;
+        const element *corner = src + (size_t)(x * shape->stride) * BLOCK;
         uint8_t *to = argmax ? argmax + (size_t)x * BLOCK : NULL;
         if (h == kernel && left >= kernel) /* constants, where the kernel is one */
             window(dst + (size_t)x * BLOCK, to, corner, src_row, kernel, kernel, kernel);
@@ -40,29 +40,31 @@ ALWAYS_INLINE void forward_row(float *dst, uint8_t *argmax, const float *src, si
     }
 }
 
-void SQZ_KERNEL(max_pool_forward)(float *dst, uint8_t *argmax, const float *src,
+void SQZ_KERNEL(max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
                                   const sqz_pool_shape *shape) {
+    element *to = dst;
+    const element *at = src;
     size_t src_row = (size_t)shape->in_w * BLOCK, dst_row = (size_t)shape->out_w * BLOCK;
     for (int block = 0; block < shape->channels / BLOCK; block++) {
-        for (int y = 0; y < shape->out_h; y++, dst += dst_row) {
-            const float *from = src + (size_t)(y * shape->stride) * src_row;
+        for (int y = 0; y < shape->out_h; y++, to += dst_row) {
+            const element *from = at + (size_t)(y * shape->stride) * src_row;
             int h = smaller(shape->in_h - y * shape->stride, shape->kernel);
             if (shape->kernel == 3 && argmax)
-                forward_row(dst, argmax, from, src_row, h, shape, 3);
+                forward_row(to, argmax, from, src_row, h, shape, 3);
             else if (shape->kernel == 3)
-                forward_row(dst, NULL, from, src_row, h, shape, 3);
+                forward_row(to, NULL, from, src_row, h, shape, 3);
             else
-                forward_row(dst, argmax, from, src_row, h, shape, shape->kernel);
+                forward_row(to, argmax, from, src_row, h, shape, shape->kernel);
             argmax = argmax ? argmax + dst_row : NULL;
         }
-        src += (size_t)shape->in_h * src_row;
+        at += (size_t)shape->in_h * src_row;
     }
 }
 
 /* -- Backward ---------------------------------------------------------------------------------- */
 
-ALWAYS_INLINE void put(float *d_src, vec sum, bool accumulate) {
-    vec_store(d_src, accumulate ? vec_load(d_src) + sum : sum);
+ALWAYS_INLINE void put(element *d_src, vec sum, bool accumulate) {
+    element_store(d_src, accumulate ? element_load(d_src) + sum : sum);
 }
 
 /* The windows that see a row (or column): those from first to last. */
@@ -76,20 +78,20 @@ static windows windows_over(int at, int kernel, int stride, int count) {
 }
 
 /* The gradient of one source pixel: that of every window it has won. */
-ALWAYS_INLINE vec won(const float *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape, int y,
-                      int x, windows rows, windows columns) {
+ALWAYS_INLINE vec won(const element *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape,
+                      int y, int x, windows rows, windows columns) {
     vec sum = {0};
     for (int row = rows.first; row <= rows.last; row++)
         for (int column = columns.first; column <= columns.last; column++) {
             size_t at = ((size_t)row * (size_t)shape->out_w + (size_t)column) * BLOCK;
             int tap = (y - row * shape->stride) * shape->kernel + x - column * shape->stride;
             vec_int winner = vec_load_bytes(argmax + at);
-            sum += vec_or_zero(winner == tap, vec_load(d_dst + at));
+            sum += vec_or_zero(winner == tap, element_load(d_dst + at));
         }
     return sum;
 }
 
-static void general_row(float *d_src, const float *d_dst, const uint8_t *argmax,
+static void general_row(element *d_src, const element *d_dst, const uint8_t *argmax,
                         const sqz_pool_shape *shape, int y, bool accumulate) {
     windows rows = windows_over(y, shape->kernel, shape->stride, shape->out_h);
     for (int x = 0; x < shape->in_w; x++) {
@@ -101,7 +103,7 @@ static void general_row(float *d_src, const float *d_dst, const uint8_t *argmax,
 
 /* Kernel 3, stride 2, SqueezeNet's: a window shares its last column with the next one's first, so
  * that column's sum is carried over. One or two rows of windows, from `first` on, see row y. */
-ALWAYS_INLINE void row_3_2(float *d_src, const float *d_dst, const uint8_t *argmax,
+ALWAYS_INLINE void row_3_2(element *d_src, const element *d_dst, const uint8_t *argmax,
                            const sqz_pool_shape *shape, int y, int first, int rows,
                            bool accumulate) {
     size_t dst_row = (size_t)shape->out_w * BLOCK, at = (size_t)first * dst_row;
@@ -112,7 +114,7 @@ ALWAYS_INLINE void row_3_2(float *d_src, const float *d_dst, const uint8_t *argm
         for (int row = 0; row < rows; row++) {
             int tap = (y - 2 * (first + row)) * 3;
             vec_int winner = vec_load_bytes(argmax + at + (size_t)row * dst_row);
-            vec d = vec_load(d_dst + at + (size_t)row * dst_row);
+            vec d = element_load(d_dst + at + (size_t)row * dst_row);
             left += vec_or_zero(winner == tap, d);
             middle += vec_or_zero(winner == tap + 1, d);
             carried += vec_or_zero(winner == tap + 2, d);
@@ -125,20 +127,22 @@ ALWAYS_INLINE void row_3_2(float *d_src, const float *d_dst, const uint8_t *argm
         put(d_src, carried, accumulate);
 }
 
-void SQZ_KERNEL(max_pool_backward)(float *d_src, const float *d_dst, const uint8_t *argmax,
+void SQZ_KERNEL(max_pool_backward)(void *d_src, const void *d_dst, const uint8_t *argmax,
                                    const sqz_pool_shape *shape, bool accumulate) {
+    element *to = d_src;
+    const element *from = d_dst;
     size_t dst_block = (size_t)shape->out_h * (size_t)shape->out_w * BLOCK;
     for (int block = 0; block < shape->channels / BLOCK; block++) {
-        for (int y = 0; y < shape->in_h; y++, d_src += (size_t)shape->in_w * BLOCK) {
+        for (int y = 0; y < shape->in_h; y++, to += (size_t)shape->in_w * BLOCK) {
             windows rows = windows_over(y, shape->kernel, shape->stride, shape->out_h);
             if (shape->kernel != 3 || shape->stride != 2)
-                general_row(d_src, d_dst, argmax, shape, y, accumulate);
+                general_row(to, from, argmax, shape, y, accumulate);
             else if (rows.first == rows.last)
-                row_3_2(d_src, d_dst, argmax, shape, y, rows.first, 1, accumulate);
+                row_3_2(to, from, argmax, shape, y, rows.first, 1, accumulate);
             else
-                row_3_2(d_src, d_dst, argmax, shape, y, rows.first, 2, accumulate);
+                row_3_2(to, from, argmax, shape, y, rows.first, 2, accumulate);
         }
-        d_dst += dst_block;
+        from += dst_block;
         argmax += dst_block;
     }
 }
