@@ -28,8 +28,9 @@ get_num_threads = _core.get_num_threads
 
 
 def build_info() -> dict[str, Any]:
-    """What is installed and what is in use: "version", "backend", "backends", "isa", "threads"
-    and more, as the compiled part reports it."""
+    """What is installed and what is in use: "version", "backend", "backends", "isa", "threads",
+    "bfloat16" (whether the backend computes in it here) and more, as the compiled part reports
+    it."""
     return {"version": __version__, **_core.build_info()}
 
 

@@ -86,6 +86,9 @@ class Network:
         incr_e: int = 128,
         freq: int = 2,
     ): ...
+    precision: str
+    """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
+    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate"."""
     seed: int
     parameter_count: int
     spec: dict[str, Any]
@@ -128,7 +131,8 @@ class Adam:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 # -- Single ops, for tests -------------------------------------------------------------------------
-# Logical channels, any strides, float32 alone. backend: "onednn", "openmp" or None (in use).
+# Logical channels, any strides, float32 alone. backend: "onednn", "openmp" or None (in use); after
+# a name may stand ":bfloat16", then activations are rounded on their way in, and openmp emulates.
 # TypeError: another dtype; ValueError: shapes that do not fit; RuntimeError: the op wrote where it
 # must not (past a buffer, beside its slice, into a hole) or the backend is not offered.
 # `dx` and `db` are what an op is to add to; without them it overwrites. They are not written.
@@ -218,6 +222,9 @@ def _op_dropout_backward(
 def _op_sum(
     a: _Floats, b: _Floats, in_place: bool = False, backend: str | None = None
 ) -> _Floats: ...
+def _op_round(x: _Floats, backend: str | None = None) -> _Floats:
+    """(N,) by way of the backend's element: as the network's input goes into its first layer."""
+
 def _op_cross_entropy(logits: _Floats, label: int, scale: float = 1.0) -> tuple[float, _Floats]:
     """(loss, scale * d loss / d logits) of one picture."""
 

@@ -1,6 +1,8 @@
 """The model: a network of the compiled part, with its spec, preprocessing and class names."""
 
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,12 +16,12 @@ from .preprocessing import Preprocessing
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
 
-def _check_precision(precision: str) -> str:
-    if precision == "bfloat16":
-        raise ValueError('precision "bfloat16" is not there yet; "float32" is')
-    if precision != "float32":
-        raise ValueError(f'precision is {precision!r}, expected "float32"')
-    return precision
+def _level_outside() -> int:
+    """The `stacklevel` at which a warning of our caller names the line outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 class Model(core.Network):
@@ -31,7 +33,7 @@ class Model(core.Network):
     dropout         probability before the last convolution, while training
     bypass          None, "simple" or "complex" (the paper's section 6)
     squeeze_ratio, pct_3x3, base_e, incr_e, freq    the paper's metaparameters (section 5.1)
-    precision       "float32"
+    precision       "float32" or "bfloat16", see the property
     class_names     one name a class; None: taken from the training data by `train`
     image_size, mean, std   see Preprocessing; mean="imagenet" sets both
 
@@ -58,7 +60,6 @@ class Model(core.Network):
         mean: float | Sequence[float] | str = 0.5,
         std: float | Sequence[float] = 0.5,
     ):
-        self.precision = precision
         if version not in _VERSIONS:
             raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
         spec = {
@@ -77,6 +78,7 @@ class Model(core.Network):
         super().__init__(seed=seed, **spec)
         self._class_names: tuple[str, ...] | None = None
         self.class_names = class_names
+        self.precision = precision
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
         Adam counts it."""
@@ -101,11 +103,24 @@ class Model(core.Network):
 
     @property
     def precision(self) -> str:
-        return self._precision
+        """What passes compute in: "float32", or "bfloat16", which stores activations and multiplies
+        weights in half the bytes. Weights, their gradients and their updates, sums, logits and
+        losses are float32 in both. It may be set at any time and is not saved with the model.
+
+        bfloat16 needs oneDNN and a CPU with AVX-512. Elsewhere (`build_info()["bfloat16"]` and
+        "bfloat16_reason") asking for it gives a warning, and the model stays at float32; with the
+        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster.
+        ValueError: another word.
+        """
+        return core.Network.precision.__get__(self)
 
     @precision.setter
     def precision(self, precision: str) -> None:
-        self._precision = _check_precision(precision)
+        try:
+            core.Network.precision.__set__(self, precision)
+        except RuntimeError as error:
+            core.Network.precision.__set__(self, "float32")
+            warnings.warn(f"{error}; float32 is used", stacklevel=_level_outside())
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -188,7 +203,7 @@ class Model(core.Network):
     @classmethod
     def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
         """The model of a safetensors file: one of `save`, or torchvision's SqueezeNet, which is
-        read with final_relu=True and ImageNet's preprocessing.
+        read with final_relu=True and ImageNet's preprocessing. It computes in `precision`.
 
         BadFileError (a ValueError) names the file, and the key, what was found and what was
         expected. OSError: it cannot be read.

@@ -64,9 +64,9 @@ def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32"
         model = cls(**arguments)
     except (TypeError, ValueError, OverflowError) as error:
         raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
-    model.precision = precision
     _check_state(path, state, model.state_dict())
     model.load_state_dict(state)
+    model.precision = precision
     return model
 
 

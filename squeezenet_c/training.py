@@ -71,7 +71,7 @@ def train(
     augment         flip training pictures at random
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
-    precision       set the model's precision first; None leaves it
+    precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
 
     Class names are taken from the set where the model has none. Ctrl-C stops within a batch and
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run

@@ -73,6 +73,7 @@ def _same_numbers(answer: list, usual: list) -> None:
 def test_build_info_has_its_keys() -> None:
     expected = {"backend", "backends", "isa", "cpu_isa", "block", "threads", "version"}
     expected |= {"openmp", "onednn", "onednn_version", "onednn_reason"}
+    expected |= {"bfloat16", "bfloat16_reason"}
     assert expected <= set(INFO)
     assert INFO["backend"] in INFO["backends"]
     assert "openmp" in INFO["backends"]
@@ -80,6 +81,8 @@ def test_build_info_has_its_keys() -> None:
     assert INFO["threads"] >= 1
     assert INFO["onednn"] == ("onednn" in INFO["backends"])
     assert bool(INFO["onednn_reason"]) != INFO["onednn"]
+    assert bool(INFO["bfloat16_reason"]) != INFO["bfloat16"]
+    assert INFO["bfloat16"] == (INFO["backend"] == "onednn" and INFO["isa"] == "avx512")
     assert INFO["version"] == squeezenet_c.__version__
 
 

@@ -119,11 +119,8 @@ def test_failed_save_leaves_the_old_file(model, tmp_path):
 
 
 def test_arguments():
-    with pytest.raises(ValueError, match="bfloat16.* not there yet"):
-        sq.Model("1_1", 2, precision="bfloat16")
-    model = sq.Model("1.1", 2)
-    with pytest.raises(ValueError, match="precision is 'half'"):
-        model.precision = "half"
+    with pytest.raises(ValueError, match="precision is 'half', expected 'float32' or 'bfloat16'"):
+        sq.Model("1_1", 2, precision="half")
     with pytest.raises(ValueError, match="version is '2_0'"):
         sq.Model("2_0", 2)
     with pytest.raises(ValueError, match="1 class names"):

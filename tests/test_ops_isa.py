@@ -67,7 +67,7 @@ else:
         # Where nothing changes the child only has to say so.
         files = ["test_ops_isa.py"]
         if expected != mine:
-            files += ["test_ops_conv.py", "test_ops_other.py"]
+            files += ["test_ops_conv.py", "test_ops_other.py", "test_ops_bfloat16.py"]
         output = run_tests(files, {variable: value, EXPECTED: describe(expected)})
         assert " passed" in output and " failed" not in output, output
 
