@@ -1,6 +1,7 @@
 /* onednn.c: the "onednn" backend: convolutions as oneDNN primitives, all other ops the project's
  * own kernels for the same instruction set (pooling and the like move memory: there is nothing for
- * a primitive to win, see csrc/README.md). The only file that includes oneDNN's headers.
+ * a primitive to win, see csrc/README.md). Only this file and onednn_isa.c include oneDNN's
+ * headers.
  *
  * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
  * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
@@ -12,12 +13,12 @@
 #include "../base/memory.h"
 #include "../base/parallel.h"
 #include "onednn.h"
+#include "onednn_isa.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include <oneapi/dnnl/dnnl.h>
 
@@ -279,6 +280,18 @@ static size_t float_count(const_dnnl_memory_desc_t desc) {
     return desc ? (dnnl_memory_desc_get_size(desc) + sizeof(float) - 1) / sizeof(float) : 0;
 }
 
+/* Says, after a primitive was refused, for which convolution. */
+static sqz_status explain_refusal(sqz_error *error, const sqz_conv_shape *shape,
+                                  const sqz_ops *ops) {
+    char refusal[256];
+    snprintf(refusal, sizeof refusal, "%.255s", error ? error->message : "");
+    return sqz_fail(error, SQZ_INTERNAL,
+                    "%s, for a %s convolution, %dx%d, of %d x %dx%d to %d x %dx%d", refusal,
+                    ops->precision == SQZ_BFLOAT16 ? "bfloat16" : "float32", shape->kernel_h,
+                    shape->kernel_w, shape->in_channels, shape->in_h, shape->in_w,
+                    shape->out_channels, shape->out_h, shape->out_w);
+}
+
 sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
                                   int slot, int call, const sqz_ops *ops, sqz_error *error) {
     *result = NULL;
@@ -310,7 +323,7 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
     recipe_destroy(&recipe);
     if (status != SQZ_OK) {
         sqz_onednn_conv_destroy(conv);
-        return status;
+        return status == SQZ_INTERNAL ? explain_refusal(error, shape, ops) : status;
     }
     conv->forward_count = float_count(state->arrays[FORWARD_WEIGHTS]);
     conv->backward_count = float_count(state->arrays[BACKWARD_WEIGHTS]);
@@ -532,50 +545,6 @@ static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker
 
 /* -- The table --------------------------------------------------------------------------------- */
 
-/* Whether the environment holds oneDNN below AVX2, which dnnl_set_max_cpu_isa would undo. */
-static bool environment_refuses_avx2(void) {
-    const char *cap = getenv("ONEDNN_MAX_CPU_ISA");
-    if (!cap)
-        cap = getenv("DNNL_MAX_CPU_ISA");
-    return cap && (strcasecmp(cap, "SSE41") == 0 || strcasecmp(cap, "AVX") == 0);
-}
-
-/* The widest set that both the CPU's cap (SQZ_ISA) and oneDNN's (ONEDNN_MAX_CPU_ISA) allow. */
-static bool choose_isa(sqz_isa *isa) {
-    static const dnnl_cpu_isa_t names[] = {[SQZ_ISA_AVX2] = dnnl_cpu_isa_avx2,
-                                           [SQZ_ISA_AVX512] = dnnl_cpu_isa_avx512_core};
-    sqz_error error;
-    sqz_isa own;
-    if (sqz_cpu_isa(&own, &error) != SQZ_OK) {
-        snprintf(unavailable_reason, sizeof unavailable_reason, "%.255s", error.message);
-        return false;
-    }
-    /* Where SQZ_ISA holds the kernels below what oneDNN would take, hold oneDNN there too: the
-     * block size is one for both. Before anything else is asked of oneDNN: the first question, be
-     * it dnnl_get_effective_cpu_isa, settles its instruction set for good. */
-    if (own == SQZ_ISA_AVX2 && !environment_refuses_avx2())
-        dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
-    dnnl_cpu_isa_t effective = dnnl_get_effective_cpu_isa();
-    for (int i = SQZ_ISA_AVX512; i >= SQZ_ISA_AVX2; i--) {
-        if ((effective & names[i]) != names[i])
-            continue;
-        if (i > (int)own)
-            break;
-        *isa = (sqz_isa)i;
-        return true;
-    }
-    if (own >= SQZ_ISA_AVX2 && effective > dnnl_cpu_isa_avx2)
-        snprintf(unavailable_reason, sizeof unavailable_reason,
-                 "oneDNN was in use before and cannot be held to %s any more (its cap is 0x%x)",
-                 sqz_isa_name(own), (unsigned)effective);
-    else
-        snprintf(unavailable_reason, sizeof unavailable_reason,
-                 "without AVX2 oneDNN's backward convolutions are reference code, about 100 times "
-                 "too slow (CPU and SQZ_ISA allow %s, oneDNN's own cap is 0x%x)",
-                 sqz_isa_name(own), (unsigned)effective);
-    return false;
-}
-
 /* Our own kernels, with oneDNN's convolutions. */
 static void fill_table(sqz_precision precision, sqz_isa isa,
                        sqz_status (*create)(sqz_conv **conv, const sqz_conv_shape *shape,
@@ -598,7 +567,7 @@ static void fill_table(sqz_precision precision, sqz_isa isa,
 
 static void initialise(void) {
     sqz_isa isa;
-    if (!choose_isa(&isa))
+    if (!sqz_onednn_isa(&isa, unavailable_reason))
         return;
     dnnl_status_t status = dnnl_engine_create(&engine, dnnl_cpu, 0);
     if (!sqz_ops_openmp(isa, SQZ_FLOAT32) || status != dnnl_success) {

@@ -89,6 +89,40 @@ static void check_threads(const float *x) {
     sqz_model_destroy(model);
 }
 
+/* Emulated where the backend does not offer it: the environment is this process's own. */
+static void check_bfloat16(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
+    sqz_error error;
+    sqz_build_info info;
+    float plain[N * 3], rounded[N * 3];
+    CHECK(sqz_get_build_info(&info, &error) == SQZ_OK);
+    CHECK(info.bfloat16_offered == !info.bfloat16_reason[0]);
+    unsetenv("SQZ_BF16");
+    CHECK(sqz_model_precision(model) == SQZ_FLOAT32);
+    CHECK(sqz_model_set_precision(model, SQZ_BFLOAT16, &error) ==
+          (info.bfloat16_offered ? SQZ_OK : SQZ_UNSUPPORTED));
+    CHECK(sqz_model_set_precision(model, SQZ_FLOAT32, &error) == SQZ_OK);
+    CHECK(sqz_model_forward(model, plain, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    double loss = gradients_of(model, x, 0);
+    setenv("SQZ_BF16", "no", 1);
+    CHECK(sqz_model_set_precision(model, SQZ_BFLOAT16, &error) == SQZ_INVALID);
+    CHECK(strstr(error.message, "SQZ_BF16") && sqz_model_precision(model) == SQZ_FLOAT32);
+    setenv("SQZ_BF16", "emulate", 1);
+    CHECK(sqz_model_set_precision(model, SQZ_BFLOAT16, &error) == SQZ_OK);
+    unsetenv("SQZ_BF16"); /* read once, when the precision is set */
+    CHECK(sqz_model_precision(model) == SQZ_BFLOAT16);
+    CHECK(sqz_model_forward(model, rounded, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    double near = gradients_of(model, x, 0);
+    CHECK(near != loss && fabs(near - loss) < 0.02 * fabs(loss));
+    double largest = 0, distance = 0;
+    for (int i = 0; i < N * 3; i++) {
+        largest = fmax(largest, fabs(plain[i]));
+        distance = fmax(distance, fabs(plain[i] - rounded[i]));
+    }
+    CHECK(distance > 0 && distance < 0.03 * largest);
+    sqz_model_destroy(model);
+}
+
 static void check_plan(void) {
     sqz_model *model = new_model(SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
     sqz_error error;
@@ -143,6 +177,7 @@ void test_network(void) {
         check_learning(x, SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
         check_threads(x);
         check_plan();
+        check_bfloat16(x);
     }
     check_refusals(x);
     free(x);
