@@ -108,9 +108,14 @@ static sqz_status create_steps(sqz_plan *plan, sqz_error *error) {
 
 /* -- Buffers ----------------------------------------------------------------------------------- */
 
+/* A float32 input stays the caller's. */
+static int first_placed(const sqz_plan *plan) {
+    return sqz_plan_rounds_input(plan) ? 0 : 1;
+}
+
 /* Training: all activations live until the way back is done. */
 static sqz_status place_all(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
-    for (int i = sqz_plan_rounds_input(plan) ? 0 : 1; i < plan->tape.activation_count; i++)
+    for (int i = first_placed(plan); i < plan->tape.activation_count; i++)
         SQZ_TRY(
             sqz_arena_reserve(arena, plan->placed[i].size_bytes, &plan->placed[i].offset, error));
     for (int index = 0; index < plan->tape.node_count; index++) {
@@ -138,9 +143,9 @@ static void find_last_readers(int *last, const sqz_tape *tape) {
 static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
     const sqz_tape *tape = &plan->tape;
     int last[SQZ_TAPE_NODES + 1];
-    bool placed[SQZ_TAPE_NODES + 1] = {true}; /* the input is the caller's, */
+    bool placed[SQZ_TAPE_NODES + 1] = {false};
     find_last_readers(last, tape);
-    if (sqz_plan_rounds_input(plan)) /* or ours */
+    if (first_placed(plan) == 0)
         SQZ_TRY(
             sqz_arena_reserve(arena, plan->placed[0].size_bytes, &plan->placed[0].offset, error));
     for (int index = 0; index < tape->node_count; index++) {
@@ -158,7 +163,7 @@ static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error 
             SQZ_TRY(sqz_arena_reserve(arena, plan->placed[output].size_bytes,
                                       &plan->placed[output].offset, error));
         placed[output] = true;
-        for (int i = sqz_plan_rounds_input(plan) ? 0 : 1; i < tape->activation_count; i++)
+        for (int i = first_placed(plan); i < tape->activation_count; i++)
             if (last[i] == index)
                 SQZ_TRY(sqz_arena_release(arena, plan->placed[i].offset, plan->placed[i].size_bytes,
                                           error));

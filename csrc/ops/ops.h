@@ -186,8 +186,7 @@ const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision);
 const sqz_ops *sqz_ops_onednn(sqz_precision precision); /* for oneDNN's set, capped by SQZ_ISA */
 
 /* Why sqz_ops_onednn gives NULL for float32 ("" if it does not), and the library's version ("" if
- * not built).
- */
+ * not built). */
 void sqz_onednn_explain(char reason[256], char version[32]);
 
 /* The table in use, by sqz_set_backend, SQZ_BACKEND or the default. bfloat16: the backend's own
