@@ -188,13 +188,15 @@ static void enlarge(size_t *count, size_t needed) {
     *count = needed > *count ? needed : *count;
 }
 
-/* Sizes that fit into a size_t, or the convolution would not have been created. */
+static size_t volume(size_t channels, int h, int w) {
+    return sqz_size_multiply(sqz_size_multiply(channels, (size_t)h), (size_t)w);
+}
+
 static void enlarge_wide(worker_counts *counts, const sqz_conv_shape *shape) {
     size_t in_channels = (size_t)shape->in_channels, out_channels = (size_t)shape->out_channels;
-    enlarge(&counts->src, in_channels * (size_t)shape->in_h * (size_t)shape->in_w);
-    enlarge(&counts->dst, out_channels * (size_t)shape->out_h * (size_t)shape->out_w);
-    enlarge(&counts->weights,
-            out_channels * in_channels * (size_t)shape->kernel_h * (size_t)shape->kernel_w);
+    enlarge(&counts->src, volume(in_channels, shape->in_h, shape->in_w));
+    enlarge(&counts->dst, volume(out_channels, shape->out_h, shape->out_w));
+    enlarge(&counts->weights, volume(out_channels * in_channels, shape->kernel_h, shape->kernel_w));
 }
 
 static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
