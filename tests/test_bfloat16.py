@@ -130,6 +130,22 @@ def test_the_same_bits_on_any_number_of_threads(backend, n):
             assert np.array_equal(mine, first)
 
 
+def test_threads_that_share_a_picture(backend):
+    """Fewer pictures than threads: each rounds its part of the input, and meets the others."""
+    network = make("1_0 complex bypass")
+    network.precision = "bfloat16"
+    x = pictures(1, 67)
+    before = core.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 3, 5):
+            core.set_num_threads(threads)
+            found += [network.forward(x) for _ in range(3)]
+    finally:
+        core.set_num_threads(before)
+    assert all(np.array_equal(logits, found[0]) for logits in found)
+
+
 def test_plans_of_both_precisions_live_side_by_side(backend):
     network = make()
     x, labels = networks.inputs("1_1")
