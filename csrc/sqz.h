@@ -46,8 +46,9 @@ typedef struct {
 sqz_status sqz_set_num_threads(int threads, sqz_error *error);
 int sqz_get_num_threads(void);
 
-/* The backend that plans made from now on will use: "onednn" or "openmp". The default is the
- * environment's SQZ_BACKEND, else onednn where it is offered. */
+/* The backend that plans made from now on will use: "mixed" (the faster of the others for each part
+ * of each kind of convolution, by a table that was measured), "onednn" or "openmp". The default is
+ * the environment's SQZ_BACKEND, else mixed where it is offered (where onednn is), else openmp. */
 sqz_status sqz_set_backend(const char *name, sqz_error *error);
 sqz_status sqz_get_backend(const char **name, sqz_error *error);
 
@@ -63,6 +64,14 @@ typedef struct {
     char bfloat16_reason[256];
 } sqz_build_info;
 sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error);
+
+/* Which backend computes a part ("forward", "backward_data", "backward_weights") of a kind of
+ * convolution ("3x3 stride 1", ...) with the backend in use. choices may be NULL to ask for the
+ * count. */
+typedef struct {
+    const char *layer, *part, *backend;
+} sqz_choice;
+sqz_status sqz_get_choices(sqz_choice *choices, size_t capacity, size_t *count, sqz_error *error);
 
 /* What activations, their gradients and the weights that meet them are stored and multiplied in.
  * Parameters, gradients of parameters, sums, logits, losses and Adam are float32 in both. bfloat16

@@ -82,7 +82,7 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=_positive, help="threads to use (default: all CPUs)")
-    common.add_argument("--backend", choices=("onednn", "openmp"), help="default: the faster one")
+    common.add_argument("--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one")
     parser = argparse.ArgumentParser(
         prog="squeezenet-c", description="Train and run SqueezeNet on a CPU."
     )

@@ -71,18 +71,28 @@ def _same_numbers(answer: list, usual: list) -> None:
 
 
 def test_build_info_has_its_keys() -> None:
-    expected = {"backend", "backends", "isa", "cpu_isa", "block", "threads", "version"}
+    expected = {
+        "backend",
+        "backends",
+        "convolutions",
+        "isa",
+        "cpu_isa",
+        "block",
+        "threads",
+        "version",
+    }
     expected |= {"openmp", "onednn", "onednn_version", "onednn_reason"}
     expected |= {"bfloat16", "bfloat16_reason"}
     assert expected <= set(INFO)
     assert INFO["backend"] in INFO["backends"]
+    assert INFO["backend"] == INFO["backends"][0] or os.environ.get("SQZ_BACKEND")
     assert "openmp" in INFO["backends"]
     assert INFO["isa"] in ISAS
     assert INFO["threads"] >= 1
     assert INFO["onednn"] == ("onednn" in INFO["backends"])
     assert bool(INFO["onednn_reason"]) != INFO["onednn"]
     assert bool(INFO["bfloat16_reason"]) != INFO["bfloat16"]
-    assert INFO["bfloat16"] == (INFO["backend"] == "onednn" and INFO["isa"] == "avx512")
+    assert INFO["bfloat16"] == (INFO["backend"] != "openmp" and INFO["isa"] == "avx512")
     assert INFO["version"] == squeezenet_c.__version__
 
 
@@ -163,7 +173,7 @@ def test_set_backend_refuses_what_is_not_offered() -> None:
         squeezenet_c.set_backend("cuda")
 
 
-@pytest.mark.parametrize("backend", ["onednn", "openmp"])
+@pytest.mark.parametrize("backend", ["mixed", "onednn", "openmp"])
 def test_backend_by_environment(tmp_path: Path, usual: list, backend: str) -> None:
     if backend not in INFO["backends"]:
         pytest.skip(f"build: {backend} is not offered: {INFO['onednn_reason']}")
@@ -172,7 +182,7 @@ def test_backend_by_environment(tmp_path: Path, usual: list, backend: str) -> No
     _same_numbers(answer, usual)
 
 
-@pytest.mark.parametrize("backend", ["onednn", "openmp"])
+@pytest.mark.parametrize("backend", ["mixed", "onednn", "openmp"])
 @pytest.mark.parametrize("isa", ISAS)
 def test_instruction_set_by_environment(
     tmp_path: Path, usual: list, isa: str, backend: str
@@ -180,9 +190,9 @@ def test_instruction_set_by_environment(
     """The same build on lesser CPUs: with AVX2 only, and with neither AVX2 nor AVX-512."""
     if ISAS.index(isa) > ISAS.index(INFO["cpu_isa"]):
         pytest.skip(f"hardware: the CPU has no {isa}")
-    if backend == "onednn" and backend not in INFO["backends"]:
-        pytest.skip(f"build: onednn is not offered: {INFO['onednn_reason']}")
-    if backend == "onednn" and isa == "baseline":
+    if backend not in INFO["backends"]:
+        pytest.skip(f"build: {backend} is not offered: {INFO['onednn_reason']}")
+    if backend != "openmp" and isa == "baseline":
         answer = _answer(_python(WORK, tmp_path, SQZ_ISA=isa))
         assert answer[0]["backends"] == ["openmp"]
         assert answer[0]["onednn_reason"]

@@ -223,7 +223,11 @@ def test_layouts_that_are_not_contiguous(backend):
         ({"padding": -1}, ValueError, "padding is -1, expected at least 0 and less than"),
         ({"padding": 3}, ValueError, "padding is 3, expected at least 0 and less than .* 3"),
         ({"x": normals(1, 1, 3, 2, 4)}, ValueError, "height is 3, more than the picture's 2"),
-        ({"backend": "cuda"}, ValueError, 'backend is "cuda", expected "onednn" or "openmp"'),
+        (
+            {"backend": "cuda"},
+            ValueError,
+            'backend is "cuda", expected "mixed", "onednn" or "openmp"',
+        ),
     ],
     ids=lambda value: "",
 )

@@ -60,10 +60,11 @@ else:
             expected = {backend: isa for backend in mine}
             if isa == "baseline":  # its backward passes would be reference code
                 expected.pop("onednn", None)
+                expected.pop("mixed", None)
         elif "onednn" not in mine:
             pytest.skip("build: oneDNN is not offered")
         else:
-            expected["onednn"] = isa
+            expected["onednn"] = expected["mixed"] = isa
         # Where nothing changes the child only has to say so.
         files = ["test_ops_isa.py"]
         if expected != mine:

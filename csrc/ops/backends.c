@@ -1,7 +1,7 @@
 /* backends.c: which op table is in use. The choice is sqz_set_backend's, else that of the
- * environment's SQZ_BACKEND, else oneDNN where it is offered, else the own kernels. It is the
- * process's, and a plan keeps the table it was made with. The choice is made among float32 tables;
- * bfloat16's go with it. */
+ * environment's SQZ_BACKEND, else the mixture of oneDNN and our kernels where oneDNN is offered,
+ * else our kernels. It is the process's, and a plan keeps the table it was made with. The choice is
+ * made among float32 tables; bfloat16's go with it. */
 #include "../base/parallel.h"
 #include "ops.h"
 
@@ -42,15 +42,17 @@ static sqz_status table_by_name(const sqz_ops **ops, const char *what, const cha
                                 sqz_error *error) {
     if (strcmp(name, "openmp") == 0)
         return own_table(ops, error);
-    if (strcmp(name, "onednn") != 0)
-        return sqz_fail(error, SQZ_INVALID, "%s is \"%s\", expected \"onednn\" or \"openmp\"", what,
-                        name);
-    *ops = sqz_ops_onednn(SQZ_FLOAT32);
+    bool mixed = strcmp(name, "mixed") == 0;
+    if (!mixed && strcmp(name, "onednn") != 0)
+        return sqz_fail(error, SQZ_INVALID,
+                        "%s is \"%s\", expected \"mixed\", \"onednn\" or \"openmp\"", what, name);
+    *ops = mixed ? sqz_ops_mixed() : sqz_ops_onednn(SQZ_FLOAT32);
     if (*ops)
         return SQZ_OK;
     char reason[256], version[32];
     sqz_onednn_explain(reason, version);
-    return sqz_fail(error, SQZ_INVALID, "%s is \"onednn\", which is not offered: %s", what, reason);
+    return sqz_fail(error, SQZ_INVALID, "%s is \"%s\", which is not offered: %s", what, name,
+                    reason);
 }
 
 static sqz_status default_table(const sqz_ops **ops, sqz_error *error) {
@@ -59,7 +61,7 @@ static sqz_status default_table(const sqz_ops **ops, sqz_error *error) {
         return table_by_name(ops, "SQZ_BACKEND", wanted, error);
     sqz_isa isa;
     SQZ_TRY(sqz_cpu_isa(&isa, error)); /* a wrong SQZ_ISA is an error, not a reason for a default */
-    *ops = sqz_ops_onednn(SQZ_FLOAT32);
+    *ops = sqz_ops_mixed();
     return *ops ? SQZ_OK : own_table(ops, error);
 }
 
@@ -148,5 +150,15 @@ sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error) {
     info->bfloat16_offered = sibling(ops, SQZ_BFLOAT16, false) != NULL;
     if (!info->bfloat16_offered)
         explain_bfloat16(info->bfloat16_reason, ops);
+    return SQZ_OK;
+}
+
+sqz_status sqz_get_choices(sqz_choice *rows, size_t capacity, size_t *count, sqz_error *error) {
+    const sqz_ops *ops;
+    sqz_choice row;
+    SQZ_TRY(current_float32(&ops, error));
+    for (*count = 0; sqz_ops_choice(&row, ops, (int)*count); ++*count)
+        if (rows && *count < capacity)
+            rows[*count] = row;
     return SQZ_OK;
 }

@@ -96,7 +96,7 @@ typedef struct {
 /* -- The table --------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *name; /* "onednn", "openmp" */
+    const char *name; /* "mixed", "onednn", "openmp" */
     sqz_isa isa;
     int block;
     sqz_precision precision; /* of activations and packed weights */
@@ -110,6 +110,7 @@ typedef struct {
      * worker is created. (Without it parts are as right, but one of them may have to do all.)
      * NULL: there is nothing to make. */
     sqz_status (*conv_share)(sqz_conv *conv, int threads, sqz_error *error);
+    /* By slot; a slot may be empty: NULL. */
     sqz_status (*worker_create)(sqz_worker **worker, const sqz_conv *const *convs, int count,
                                 sqz_error *error);
     void (*worker_destroy)(sqz_worker *worker);
@@ -184,6 +185,11 @@ typedef struct {
 /* The tables. NULL if this build or this CPU (or ONEDNN_MAX_CPU_ISA) cannot offer one. */
 const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision);
 const sqz_ops *sqz_ops_onednn(sqz_precision precision); /* for oneDNN's set, capped by SQZ_ISA */
+const sqz_ops *sqz_ops_mixed(void);                     /* float32, where onednn is offered */
+
+/* Who computes which part of which kind of convolution in a table: entry `index`, counted from 0.
+ * False: there are no more. */
+bool sqz_ops_choice(sqz_choice *choice, const sqz_ops *ops, int index);
 
 /* Why sqz_ops_onednn gives NULL for float32 ("" if it does not), and the library's version ("" if
  * not built). */

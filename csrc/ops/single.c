@@ -25,9 +25,11 @@ sqz_status sqz_single_ops(const sqz_ops **ops, const char *name, sqz_error *erro
             *ops = sqz_ops_openmp((sqz_isa)i, precision);
     else if (length == 6 && strncmp(name, "onednn", length) == 0)
         *ops = sqz_ops_onednn(precision);
+    else if (strcmp(name, "mixed") == 0)
+        *ops = sqz_ops_mixed();
     else
-        return sqz_fail(error, SQZ_INVALID, "backend is \"%s\", expected \"onednn\" or \"openmp\"",
-                        name);
+        return sqz_fail(error, SQZ_INVALID,
+                        "backend is \"%s\", expected \"mixed\", \"onednn\" or \"openmp\"", name);
     if (!*ops)
         return sqz_fail(error, SQZ_UNSUPPORTED, "backend \"%s\" is not offered here", name);
     return SQZ_OK;

@@ -3,6 +3,31 @@
 #include "errors.h"
 #include "parts.h"
 
+/* {layer: {part: backend}} */
+static PyObject *choices(PyObject *module) {
+    sqz_choice rows[32];
+    size_t count;
+    sqz_error error;
+    sqz_status status = sqz_get_choices(rows, 32, &count, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    PyObject *layers = PyDict_New();
+    for (size_t i = 0; layers && i < count && i < 32; i++) {
+        PyObject *parts = PyDict_GetItemString(layers, rows[i].layer); /* borrowed */
+        if (!parts) {
+            parts = PyDict_New();
+            if (!parts || PyDict_SetItemString(layers, rows[i].layer, parts) < 0)
+                Py_CLEAR(layers);
+            Py_XDECREF(parts); /* layers holds it */
+        }
+        PyObject *backend = layers ? PyUnicode_FromString(rows[i].backend) : NULL;
+        if (layers && (!backend || PyDict_SetItemString(parts, rows[i].part, backend) < 0))
+            Py_CLEAR(layers);
+        Py_XDECREF(backend);
+    }
+    return layers;
+}
+
 static PyObject *build_info(PyObject *module, PyObject *unused) {
     (void)unused;
     sqz_build_info info;
@@ -10,17 +35,22 @@ static PyObject *build_info(PyObject *module, PyObject *unused) {
     sqz_status status = sqz_get_build_info(&info, &error);
     if (status != SQZ_OK)
         return sqz_py_raise(module, status, &error);
-    PyObject *backends = info.onednn_offered ? Py_BuildValue("[ss]", "onednn", "openmp")
-                                             : Py_BuildValue("[s]", "openmp");
-    if (!backends)
+    PyObject *chosen = choices(module);
+    if (!chosen)
         return NULL;
+    PyObject *backends = info.onednn_offered ? Py_BuildValue("[sss]", "mixed", "onednn", "openmp")
+                                             : Py_BuildValue("[s]", "openmp");
+    if (!backends) {
+        Py_DECREF(chosen);
+        return NULL;
+    }
     return Py_BuildValue(
-        "{s:s,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s,s:O,s:s}", "backend", info.backend, "backends",
-        backends, "isa", info.isa, "cpu_isa", info.cpu_isa, "block", info.block, "threads",
-        sqz_get_num_threads(), "openmp", info.openmp_built ? Py_True : Py_False, "onednn",
-        info.onednn_offered ? Py_True : Py_False, "onednn_version", info.onednn_version,
-        "onednn_reason", info.onednn_reason, "bfloat16", info.bfloat16_offered ? Py_True : Py_False,
-        "bfloat16_reason", info.bfloat16_reason);
+        "{s:s,s:N,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s,s:O,s:s}", "backend", info.backend,
+        "backends", backends, "convolutions", chosen, "isa", info.isa, "cpu_isa", info.cpu_isa,
+        "block", info.block, "threads", sqz_get_num_threads(), "openmp",
+        info.openmp_built ? Py_True : Py_False, "onednn", info.onednn_offered ? Py_True : Py_False,
+        "onednn_version", info.onednn_version, "onednn_reason", info.onednn_reason, "bfloat16",
+        info.bfloat16_offered ? Py_True : Py_False, "bfloat16_reason", info.bfloat16_reason);
 }
 
 static PyObject *set_backend(PyObject *module, PyObject *argument) {
@@ -72,12 +102,14 @@ static PyObject *quota_cpus(PyObject *module, PyObject *argument) {
 static PyMethodDef functions[] = {
     {"build_info", build_info, METH_NOARGS,
      "build_info() -> dict\n\n"
-     "What was built and what is used: backend, backends (those offered), isa and block (of the\n"
-     "backend's kernels), cpu_isa, threads, openmp, onednn, onednn_version, onednn_reason (why\n"
+     "What was built and what is used: backend, backends (those offered), convolutions (which\n"
+     "backend computes which part of which kind of them), isa and block (of the backend's\n"
+     "kernels), cpu_isa, threads, openmp, onednn, onednn_version, onednn_reason (why\n"
      "oneDNN is not offered), bfloat16 (whether the backend computes in it) and bfloat16_reason\n"
      "(why not)."},
     {"set_backend", set_backend, METH_O,
-     "set_backend(name)\n\nUse \"onednn\" or \"openmp\" from now on. ValueError: not offered."},
+     "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. ValueError: not\n"
+     "offered."},
     {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},
     {"set_num_threads", set_num_threads, METH_O,
      "set_num_threads(threads)\n\n"

@@ -205,6 +205,8 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
     *result = NULL;
     worker_counts counts = {0};
     for (int i = 0; i < count; i++) {
+        if (!convs[i])
+            continue;
         enlarge(&counts.scratch, conv_scratch(convs[i]));
         if (precision == SQZ_BFLOAT16)
             enlarge_wide(&counts, &convs[i]->shape);
