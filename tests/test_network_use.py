@@ -350,3 +350,22 @@ def test_a_subclass_that_forgets_to_initialise():
     with pytest.raises(RuntimeError, match="has a model already"):
         network = core.Network("1_1", 2)
         network.__init__("1_1", 2)
+
+
+def test_a_relu_is_undone_after_the_pool_that_alone_reads_it(backend):
+    """On a quarter of the elements. Not where a bypass stands between the two."""
+
+    def layers(op, **arguments):
+        rows = core.Network("1_1", 2, **arguments).plan(224, 224, training=True, repeats=0)
+        return {row["layer"] for row in rows if row["op"] == op}
+
+    undone = {"features.0", "features.4.expand1x1", "features.4.expand3x3"}
+    undone |= {"features.7.expand1x1", "features.7.expand3x3"}
+    pools = {"features.2", "features.5", "features.8"}
+    assert layers("max_pool and relu backward") == pools
+    assert not layers("max_pool backward")
+    assert not layers("relu backward") & undone
+
+    assert layers("max_pool and relu backward", bypass="simple") == {"features.2"}
+    assert layers("max_pool backward", bypass="simple") == pools - {"features.2"}
+    assert layers("relu backward", bypass="simple") >= undone - {"features.0"}

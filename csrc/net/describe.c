@@ -93,11 +93,13 @@ static void add_backward(table *table, const sqz_node *node, const sqz_step *ste
                          const char *own) {
     char op[32];
     if (!step->conv) {
-        snprintf(op, sizeof op, "%s backward", sqz_node_kind_name(node->kind));
+        snprintf(op, sizeof op, "%s%s backward", sqz_node_kind_name(node->kind),
+                 step->undoes_relu ? " and relu" : "");
         add_row(table, node, op, own);
         return;
     }
-    add_row(table, node, node->relu ? "relu backward" : "bias backward", own);
+    if (step->pooled_by < 0)
+        add_row(table, node, node->relu ? "relu backward" : "bias backward", own);
     add_row(table, node, "conv backward weights", step->conv->backward_weights_implementation);
     if (node->input != 0)
         add_row(table, node, "conv backward data", step->conv->backward_data_implementation);

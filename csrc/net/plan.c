@@ -9,10 +9,10 @@
 
 enum { NOT_PLACED = -1 };
 
-size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node) {
-    const sqz_activation *output = &plan->tape.activations[node->output];
+size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node, int activation) {
+    const sqz_activation *shape = &plan->tape.activations[activation];
     int first = node->segment < 0 ? 0 : plan->placed[node->output].first_stored[node->segment];
-    return (size_t)first * (size_t)output->h * (size_t)output->w * plan->ops->element_bytes;
+    return (size_t)first * (size_t)shape->h * (size_t)shape->w * plan->ops->element_bytes;
 }
 
 /* -- Shapes ------------------------------------------------------------------------------------ */
@@ -104,6 +104,41 @@ static sqz_status create_steps(sqz_plan *plan, sqz_error *error) {
     plan->lane_bias = plan->lane_count;
     plan->lane_count += plan->training ? plan->bias_count : 0;
     return SQZ_OK;
+}
+
+/* -- ReLU's way back ----------------------------------------------------------------------------
+ */
+
+/* Whether all that is written to an activation is a convolution's with ReLU, and `reader` alone
+ * reads it. */
+static bool is_pooled_relu(const sqz_tape *tape, int activation, int reader) {
+    for (int i = 0; i < tape->node_count; i++) {
+        const sqz_node *node = &tape->nodes[i];
+        bool reads = node->input == activation || node->addend == activation;
+        bool relu = node->kind == SQZ_NODE_CONV && node->relu;
+        if ((reads && i != reader) || (node->output == activation && !relu))
+            return false;
+    }
+    return true;
+}
+
+/* A max-pool takes to each window's winner its gradient. So a ReLU before it can be undone after
+ * it, on a quarter of the elements: a winner was cut off by the ReLU just where the maximum is not
+ * positive, and the bias's gradient is the sum over windows as well as over pixels. */
+static void find_pooled_relus(sqz_plan *plan) {
+    const sqz_tape *tape = &plan->tape;
+    for (int i = 0; i < tape->node_count; i++)
+        plan->steps[i].pooled_by = -1;
+    for (int i = 0; i < tape->node_count; i++) {
+        int input = tape->nodes[i].input;
+        if (tape->nodes[i].kind != SQZ_NODE_MAX_POOL || input == 0 ||
+            !is_pooled_relu(tape, input, i))
+            continue;
+        plan->steps[i].undoes_relu = true;
+        for (int writer = 0; writer < i; writer++)
+            if (tape->nodes[writer].output == input)
+                plan->steps[writer].pooled_by = i;
+    }
 }
 
 /* -- Buffers ----------------------------------------------------------------------------------- */
@@ -254,6 +289,7 @@ static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, int t
     SQZ_TRY(sqz_tape_build(&plan->tape, spec, h, w, error));
     place_channels(plan);
     SQZ_TRY(create_steps(plan, error));
+    find_pooled_relus(plan);
     for (int slot = 0; slot < plan->conv_count && threads > 1 && plan->ops->conv_share; slot++)
         SQZ_TRY(plan->ops->conv_share(plan->steps[plan->conv_nodes[slot]].conv, threads, error));
     SQZ_TRY(place_buffers(plan, error));

@@ -35,6 +35,8 @@ typedef struct {
     size_t gradient;          /* CONV: into a lane */
     size_t byte_offset;       /* MAX_POOL: argmax, DROPOUT: mask; into the workspace */
     sqz_pool_shape pool;      /* MAX_POOL */
+    int pooled_by;            /* CONV: the node of the max-pool that undoes its ReLU, or -1 */
+    bool undoes_relu;         /* MAX_POOL: it does so for whoever wrote its input */
     bool accumulate_input;    /* backward adds to the input's gradient: another reader came first */
     bool accumulate_addend;   /* SUM: likewise for its second input */
 } sqz_step;
@@ -107,7 +109,8 @@ static inline bool sqz_plan_rounds_input(const sqz_plan *plan) {
     return plan->ops->precision != SQZ_FLOAT32;
 }
 
-/* Bytes from an activation's start to the slice that a convolution writes. */
-size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node);
+/* Bytes from an activation's start to the slice that belongs to a convolution: of its output, or of
+ * one with the same channels. */
+size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node, int activation);
 
 #endif

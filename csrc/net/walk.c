@@ -90,9 +90,28 @@ static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
     unsigned char *dst = sqz_activation_at(plan, walk->workspace, node->output);
-    return plan->ops->conv_forward(
-        step->conv, walk->workspace->worker, dst + sqz_plan_slice(plan, node), input_of(walk, node),
-        plan->packed_forward + step->forward, plan->packed_bias + step->bias, walk->part, error);
+    return plan->ops->conv_forward(step->conv, walk->workspace->worker,
+                                   dst + sqz_plan_slice(plan, node, node->output),
+                                   input_of(walk, node), plan->packed_forward + step->forward,
+                                   plan->packed_bias + step->bias, walk->part, error);
+}
+
+/* What a convolution's ReLU has cut off gets no gradient, and its bias gets the sum of the rest: on
+ * `activation`, its output or the max-pooled one. */
+static void relu_backward(const walk *walk, int index, int activation) {
+    const sqz_plan *plan = walk->plan;
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    size_t slice = sqz_plan_slice(plan, node, activation);
+    const void *values = sqz_activation_at(plan, walk->workspace, activation) + slice;
+    void *d_values = sqz_gradient_at(plan, walk->workspace, activation) + slice;
+    float *d_bias = walk->lane + plan->lane_bias + step->bias;
+    int blocks = step->conv->shape.out_channels / plan->ops->block;
+    int pixels = pixels_of(plan, activation);
+    if (node->relu)
+        plan->ops->relu_backward(d_values, d_bias, values, blocks, pixels, walk->accumulate);
+    else
+        plan->ops->bias_backward(d_bias, d_values, blocks, pixels, walk->accumulate);
 }
 
 static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
@@ -101,17 +120,12 @@ static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
     sqz_worker *worker = walk->workspace->worker;
-    size_t slice = sqz_plan_slice(plan, node);
-    const void *dst = sqz_activation_at(plan, walk->workspace, node->output) + slice;
-    void *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) + slice;
-    float *d_bias = walk->lane + plan->lane_bias + step->bias;
-    int blocks = step->conv->shape.out_channels / ops->block;
-    int pixels = pixels_of(plan, node->output);
-    if (node->relu)
-        ops->relu_backward(d_dst, d_bias, dst, blocks, pixels, walk->accumulate);
-    else
-        ops->bias_backward(d_bias, d_dst, blocks, pixels, walk->accumulate);
-    lap(walk->clock);
+    const void *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) +
+                        sqz_plan_slice(plan, node, node->output);
+    if (step->pooled_by < 0) {
+        relu_backward(walk, index, node->output);
+        lap(walk->clock);
+    }
     SQZ_TRY(ops->conv_backward_weights(step->conv, worker, walk->lane + step->gradient,
                                        input_of(walk, node), d_dst, walk->accumulate, error));
     lap(walk->clock);
@@ -204,6 +218,9 @@ static void max_pool_backward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
+    for (int writer = 0; step->undoes_relu && writer < index; writer++)
+        if (plan->steps[writer].pooled_by == index)
+            relu_backward(walk, writer, node->output);
     plan->ops->max_pool_backward(sqz_gradient_at(plan, walk->workspace, node->input),
                                  sqz_gradient_at(plan, walk->workspace, node->output),
                                  walk->workspace->memory + step->byte_offset, &step->pool,
