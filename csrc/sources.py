@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
-KERNELS = ROOT / "ops" / "openmp" / "kernels"
+KERNELS = (ROOT / "ops" / "openmp" / "kernels", ROOT / "image" / "kernels")
 
 # The elements that a kernel file is compiled for; float32 alone where nothing is said.
 ELEMENTS = {
@@ -61,7 +61,7 @@ def library_units(onednn: bool) -> list[Unit]:
     units = []
     for folder in LIBRARY_FOLDERS:
         for source in sorted((ROOT / folder).rglob("*.c")):
-            if source.parent == KERNELS:
+            if source.parent in KERNELS:
                 units += [
                     _kernel_unit(source, isa, element)
                     for isa in kernel_isas()

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
+
 /* What a decoder of this thread may grow a buffer to, and whether it wanted more. */
 static _Thread_local size_t grown_limit;
 static _Thread_local bool wanted_more;
@@ -62,7 +64,7 @@ static void watched_transform(stbi_uc *out, int out_stride, short data[64]) {
     watch.transform(out, out_stride, data);
 }
 
-static uint8_t *load_jpeg(stbi__context *source, int *w, int *h) {
+static uint8_t *load_jpeg(stbi__context *source, int *w, int *h, const sqz_image_kernels *kernels) {
     int channels;
     stbi__jpeg *decoder = calloc(1, sizeof *decoder);
     if (!decoder)
@@ -70,9 +72,11 @@ static uint8_t *load_jpeg(stbi__context *source, int *w, int *h) {
     decoder->s = source;
     stbi__setup_jpeg(decoder);
     watch.decoder = decoder;
-    watch.transform = decoder->idct_block_kernel;
+    watch.transform = kernels->jpeg_inverse_dct;
     watch.blocks_after_marker = 0;
     decoder->idct_block_kernel = watched_transform;
+    decoder->resample_row_hv_2_kernel = kernels->jpeg_upsample;
+    decoder->YCbCr_to_RGB_kernel = kernels->jpeg_to_rgb;
     uint8_t *pixels = load_jpeg_image(decoder, w, h, &channels, 3);
     watch.decoder = NULL;
     free(decoder);
@@ -83,6 +87,8 @@ sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *b
                           size_t size_bytes, size_t grown_limit_bytes, const char *format,
                           const char *name, sqz_error *error) {
     *image = (sqz_image){0};
+    const sqz_image_kernels *kernels;
+    SQZ_TRY(sqz_image_kernels_find(&kernels, error));
     if (size_bytes > INT_MAX)
         return sqz_fail(error, SQZ_BAD_FILE, "%s: has %zu bytes, expected at most %d", name,
                         size_bytes, INT_MAX);
@@ -96,7 +102,7 @@ sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *b
     stbi__start_mem(&source, bytes, (int)size_bytes);
     watch.starved = false;
     uint8_t *pixels = stbi__jpeg_test(&source)
-                          ? load_jpeg(&source, &w, &h)
+                          ? load_jpeg(&source, &w, &h, kernels)
                           : stbi__load_and_postprocess_8bit(&source, &w, &h, &channels, 3);
     *used_bytes = (size_t)(source.img_buffer - source.img_buffer_original);
     if (pixels && watch.starved) {

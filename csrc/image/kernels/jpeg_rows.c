@@ -1,0 +1,75 @@
+/* jpeg_rows.c: rows of a JPEG's samples to RGB, with libjpeg's roundings. */
+#include <string.h>
+
+#include "kernels.h"
+
+/* Each output sample is 9/16 of its own chroma sample, 3/16 of the next one across and down, 1/16
+ * of the one diagonal. Halves are rounded up and down in turn. The compiler makes vectors of it. */
+uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *restrict out, uint8_t *restrict near,
+                                   uint8_t *restrict far, int w, int unused) {
+    (void)unused;
+    out[0] = (uint8_t)((4 * (3 * near[0] + far[0]) + 8) >> 4);
+    out[2 * w - 1] = (uint8_t)((4 * (3 * near[w - 1] + far[w - 1]) + 7) >> 4);
+    for (int x = 0; x < w - 1; x++) {
+        int left = 3 * near[x] + far[x], right = 3 * near[x + 1] + far[x + 1];
+        out[2 * x + 1] = (uint8_t)((3 * left + right + 7) >> 4);
+        out[2 * x + 2] = (uint8_t)((3 * right + left + 8) >> 4);
+    }
+    return out;
+}
+
+/* ITU-T T.871, in 16 fractional bits: red is luma + 1.402 red', blue is luma + 1.772 blue', green
+ * is luma - 0.344136 blue' - 0.714136 red', where ' is less 128. */
+enum { RED = 91881, BLUE = 116130, GREEN_BLUE = 22554, GREEN_RED = 46802, HALF = 1 << 15 };
+enum { LANES = 8, PIXEL_BYTES = 3, STORED_BYTES = 16 };
+typedef int32_t int32x8 __attribute__((vector_size(4 * LANES)));
+typedef uint16_t uint16x8 __attribute__((vector_size(2 * LANES)));
+typedef uint8_t uint8x8 __attribute__((vector_size(LANES)));
+typedef uint8_t uint8x16 __attribute__((vector_size(STORED_BYTES)));
+
+/* GCC converts lane by lane unless it goes by way of shorts. */
+ALWAYS_INLINE int32x8 load_samples(const uint8_t *in) {
+    uint8x8 bytes;
+    memcpy(&bytes, in, sizeof bytes);
+    return __builtin_convertvector(__builtin_convertvector(bytes, uint16x8), int32x8);
+}
+
+ALWAYS_INLINE int32x8 limit_samples(int32x8 samples) {
+    samples &= ~(samples >> 31);
+    return (samples | (samples > 255)) & 255;
+}
+
+/* Writes four pixels, of four lanes 0x00BBGGRR, and four bytes more that do not matter. */
+ALWAYS_INLINE void store_pixels(uint8_t *out, const uint8_t *lanes) {
+    uint8x16 four;
+    memcpy(&four, lanes, sizeof four);
+    four = __builtin_shuffle(four, (uint8x16){0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 3, 3, 3});
+    memcpy(out, &four, sizeof four);
+}
+
+static uint8_t limit(int sample) {
+    return (uint8_t)(sample < 0 ? 0 : sample > 255 ? 255 : sample);
+}
+
+void SQZ_KERNEL(jpeg_to_rgb)(uint8_t *restrict out, const uint8_t *luma, const uint8_t *blue,
+                             const uint8_t *red, int count, int step) {
+    (void)step;
+    int x = 0;
+    /* The last store of a turn reaches past its eight pixels, but not past the row. */
+    for (; x + LANES + 2 <= count; x += LANES, out += LANES * PIXEL_BYTES) {
+        int32x8 y = load_samples(luma + x);
+        int32x8 b = load_samples(blue + x) - 128, r = load_samples(red + x) - 128;
+        int32x8 out_r = limit_samples(y + ((r * RED + HALF) >> 16));
+        int32x8 out_b = limit_samples(y + ((b * BLUE + HALF) >> 16));
+        int32x8 out_g = limit_samples(y + ((HALF - b * GREEN_BLUE - r * GREEN_RED) >> 16));
+        int32x8 pixels = out_r | out_g << 8 | out_b << 16;
+        store_pixels(out, (const uint8_t *)&pixels);
+        store_pixels(out + 4 * PIXEL_BYTES, (const uint8_t *)&pixels + STORED_BYTES);
+    }
+    for (; x < count; x++, out += PIXEL_BYTES) {
+        int y = luma[x], b = blue[x] - 128, r = red[x] - 128;
+        out[0] = limit(y + ((r * RED + HALF) >> 16));
+        out[1] = limit(y + ((HALF - b * GREEN_BLUE - r * GREEN_RED) >> 16));
+        out[2] = limit(y + ((b * BLUE + HALF) >> 16));
+    }
+}

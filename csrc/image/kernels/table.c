@@ -1,0 +1,8 @@
+/* table.c: this instruction set's kernels, in one table. */
+#include "kernels.h"
+
+const sqz_image_kernels SQZ_KERNEL(image_kernels) = {
+    .jpeg_inverse_dct = SQZ_KERNEL(jpeg_inverse_dct),
+    .jpeg_upsample = SQZ_KERNEL(jpeg_upsample),
+    .jpeg_to_rgb = SQZ_KERNEL(jpeg_to_rgb),
+};
