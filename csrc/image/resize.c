@@ -13,9 +13,7 @@
 
 #include "../base/memory.h"
 #include "../base/status.h"
-
-/* 32 bits less 8 of the sample and 2 for a sum of weights that overshoots 1. */
-enum { WEIGHT_BITS = 32 - 8 - 2 };
+#include "kernels/kernels.h"
 
 /* Output sample i is the sum over j of weights[i * stride + j] * input[first[i] + j],
  * 0 <= j < count[i]. */
@@ -58,7 +56,7 @@ static void fill_weights(resize_filter *filter, double *exact, int i, double sca
     filter->count[i] = end - first;
     int32_t *weights = filter->weights + (size_t)i * filter->stride;
     for (int j = 0; j < end - first; j++) {
-        double weight = (sum != 0.0 ? exact[j] / sum : exact[j]) * (1 << WEIGHT_BITS);
+        double weight = (sum != 0.0 ? exact[j] / sum : exact[j]) * (1 << SQZ_RESIZE_BITS);
         weights[j] = (int32_t)(weight < 0.0 ? weight - 0.5 : weight + 0.5);
     }
 }
@@ -84,125 +82,73 @@ static sqz_status filter_create(resize_filter *filter, int out_size, int in_size
     return SQZ_OK;
 }
 
-/* The sum's integer part, as a sample. The sum started at one half. */
-static inline uint8_t to_sample(int32_t sum) {
-    sum >>= WEIGHT_BITS;
-    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+static void row_filter_free(sqz_row_filter *rows) {
+    free(rows->first);
+    free(rows->vectors);
+    free(rows->weights);
 }
 
-enum { HALF = 1 << (WEIGHT_BITS - 1), LANES = 4 };
-typedef int32_t int32x4 __attribute__((vector_size(LANES * 4)));
-typedef uint8_t uint8x4 __attribute__((vector_size(LANES)));
-
-/* Four samples as integers. */
-static inline int32x4 load_samples(const uint8_t *in) {
-    uint8x4 four;
-    memcpy(&four, in, sizeof four);
-    return __builtin_convertvector(four, int32x4);
-}
-
-/* A row pass's weights for the inner loop: each is high * 4096 + low with low in -2048..2047, both
- * 16 bits, since that is what a baseline x86 multiplies and adds in pairs (at -O3). They stand
- * `stride` apart, a multiple of PAIRS, and are 0 past the filter's count. */
-enum { PAIRS = 8 };
-typedef struct {
-    int16_t *high, *low, *planes; /* planes: [3][plane], one row of input and zeros past its end */
-    size_t stride, plane;
-} row_pass;
-
-static void row_pass_free(row_pass *pass) {
-    free(pass->high);
-    free(pass->low);
-    free(pass->planes);
-}
-
-static sqz_status row_pass_create(row_pass *pass, const resize_filter *filter, int out_w, int in_w,
-                                  sqz_error *error) {
-    pass->stride = (filter->stride + PAIRS - 1) / PAIRS * PAIRS;
-    pass->plane = (size_t)in_w + PAIRS;
-    size_t weights = sqz_size_multiply((size_t)out_w, pass->stride);
-    pass->high = calloc(weights, sizeof *pass->high);
-    pass->low = calloc(weights, sizeof *pass->low);
-    pass->planes = calloc(3 * pass->plane, sizeof *pass->planes);
-    if (!pass->high || !pass->low || !pass->planes) {
-        row_pass_free(pass);
+/* The filter, laid out for a row's interleaved channels. */
+static sqz_status row_filter_create(sqz_row_filter *rows, const resize_filter *filter, int out_w,
+                                    sqz_error *error) {
+    size_t outputs = (size_t)out_w, lanes = SQZ_RESIZE_LANES;
+    rows->stride = (3 * filter->stride + lanes - 1) / lanes * lanes;
+    size_t weights = sqz_size_multiply(outputs, rows->stride);
+    rows->first = calloc(outputs, sizeof *rows->first);
+    rows->vectors = calloc(outputs, sizeof *rows->vectors);
+    rows->weights = calloc(weights, sizeof *rows->weights);
+    if (!rows->first || !rows->vectors || !rows->weights) {
+        row_filter_free(rows);
         return sqz_fail_memory(error, "resampling weights",
-                               sqz_size_multiply(weights, 2 * sizeof *pass->high));
+                               sqz_size_multiply(weights, sizeof *rows->weights));
     }
-    for (size_t x = 0; x < (size_t)out_w; x++)
-        for (size_t j = 0; j < (size_t)filter->count[x]; j++) {
-            int32_t weight = filter->weights[x * filter->stride + j];
-            int32_t high = (weight + 2048) >> 12;
-            pass->high[x * pass->stride + j] = (int16_t)high;
-            pass->low[x * pass->stride + j] = (int16_t)(weight - high * 4096);
-        }
+    for (size_t x = 0; x < outputs; x++) {
+        size_t count = 3 * (size_t)filter->count[x];
+        rows->first[x] = filter->first[x];
+        rows->vectors[x] = (int)((count + lanes - 1) / lanes);
+        for (size_t i = 0; i < count; i++)
+            rows->weights[x * rows->stride + i] = filter->weights[x * filter->stride + i / 3];
+    }
     return SQZ_OK;
-}
-
-/* The weighted sum of `count` samples, a multiple of PAIRS. Neither part overflows: a low part is
- * never larger than its weight, and the weights' magnitudes add up to less than 2^31 / 255. */
-static inline uint8_t sum_samples(const int16_t *samples, const int16_t *high, const int16_t *low,
-                                  int count) {
-    int32_t high_sum = 0, low_sum = 0;
-    for (int j = 0; j < count; j++) {
-        high_sum += samples[j] * high[j];
-        low_sum += samples[j] * low[j];
-    }
-    return to_sample((int32_t)((uint32_t)high_sum * 4096u + (uint32_t)low_sum + HALF));
 }
 
 /* out[rows][out_w][3] of in[rows][in_w][3]. */
 static sqz_status resize_rows(uint8_t *out, int out_w, const uint8_t *in, int in_w, int rows,
-                              const resize_filter *filter, sqz_error *error) {
-    row_pass pass;
-    SQZ_TRY(row_pass_create(&pass, filter, out_w, in_w, error));
-    int16_t *red = pass.planes, *green = red + pass.plane, *blue = green + pass.plane;
-    for (int y = 0; y < rows; y++) {
-        for (int x = 0; x < in_w; x++, in += 3) {
-            red[x] = in[0];
-            green[x] = in[1];
-            blue[x] = in[2];
-        }
-        for (int x = 0; x < out_w; x++, out += 3) {
-            const int16_t *high = pass.high + (size_t)x * pass.stride;
-            const int16_t *low = pass.low + (size_t)x * pass.stride;
-            int first = filter->first[x], count = (filter->count[x] + PAIRS - 1) & -PAIRS;
-            out[0] = sum_samples(red + first, high, low, count);
-            out[1] = sum_samples(green + first, high, low, count);
-            out[2] = sum_samples(blue + first, high, low, count);
-        }
+                              const resize_filter *filter, const sqz_image_kernels *kernels,
+                              sqz_error *error) {
+    size_t in_bytes = 3 * (size_t)in_w, out_bytes = 3 * (size_t)out_w;
+    sqz_row_filter row_filter;
+    SQZ_TRY(row_filter_create(&row_filter, filter, out_w, error));
+    /* The kernel reads up to a vector past a row's end: the last row has to be moved for it. */
+    uint8_t *last_row = calloc(in_bytes + SQZ_RESIZE_LANES, 1);
+    if (!last_row) {
+        row_filter_free(&row_filter);
+        return sqz_fail_memory(error, "a row of a picture", in_bytes + SQZ_RESIZE_LANES);
     }
-    row_pass_free(&pass);
+    memcpy(last_row, in + (size_t)(rows - 1) * in_bytes, in_bytes);
+    for (int y = 0; y < rows; y += SQZ_RESIZE_ROWS) {
+        const uint8_t *from[SQZ_RESIZE_ROWS];
+        uint8_t *to[SQZ_RESIZE_ROWS];
+        for (int i = 0; i < SQZ_RESIZE_ROWS; i++) {
+            int row = y + i < rows ? y + i : rows - 1; /* the last one may be made more than once */
+            from[i] = row == rows - 1 ? last_row : in + (size_t)row * in_bytes;
+            to[i] = out + (size_t)row * out_bytes;
+        }
+        kernels->resize_rows(to, from, out_w, &row_filter);
+    }
+    free(last_row);
+    row_filter_free(&row_filter);
     return SQZ_OK;
 }
 
 /* out[out_h][w][3] of in[..][w][3], whose first row is row `first_row` of the filter's input. */
 static void resize_columns(uint8_t *out, int out_h, const uint8_t *in, int first_row, int w,
-                           const resize_filter *filter) {
-    enum { VECTORS = 4, STRIP = VECTORS * LANES };
+                           const resize_filter *filter, const sqz_image_kernels *kernels) {
     size_t row_bytes = 3 * (size_t)w;
-    for (int y = 0; y < out_h; y++, out += row_bytes) {
-        const uint8_t *top = in + (size_t)(filter->first[y] - first_row) * row_bytes;
-        const int32_t *weights = filter->weights + (size_t)y * filter->stride;
-        size_t x = 0;
-        for (; x + STRIP <= row_bytes; x += STRIP) {
-            int32x4 strip[VECTORS];
-            for (int v = 0; v < VECTORS; v++)
-                strip[v] = (int32x4){HALF, HALF, HALF, HALF};
-            for (int j = 0; j < filter->count[y]; j++)
-                for (int v = 0; v < VECTORS; v++)
-                    strip[v] += load_samples(top + (size_t)j * row_bytes + x + (size_t)v * LANES) *
-                                weights[j];
-            for (int i = 0; i < STRIP; i++)
-                out[x + (size_t)i] = to_sample(strip[i / LANES][i % LANES]);
-        }
-        for (; x < row_bytes; x++) {
-            int32_t sum = HALF;
-            for (int j = 0; j < filter->count[y]; j++)
-                sum += top[(size_t)j * row_bytes + x] * weights[j];
-            out[x] = to_sample(sum);
-        }
-    }
+    for (int y = 0; y < out_h; y++)
+        kernels->resize_column(out + (size_t)y * row_bytes,
+                               in + (size_t)(filter->first[y] - first_row) * row_bytes, row_bytes,
+                               filter->weights + (size_t)y * filter->stride, filter->count[y]);
 }
 
 /* Does Pillow take the columns first? From version 13 on where the height loses more than twice as
@@ -215,7 +161,7 @@ static bool columns_first(int out_h, int out_w, int in_h, int in_w) {
 /* Both passes. Where the rows come first, only those that the columns need are made. */
 static sqz_status resize_both(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                               int in_w, const resize_filter *across, const resize_filter *down,
-                              sqz_error *error) {
+                              const sqz_image_kernels *kernels, sqz_error *error) {
     bool swapped = columns_first(out_h, out_w, in_h, in_w);
     int first_row = down->first[0];
     int rows = down->first[out_h - 1] + down->count[out_h - 1] - first_row;
@@ -226,13 +172,13 @@ static sqz_status resize_both(uint8_t *out, int out_h, int out_w, const uint8_t 
         return sqz_fail_memory(error, "a picture that is resized", between_bytes);
     sqz_status status;
     if (swapped) {
-        resize_columns(between, out_h, in, 0, in_w, down);
-        status = resize_rows(out, out_w, between, in_w, out_h, across, error);
+        resize_columns(between, out_h, in, 0, in_w, down, kernels);
+        status = resize_rows(out, out_w, between, in_w, out_h, across, kernels, error);
     } else {
         in += 3 * (size_t)in_w * (size_t)first_row;
-        status = resize_rows(between, out_w, in, in_w, rows, across, error);
+        status = resize_rows(between, out_w, in, in_w, rows, across, kernels, error);
         if (status == SQZ_OK)
-            resize_columns(out, out_h, between, first_row, out_w, down);
+            resize_columns(out, out_h, between, first_row, out_w, down, kernels);
     }
     free(between);
     return status;
@@ -248,6 +194,8 @@ sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *i
         memcpy(out, in, 3 * (size_t)in_h * (size_t)in_w);
         return SQZ_OK;
     }
+    const sqz_image_kernels *kernels;
+    SQZ_TRY(sqz_image_kernels_find(&kernels, error));
     resize_filter across = {0}, down = {0};
     sqz_status status = SQZ_OK;
     /* A side that stays needs no pass. */
@@ -261,11 +209,11 @@ sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *i
     if (status != SQZ_OK)
         return status;
     if (in_h == out_h)
-        status = resize_rows(out, out_w, in, in_w, in_h, &across, error);
+        status = resize_rows(out, out_w, in, in_w, in_h, &across, kernels, error);
     else if (in_w == out_w)
-        resize_columns(out, out_h, in, 0, in_w, &down);
+        resize_columns(out, out_h, in, 0, in_w, &down, kernels);
     else
-        status = resize_both(out, out_h, out_w, in, in_h, in_w, &across, &down, error);
+        status = resize_both(out, out_h, out_w, in, in_h, in_w, &across, &down, kernels, error);
     filter_free(&across);
     filter_free(&down);
     return status;

@@ -9,10 +9,7 @@
 
 #include "kernels.h"
 
-typedef int16_t int16x8 __attribute__((vector_size(16)));
-typedef int32_t int32x8 __attribute__((vector_size(32)));
 typedef uint32_t uint32x8 __attribute__((vector_size(32)));
-typedef uint8_t uint8x8 __attribute__((vector_size(8)));
 typedef uint64_t uint64x2 __attribute__((vector_size(16)));
 
 enum { CONSTANT_BITS = 13, BETWEEN_BITS = 2 };
@@ -25,14 +22,12 @@ ALWAYS_INLINE int16x8 descale(uint32x8 sum, int shift) {
     return __builtin_convertvector((int32x8)(sum + (1u << (shift - 1))) >> shift, int16x8);
 }
 
-ALWAYS_INLINE uint32x8 widen(int16x8 row) {
-    return (uint32x8) __builtin_convertvector(row, int32x8);
-}
-
 /* One pass, down all eight columns: rows[0..7] are frequencies before and samples after. */
 ALWAYS_INLINE void transform_columns(int16x8 rows[8], int shift) {
-    uint32x8 f0 = widen(rows[0]), f1 = widen(rows[1]), f2 = widen(rows[2]), f3 = widen(rows[3]);
-    uint32x8 f4 = widen(rows[4]), f5 = widen(rows[5]), f6 = widen(rows[6]), f7 = widen(rows[7]);
+    uint32x8 f0 = (uint32x8)widen(rows[0]), f1 = (uint32x8)widen(rows[1]),
+             f2 = (uint32x8)widen(rows[2]), f3 = (uint32x8)widen(rows[3]);
+    uint32x8 f4 = (uint32x8)widen(rows[4]), f5 = (uint32x8)widen(rows[5]),
+             f6 = (uint32x8)widen(rows[6]), f7 = (uint32x8)widen(rows[7]);
 
     uint32x8 turned = (f2 + f6) * FIXED(0.541196100);
     uint32x8 sum = (f0 + f4) << CONSTANT_BITS, difference = (f0 - f4) << CONSTANT_BITS;

@@ -22,22 +22,7 @@ uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *restrict out, uint8_t *restrict near
  * is luma - 0.344136 blue' - 0.714136 red', where ' is less 128. */
 enum { RED = 91881, BLUE = 116130, GREEN_BLUE = 22554, GREEN_RED = 46802, HALF = 1 << 15 };
 enum { LANES = 8, PIXEL_BYTES = 3, STORED_BYTES = 16 };
-typedef int32_t int32x8 __attribute__((vector_size(4 * LANES)));
-typedef uint16_t uint16x8 __attribute__((vector_size(2 * LANES)));
-typedef uint8_t uint8x8 __attribute__((vector_size(LANES)));
 typedef uint8_t uint8x16 __attribute__((vector_size(STORED_BYTES)));
-
-/* GCC converts lane by lane unless it goes by way of shorts. */
-ALWAYS_INLINE int32x8 load_samples(const uint8_t *in) {
-    uint8x8 bytes;
-    memcpy(&bytes, in, sizeof bytes);
-    return __builtin_convertvector(__builtin_convertvector(bytes, uint16x8), int32x8);
-}
-
-ALWAYS_INLINE int32x8 limit_samples(int32x8 samples) {
-    samples &= ~(samples >> 31);
-    return (samples | (samples > 255)) & 255;
-}
 
 /* Writes four pixels, of four lanes 0x00BBGGRR, and four bytes more that do not matter. */
 ALWAYS_INLINE void store_pixels(uint8_t *out, const uint8_t *lanes) {

@@ -8,6 +8,19 @@
 
 #include "../../base/cpu.h"
 
+/* Weights of a resize have 22 fractional bits: 32 less 8 of the sample and 2 for sums of weights
+ * that overshoot 1. Rows are resized four at a time, in vectors of eight samples. */
+enum { SQZ_RESIZE_BITS = 32 - 8 - 2, SQZ_RESIZE_ROWS = 4, SQZ_RESIZE_LANES = 8 };
+
+/* Output pixel x is the sum over vectors[x] * SQZ_RESIZE_LANES samples from pixel first[x] of the
+ * input on, each times the weight at its place from weights[x * stride] on: a pixel's weight three
+ * times, for its three channels, then 0 as far as the vectors reach. */
+typedef struct {
+    int *first, *vectors;
+    int32_t *weights;
+    size_t stride;
+} sqz_row_filter;
+
 typedef struct {
     /* The three steps of a JPEG that stb_image lets one replace, with its signatures. They round as
      * libjpeg's defaults do. The inverse DCT of one block of dequantised coefficients, aligned to
@@ -19,6 +32,13 @@ typedef struct {
     /* out[count][3], RGB; `step` is 3. */
     void (*jpeg_to_rgb)(uint8_t *out, const uint8_t *luma, const uint8_t *blue, const uint8_t *red,
                         int count, int step);
+    /* out[i][out_w][3] of in[i], which can be read as far as the filter's vectors reach. */
+    void (*resize_rows)(uint8_t *const out[SQZ_RESIZE_ROWS],
+                        const uint8_t *const in[SQZ_RESIZE_ROWS], int out_w,
+                        const sqz_row_filter *filter);
+    /* out[row_bytes], of in[count][row_bytes] times weights[count]. */
+    void (*resize_column)(uint8_t *out, const uint8_t *in, size_t row_bytes, const int32_t *weights,
+                          int count);
 } sqz_image_kernels;
 
 extern const sqz_image_kernels sqz_image_kernels_baseline;
@@ -41,10 +61,34 @@ sqz_status sqz_image_kernels_find(const sqz_image_kernels **kernels, sqz_error *
 /* How vectors wider than the register are passed: they are not, all such functions are inlined. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
+typedef int16_t int16x8 __attribute__((vector_size(16)));
+typedef int32_t int32x8 __attribute__((vector_size(32)));
+typedef uint8_t uint8x8 __attribute__((vector_size(8)));
+
+/* Written out, each is one instruction; GCC 12 makes several of __builtin_convertvector. */
+ALWAYS_INLINE int32x8 widen(int16x8 v) {
+    return (int32x8){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+}
+ALWAYS_INLINE int32x8 load_samples(const uint8_t *in) {
+    uint8x8 v;
+    __builtin_memcpy(&v, in, sizeof v);
+    return (int32x8){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+}
+/* Limited to 0..255. */
+ALWAYS_INLINE int32x8 limit_samples(int32x8 samples) {
+    samples &= ~(samples >> 31);
+    return (samples | (samples > 255)) & 255;
+}
+
 void SQZ_KERNEL(jpeg_inverse_dct)(uint8_t *out, int out_stride, short coefficients[64]);
 uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *out, uint8_t *near, uint8_t *far, int w, int unused);
 void SQZ_KERNEL(jpeg_to_rgb)(uint8_t *out, const uint8_t *luma, const uint8_t *blue,
                              const uint8_t *red, int count, int step);
+void SQZ_KERNEL(resize_rows)(uint8_t *const out[SQZ_RESIZE_ROWS],
+                             const uint8_t *const in[SQZ_RESIZE_ROWS], int out_w,
+                             const sqz_row_filter *filter);
+void SQZ_KERNEL(resize_column)(uint8_t *out, const uint8_t *in, size_t row_bytes,
+                               const int32_t *weights, int count);
 
 #endif
 #endif
