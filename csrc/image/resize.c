@@ -90,8 +90,8 @@ static void row_filter_free(sqz_row_filter *rows) {
 
 /* The filter, laid out for a row's interleaved channels. */
 static sqz_status row_filter_create(sqz_row_filter *rows, const resize_filter *filter, int out_w,
-                                    sqz_error *error) {
-    size_t outputs = (size_t)out_w, lanes = SQZ_RESIZE_LANES;
+                                    int vector_lanes, sqz_error *error) {
+    size_t outputs = (size_t)out_w, lanes = (size_t)vector_lanes;
     rows->stride = (3 * filter->stride + lanes - 1) / lanes * lanes;
     size_t weights = sqz_size_multiply(outputs, rows->stride);
     rows->first = calloc(outputs, sizeof *rows->first);
@@ -118,12 +118,13 @@ static sqz_status resize_rows(uint8_t *out, int out_w, const uint8_t *in, int in
                               sqz_error *error) {
     size_t in_bytes = 3 * (size_t)in_w, out_bytes = 3 * (size_t)out_w;
     sqz_row_filter row_filter;
-    SQZ_TRY(row_filter_create(&row_filter, filter, out_w, error));
+    SQZ_TRY(row_filter_create(&row_filter, filter, out_w, kernels->lanes, error));
     /* The kernel reads up to a vector past a row's end: the last row has to be moved for it. */
-    uint8_t *last_row = calloc(in_bytes + SQZ_RESIZE_LANES, 1);
+    size_t last_bytes = in_bytes + (size_t)kernels->lanes;
+    uint8_t *last_row = calloc(last_bytes, 1);
     if (!last_row) {
         row_filter_free(&row_filter);
-        return sqz_fail_memory(error, "a row of a picture", in_bytes + SQZ_RESIZE_LANES);
+        return sqz_fail_memory(error, "a row of a picture", last_bytes);
     }
     memcpy(last_row, in + (size_t)(rows - 1) * in_bytes, in_bytes);
     for (int y = 0; y < rows; y += SQZ_RESIZE_ROWS) {

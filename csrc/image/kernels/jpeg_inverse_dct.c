@@ -3,13 +3,12 @@
  * The factorisation of Loeffler, Ligtenberg & Moschytz 1989, "Practical fast 1-D DCT algorithms
  * with 11 multiplications", first along the columns, then along the rows, in 13-bit constants with
  * two more bits between: with these choices the samples are equal to those of libjpeg's default
- * ("slow integer") transform. Lane x of a vector is column x; between the passes the block is
+ * ("slow integer") transform. A lane of a vector is a column; between the passes the block is
  * transposed. Sums wrap: only a damaged file's are that large, and any byte will do there. */
-#include <string.h>
-
 #include "kernels.h"
 
-typedef uint32_t uint32x8 __attribute__((vector_size(32)));
+typedef uint32_t vec_sum __attribute__((vector_size(4 * LANES)));
+typedef uint8_t uint8x8 __attribute__((vector_size(8)));
 typedef uint64_t uint64x2 __attribute__((vector_size(16)));
 
 enum { CONSTANT_BITS = 13, BETWEEN_BITS = 2 };
@@ -18,33 +17,50 @@ enum { CONSTANT_BITS = 13, BETWEEN_BITS = 2 };
 #define FIXED(x) ((uint32_t)((x) * (1 << CONSTANT_BITS) + 0.5))
 
 /* (sum / 2^shift), rounded, as 16 bits. */
-ALWAYS_INLINE int16x8 descale(uint32x8 sum, int shift) {
-    return __builtin_convertvector((int32x8)(sum + (1u << (shift - 1))) >> shift, int16x8);
+ALWAYS_INLINE vec_short descale(vec_sum sum, int shift) {
+    return __builtin_convertvector((vec)(sum + (1u << (shift - 1))) >> shift, vec_short);
 }
 
-/* One pass, down all eight columns: rows[0..7] are frequencies before and samples after. */
-ALWAYS_INLINE void transform_columns(int16x8 rows[8], int shift) {
-    uint32x8 f0 = (uint32x8)widen(rows[0]), f1 = (uint32x8)widen(rows[1]),
-             f2 = (uint32x8)widen(rows[2]), f3 = (uint32x8)widen(rows[3]);
-    uint32x8 f4 = (uint32x8)widen(rows[4]), f5 = (uint32x8)widen(rows[5]),
-             f6 = (uint32x8)widen(rows[6]), f7 = (uint32x8)widen(rows[7]);
+ALWAYS_INLINE vec_sum load(const short *in) {
+    vec_short row;
+    memcpy(&row, in, sizeof row);
+    return (vec_sum)widen(row);
+}
 
-    uint32x8 turned = (f2 + f6) * FIXED(0.541196100);
-    uint32x8 sum = (f0 + f4) << CONSTANT_BITS, difference = (f0 - f4) << CONSTANT_BITS;
-    uint32x8 outer = turned + f2 * FIXED(0.765366865), inner = turned - f6 * FIXED(1.847759065);
-    uint32x8 even[4] = {sum + outer, difference + inner, difference - inner, sum - outer};
+ALWAYS_INLINE void store(short *out, vec_short row) {
+    memcpy(out, &row, sizeof row);
+}
 
-    uint32x8 all = (f1 + f3 + f5 + f7) * FIXED(1.175875602);
-    uint32x8 f37 = all - (f3 + f7) * FIXED(1.961570560);
-    uint32x8 f15 = all - (f1 + f5) * FIXED(0.390180644);
-    uint32x8 f17 = (f1 + f7) * FIXED(0.899976223), f35 = (f3 + f5) * FIXED(2.562915447);
-    uint32x8 odd[4] = {f1 * FIXED(1.501321110) - f17 + f15, f3 * FIXED(3.072711026) - f35 + f37,
-                       f5 * FIXED(2.053119869) - f35 + f15, f7 * FIXED(0.298631336) - f17 + f37};
+/* One pass down LANES columns of block[8][8]: frequencies before, samples after. */
+ALWAYS_INLINE void transform_part(short *block, int shift) {
+    vec_sum f0 = load(block), f1 = load(block + 8), f2 = load(block + 16), f3 = load(block + 24);
+    vec_sum f4 = load(block + 32), f5 = load(block + 40), f6 = load(block + 48);
+    vec_sum f7 = load(block + 56);
+
+    vec_sum turned = (f2 + f6) * FIXED(0.541196100);
+    vec_sum sum = (f0 + f4) << CONSTANT_BITS, difference = (f0 - f4) << CONSTANT_BITS;
+    vec_sum outer = turned + f2 * FIXED(0.765366865), inner = turned - f6 * FIXED(1.847759065);
+    vec_sum even[4] = {sum + outer, difference + inner, difference - inner, sum - outer};
+
+    vec_sum all = (f1 + f3 + f5 + f7) * FIXED(1.175875602);
+    vec_sum f37 = all - (f3 + f7) * FIXED(1.961570560);
+    vec_sum f15 = all - (f1 + f5) * FIXED(0.390180644);
+    vec_sum f17 = (f1 + f7) * FIXED(0.899976223), f35 = (f3 + f5) * FIXED(2.562915447);
+    vec_sum odd[4] = {f1 * FIXED(1.501321110) - f17 + f15, f3 * FIXED(3.072711026) - f35 + f37,
+                      f5 * FIXED(2.053119869) - f35 + f15, f7 * FIXED(0.298631336) - f17 + f37};
 
     for (int y = 0; y < 4; y++) {
-        rows[y] = descale(even[y] + odd[y], shift);
-        rows[7 - y] = descale(even[y] - odd[y], shift);
+        store(block + 8 * y, descale(even[y] + odd[y], shift));
+        store(block + 8 * (7 - y), descale(even[y] - odd[y], shift));
     }
+}
+
+ALWAYS_INLINE void transform_columns(int16x8 rows[8], int shift) {
+    short block[64];
+    memcpy(block, rows, sizeof block);
+    for (int x = 0; x < 8; x += LANES)
+        transform_part(block + x, shift);
+    memcpy(rows, block, sizeof block);
 }
 
 /* Three perfect shuffles of eight rows of eight transpose them. */

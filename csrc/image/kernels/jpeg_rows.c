@@ -1,6 +1,4 @@
 /* jpeg_rows.c: rows of a JPEG's samples to RGB, with libjpeg's roundings. */
-#include <string.h>
-
 #include "kernels.h"
 
 /* Each output sample is 9/16 of its own chroma sample, 3/16 of the next one across and down, 1/16
@@ -21,8 +19,7 @@ uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *restrict out, uint8_t *restrict near
 /* ITU-T T.871, in 16 fractional bits: red is luma + 1.402 red', blue is luma + 1.772 blue', green
  * is luma - 0.344136 blue' - 0.714136 red', where ' is less 128. */
 enum { RED = 91881, BLUE = 116130, GREEN_BLUE = 22554, GREEN_RED = 46802, HALF = 1 << 15 };
-enum { LANES = 8, PIXEL_BYTES = 3, STORED_BYTES = 16 };
-typedef uint8_t uint8x16 __attribute__((vector_size(STORED_BYTES)));
+enum { PIXEL_BYTES = 3, STORED_BYTES = 16 };
 
 /* Writes four pixels, of four lanes 0x00BBGGRR, and four bytes more that do not matter. */
 ALWAYS_INLINE void store_pixels(uint8_t *out, const uint8_t *lanes) {
@@ -40,16 +37,16 @@ void SQZ_KERNEL(jpeg_to_rgb)(uint8_t *restrict out, const uint8_t *luma, const u
                              const uint8_t *red, int count, int step) {
     (void)step;
     int x = 0;
-    /* The last store of a turn reaches past its eight pixels, but not past the row. */
+    /* The last store of a turn reaches past its pixels, but not past the row. */
     for (; x + LANES + 2 <= count; x += LANES, out += LANES * PIXEL_BYTES) {
-        int32x8 y = load_samples(luma + x);
-        int32x8 b = load_samples(blue + x) - 128, r = load_samples(red + x) - 128;
-        int32x8 out_r = limit_samples(y + ((r * RED + HALF) >> 16));
-        int32x8 out_b = limit_samples(y + ((b * BLUE + HALF) >> 16));
-        int32x8 out_g = limit_samples(y + ((HALF - b * GREEN_BLUE - r * GREEN_RED) >> 16));
-        int32x8 pixels = out_r | out_g << 8 | out_b << 16;
-        store_pixels(out, (const uint8_t *)&pixels);
-        store_pixels(out + 4 * PIXEL_BYTES, (const uint8_t *)&pixels + STORED_BYTES);
+        vec y = load_samples(luma + x);
+        vec b = load_samples(blue + x) - 128, r = load_samples(red + x) - 128;
+        vec out_r = limit_samples(y + ((r * RED + HALF) >> 16));
+        vec out_b = limit_samples(y + ((b * BLUE + HALF) >> 16));
+        vec out_g = limit_samples(y + ((HALF - b * GREEN_BLUE - r * GREEN_RED) >> 16));
+        vec pixels = out_r | out_g << 8 | out_b << 16;
+        for (int i = 0; i < LANES / 4; i++)
+            store_pixels(out + 4 * PIXEL_BYTES * i, (const uint8_t *)&pixels + STORED_BYTES * i);
     }
     for (; x < count; x++, out += PIXEL_BYTES) {
         int y = luma[x], b = blue[x] - 128, r = red[x] - 128;

@@ -12,9 +12,9 @@
  * that overshoot 1. Rows are resized four at a time, in vectors of eight samples. */
 enum { SQZ_RESIZE_BITS = 32 - 8 - 2, SQZ_RESIZE_ROWS = 4, SQZ_RESIZE_LANES = 8 };
 
-/* Output pixel x is the sum over vectors[x] * SQZ_RESIZE_LANES samples from pixel first[x] of the
- * input on, each times the weight at its place from weights[x * stride] on: a pixel's weight three
- * times, for its three channels, then 0 as far as the vectors reach. */
+/* Output pixel x is the sum over vectors[x] * sqz_image_kernels.lanes samples from pixel first[x]
+ * of the input on, each times the weight at its place from weights[x * stride] on: a pixel's weight
+ * three times, for its three channels, then 0 as far as the vectors reach. */
 typedef struct {
     int *first, *vectors;
     int32_t *weights;
@@ -22,6 +22,7 @@ typedef struct {
 } sqz_row_filter;
 
 typedef struct {
+    int lanes; /* samples in a vector of this set */
     /* The three steps of a JPEG that stb_image lets one replace, with its signatures. They round as
      * libjpeg's defaults do. The inverse DCT of one block of dequantised coefficients, aligned to
      * 16 bytes, to out[8][out_stride]; */
@@ -54,6 +55,8 @@ sqz_status sqz_image_kernels_find(const sqz_image_kernels **kernels, sqz_error *
 
 #ifdef SQZ_KERNEL_ISA /* within a kernel file */
 
+#include <string.h>
+
 #define SQZ_JOIN_(a, b) a##b
 #define SQZ_JOIN(a, b) SQZ_JOIN_(a, b)
 #define SQZ_KERNEL(name) SQZ_JOIN(sqz_##name##_, SQZ_KERNEL_ISA)
@@ -61,21 +64,45 @@ sqz_status sqz_image_kernels_find(const sqz_image_kernels **kernels, sqz_error *
 /* How vectors wider than the register are passed: they are not, all such functions are inlined. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
+/* LANES integers in a register, or half of it, or a quarter. (AVX-512 brings nothing here.) */
+#define SQZ_LANES_baseline 4
+#define SQZ_LANES_avx2 8
+#define SQZ_LANES_avx512 8
+#define LANES SQZ_JOIN(SQZ_LANES_, SQZ_KERNEL_ISA)
+typedef int32_t vec __attribute__((vector_size(4 * LANES)));
+typedef int16_t vec_short __attribute__((vector_size(2 * LANES)));
+typedef uint8_t vec_byte __attribute__((vector_size(LANES)));
+typedef uint8_t uint8x16 __attribute__((vector_size(16)));
 typedef int16_t int16x8 __attribute__((vector_size(16)));
-typedef int32_t int32x8 __attribute__((vector_size(32)));
-typedef uint8_t uint8x8 __attribute__((vector_size(8)));
+typedef int32_t int32x4 __attribute__((vector_size(16)));
 
-/* Written out, each is one instruction; GCC 12 makes several of __builtin_convertvector. */
-ALWAYS_INLINE int32x8 widen(int16x8 v) {
-    return (int32x8){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+/* In these forms GCC 12 makes one instruction of each with AVX2, and few with SSE2. */
+#if SQZ_JOIN(SQZ_LANES_, SQZ_KERNEL_ISA) == 8
+ALWAYS_INLINE vec widen(vec_short v) {
+    return (vec){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
 }
-ALWAYS_INLINE int32x8 load_samples(const uint8_t *in) {
-    uint8x8 v;
-    __builtin_memcpy(&v, in, sizeof v);
-    return (int32x8){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
+ALWAYS_INLINE vec load_samples(const uint8_t *in) {
+    vec_byte v;
+    memcpy(&v, in, sizeof v);
+    return (vec){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
 }
+#else
+ALWAYS_INLINE vec widen(vec_short v) {
+    return (vec){v[0], v[1], v[2], v[3]};
+}
+ALWAYS_INLINE vec load_samples(const uint8_t *in) { /* interleaved with zeros twice */
+    int32_t four;
+    memcpy(&four, in, sizeof four);
+    uint8x16 bytes = (uint8x16)(vec){four}, none = {0};
+    bytes = __builtin_shuffle(bytes, none,
+                              (uint8x16){0, 16, 1, 17, 2, 18, 3, 19, //
+                                         4, 20, 5, 21, 6, 22, 7, 23});
+    return (vec)__builtin_shuffle((int16x8)bytes, (int16x8)none,
+                                  (int16x8){0, 8, 1, 9, 2, 10, 3, 11});
+}
+#endif
 /* Limited to 0..255. */
-ALWAYS_INLINE int32x8 limit_samples(int32x8 samples) {
+ALWAYS_INLINE vec limit_samples(vec samples) {
     samples &= ~(samples >> 31);
     return (samples | (samples > 255)) & 255;
 }

@@ -1,25 +1,25 @@
 /* resize.c: weighted sums of samples, for image/resize.c. */
-#include <string.h>
-
 #include "kernels.h"
 
-enum { CHANNELS = 3, LANES = SQZ_RESIZE_LANES, ROWS = SQZ_RESIZE_ROWS };
-typedef int32_t int32x4 __attribute__((vector_size(16)));
-typedef uint16_t uint16x8 __attribute__((vector_size(2 * LANES)));
+enum { CHANNELS = 3, ROWS = SQZ_RESIZE_ROWS };
 
 /* The sums' integer parts, rounded, as samples. */
-ALWAYS_INLINE uint8x8 to_samples(int32x8 sums) {
+ALWAYS_INLINE vec_byte to_samples(vec sums) {
     sums = (sums + (1 << (SQZ_RESIZE_BITS - 1))) >> SQZ_RESIZE_BITS;
-    return __builtin_convertvector(__builtin_convertvector(limit_samples(sums), uint16x8), uint8x8);
+    return __builtin_convertvector(__builtin_convertvector(limit_samples(sums), vec_short),
+                                   vec_byte);
 }
 
-/* Lane i of these three together, i = 0..23, belongs to channel i % 3: lanes 0, 1, 2 become the
- * channels' sums. */
-ALWAYS_INLINE int32x4 sum_channels(const int32x8 sums[CHANNELS]) {
-    int32x4 quarter[6];
-    memcpy(quarter, sums, sizeof quarter);
-    /* channels 0 1 2 0, 1 2 0 1 and 2 0 1 2 */
-    int32x4 a = quarter[0] + quarter[3], b = quarter[1] + quarter[4], c = quarter[2] + quarter[5];
+/* Lane i of these three together belongs to channel i % 3: lanes 0, 1, 2 become the channels'
+ * sums. */
+ALWAYS_INLINE int32x4 sum_channels(const vec sums[CHANNELS]) {
+    enum { PARTS = LANES * CHANNELS / 4 };
+    int32x4 parts[PARTS];
+    memcpy(parts, sums, sizeof parts);
+    for (int i = 3; i < PARTS; i++)
+        parts[i - 3] += parts[i];
+    /* Of channels 0 1 2 0, 1 2 0 1 and 2 0 1 2. */
+    int32x4 a = parts[0], b = parts[1], c = parts[2];
     int32x4 last = __builtin_shuffle(a, b, (int32x4){3, 7, 3, 7});
     last = __builtin_shuffle(last, c, (int32x4){0, 1, 7, 7});
     return a + last + __builtin_shuffle(b, (int32x4){2, 0, 1, 3}) +
@@ -27,10 +27,10 @@ ALWAYS_INLINE int32x4 sum_channels(const int32x8 sums[CHANNELS]) {
 }
 
 /* Adds `vectors` vectors of weighted samples of every row to its sums. */
-ALWAYS_INLINE void add_vectors(int32x8 sums[ROWS][CHANNELS], const uint8_t *const in[ROWS],
+ALWAYS_INLINE void add_vectors(vec sums[ROWS][CHANNELS], const uint8_t *const in[ROWS],
                                const int32_t *weights, size_t at, int vectors) {
     for (int v = 0; v < vectors; v++) {
-        int32x8 weight;
+        vec weight;
         memcpy(&weight, weights + v * LANES, sizeof weight);
         for (int y = 0; y < ROWS; y++)
             sums[y][v] += weight * load_samples(in[y] + at + (size_t)(v * LANES));
@@ -43,10 +43,10 @@ ALWAYS_INLINE void sum_pixel(int32x4 pixels[ROWS], const uint8_t *const in[ROWS]
     const int32_t *weights = filter->weights + (size_t)x * filter->stride;
     size_t at = CHANNELS * (size_t)filter->first[x];
     int vectors = filter->vectors[x];
-    int32x8 sums[ROWS][CHANNELS];
+    vec sums[ROWS][CHANNELS];
     for (int y = 0; y < ROWS; y++)
         for (int v = 0; v < CHANNELS; v++)
-            sums[y][v] = (int32x8){0};
+            sums[y][v] = (vec){0};
     for (; vectors >= CHANNELS; vectors -= CHANNELS) {
         add_vectors(sums, in, weights, at, CHANNELS);
         weights += CHANNELS * LANES;
@@ -62,17 +62,19 @@ ALWAYS_INLINE void sum_pixel(int32x4 pixels[ROWS], const uint8_t *const in[ROWS]
 
 void SQZ_KERNEL(resize_rows)(uint8_t *const out[ROWS], const uint8_t *const in[ROWS], int out_w,
                              const sqz_row_filter *filter) {
-    enum { PAIR = 2 }; /* two pixels of four lanes fill a vector */
-    for (int x = 0; x < out_w; x += PAIR) {
-        int count = out_w - x < PAIR ? out_w - x : PAIR;
-        int32x4 pixels[PAIR][ROWS];
-        for (int i = 0; i < PAIR; i++) /* where one is left, it is made twice */
+    enum { GROUP = LANES / 4 }; /* pixels of four lanes in a vector */
+    for (int x = 0; x < out_w; x += GROUP) {
+        int count = out_w - x < GROUP ? out_w - x : GROUP;
+        int32x4 pixels[GROUP][ROWS];
+        for (int i = 0; i < GROUP; i++) /* where one is left, it is made twice */
             sum_pixel(pixels[i], in, filter, x + (i < count ? i : 0));
         for (int y = 0; y < ROWS; y++) {
-            int32x4 pair[PAIR] = {pixels[0][y], pixels[1][y]};
-            int32x8 sums;
-            memcpy(&sums, pair, sizeof sums);
-            uint8x8 samples = to_samples(sums);
+            int32x4 group[GROUP];
+            for (int i = 0; i < GROUP; i++)
+                group[i] = pixels[i][y];
+            vec sums;
+            memcpy(&sums, group, sizeof sums);
+            vec_byte samples = to_samples(sums);
             uint8_t bytes[LANES];
             memcpy(bytes, &samples, sizeof bytes);
             for (int i = 0; i < count; i++)
@@ -81,17 +83,17 @@ void SQZ_KERNEL(resize_rows)(uint8_t *const out[ROWS], const uint8_t *const in[R
     }
 }
 
-/* VECTORS vectors of one output row. */
+/* `vectors` vectors of one output row. */
 ALWAYS_INLINE void sum_strip(uint8_t *out, const uint8_t *in, size_t row_bytes,
                              const int32_t *weights, int count, int vectors) {
-    int32x8 sums[4];
+    vec sums[4];
     for (int v = 0; v < vectors; v++)
-        sums[v] = (int32x8){0};
+        sums[v] = (vec){0};
     for (int j = 0; j < count; j++, in += row_bytes)
         for (int v = 0; v < vectors; v++)
             sums[v] += load_samples(in + v * LANES) * weights[j];
     for (int v = 0; v < vectors; v++) {
-        uint8x8 samples = to_samples(sums[v]);
+        vec_byte samples = to_samples(sums[v]);
         memcpy(out + v * LANES, &samples, sizeof samples);
     }
 }

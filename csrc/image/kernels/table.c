@@ -2,6 +2,7 @@
 #include "kernels.h"
 
 const sqz_image_kernels SQZ_KERNEL(image_kernels) = {
+    .lanes = LANES,
     .jpeg_inverse_dct = SQZ_KERNEL(jpeg_inverse_dct),
     .jpeg_upsample = SQZ_KERNEL(jpeg_upsample),
     .jpeg_to_rgb = SQZ_KERNEL(jpeg_to_rgb),
