@@ -1,70 +1,70 @@
 /* jpeg_inverse_dct.c: 64 coefficients of a JPEG to 8x8 samples.
  *
- * The factorisation of Loeffler, Ligtenberg & Moschytz 1989, "Practical fast 1-D DCT algorithms
- * with 11 multiplications", first along the columns, then along the rows, in 13-bit constants with
- * two more bits between: with these choices the samples are equal to those of libjpeg's default
- * ("slow integer") transform. A lane of a vector is a column; between the passes the block is
- * transposed. Sums wrap: only a damaged file's are that large, and any byte will do there. */
+ * Along the columns, then along the rows, in 13-bit constants with two more bits between. Each pass
+ * is the one-dimensional transform of Loeffler, Ligtenberg & Moschytz 1989, "Practical fast 1-D DCT
+ * algorithms with 11 multiplications", with their products multiplied out: more of them, but of 16
+ * bits, which processors have many of. The samples are equal to those of libjpeg's default ("slow
+ * integer") transform. A damaged file's may be anything. */
 #include "kernels.h"
 
-typedef uint32_t vec_sum __attribute__((vector_size(4 * LANES)));
-typedef uint8_t uint8x8 __attribute__((vector_size(8)));
 typedef uint64_t uint64x2 __attribute__((vector_size(16)));
+typedef uint8_t uint8x8 __attribute__((vector_size(8)));
 
 enum { CONSTANT_BITS = 13, BETWEEN_BITS = 2 };
 
-/* A constant of the paper in fixed point. */
-#define FIXED(x) ((uint32_t)((x) * (1 << CONSTANT_BITS) + 0.5))
+/* The paper's constants, rounded to CONSTANT_BITS; named by their first digits. */
+enum {
+    C0298 = 2446,
+    C0390 = 3196,
+    C0541 = 4433,
+    C0765 = 6270,
+    C0899 = 7373,
+    C1175 = 9633,
+    C1501 = 12299,
+    C1847 = 15137,
+    C1961 = 16069,
+    C2053 = 16819,
+    C2562 = 20995,
+    C3072 = 25172
+};
 
-/* (sum / 2^shift), rounded, as 16 bits. */
-ALWAYS_INLINE vec_short descale(vec_sum sum, int shift) {
-    return __builtin_convertvector((vec)(sum + (1u << (shift - 1))) >> shift, vec_short);
-}
-
-ALWAYS_INLINE vec_sum load(const short *in) {
-    vec_short row;
-    memcpy(&row, in, sizeof row);
-    return (vec_sum)widen(row);
-}
-
-ALWAYS_INLINE void store(short *out, vec_short row) {
-    memcpy(out, &row, sizeof row);
-}
-
-/* One pass down LANES columns of block[8][8]: frequencies before, samples after. */
-ALWAYS_INLINE void transform_part(short *block, int shift) {
-    vec_sum f0 = load(block), f1 = load(block + 8), f2 = load(block + 16), f3 = load(block + 24);
-    vec_sum f4 = load(block + 32), f5 = load(block + 40), f6 = load(block + 48);
-    vec_sum f7 = load(block + 56);
-
-    vec_sum turned = (f2 + f6) * FIXED(0.541196100);
-    vec_sum sum = (f0 + f4) << CONSTANT_BITS, difference = (f0 - f4) << CONSTANT_BITS;
-    vec_sum outer = turned + f2 * FIXED(0.765366865), inner = turned - f6 * FIXED(1.847759065);
-    vec_sum even[4] = {sum + outer, difference + inner, difference - inner, sum - outer};
-
-    vec_sum all = (f1 + f3 + f5 + f7) * FIXED(1.175875602);
-    vec_sum f37 = all - (f3 + f7) * FIXED(1.961570560);
-    vec_sum f15 = all - (f1 + f5) * FIXED(0.390180644);
-    vec_sum f17 = (f1 + f7) * FIXED(0.899976223), f35 = (f3 + f5) * FIXED(2.562915447);
-    vec_sum odd[4] = {f1 * FIXED(1.501321110) - f17 + f15, f3 * FIXED(3.072711026) - f35 + f37,
-                      f5 * FIXED(2.053119869) - f35 + f15, f7 * FIXED(0.298631336) - f17 + f37};
-
-    for (int y = 0; y < 4; y++) {
-        store(block + 8 * y, descale(even[y] + odd[y], shift));
-        store(block + 8 * (7 - y), descale(even[y] - odd[y], shift));
+/* One pass down all columns of block[8][8]: frequencies before, samples after. No sum overflows,
+ * since the constants in one add up to less than 2^16. The compiler makes vectors of the loop. */
+ALWAYS_INLINE void transform_columns(int16_t *block, int shift) {
+    for (int x = 0; x < 8; x++) {
+        int16_t *f = block + x;
+        int16_t f0 = f[0], f1 = f[8], f2 = f[16], f3 = f[24];
+        int16_t f4 = f[32], f5 = f[40], f6 = f[48], f7 = f[56];
+        int half = 1 << (shift - 1);
+        int sum = (f0 + f4) * (1 << CONSTANT_BITS) + half;
+        int difference = (f0 - f4) * (1 << CONSTANT_BITS) + half;
+        int outer = f2 * (C0541 + C0765) + f6 * C0541;
+        int inner = f2 * C0541 + f6 * (C0541 - C1847);
+        int even0 = sum + outer, even3 = sum - outer;
+        int even1 = difference + inner, even2 = difference - inner;
+        int odd0 = f1 * (C1501 - C0899 + C1175 - C0390) + f3 * C1175 + f5 * (C1175 - C0390) +
+                   f7 * (C1175 - C0899);
+        int odd1 = f1 * C1175 + f3 * (C3072 - C2562 + C1175 - C1961) + f5 * (C1175 - C2562) +
+                   f7 * (C1175 - C1961);
+        int odd2 = f1 * (C1175 - C0390) + f3 * (C1175 - C2562) +
+                   f5 * (C2053 - C2562 + C1175 - C0390) + f7 * C1175;
+        int odd3 = f1 * (C1175 - C0899) + f3 * (C1175 - C1961) + f5 * C1175 +
+                   f7 * (C0298 - C0899 + C1175 - C1961);
+        f[0] = (int16_t)((even0 + odd0) >> shift);
+        f[8] = (int16_t)((even1 + odd1) >> shift);
+        f[16] = (int16_t)((even2 + odd2) >> shift);
+        f[24] = (int16_t)((even3 + odd3) >> shift);
+        f[32] = (int16_t)((even3 - odd3) >> shift);
+        f[40] = (int16_t)((even2 - odd2) >> shift);
+        f[48] = (int16_t)((even1 - odd1) >> shift);
+        f[56] = (int16_t)((even0 - odd0) >> shift);
     }
 }
 
-ALWAYS_INLINE void transform_columns(int16x8 rows[8], int shift) {
-    short block[64];
-    memcpy(block, rows, sizeof block);
-    for (int x = 0; x < 8; x += LANES)
-        transform_part(block + x, shift);
-    memcpy(rows, block, sizeof block);
-}
-
 /* Three perfect shuffles of eight rows of eight transpose them. */
-ALWAYS_INLINE void transpose(int16x8 rows[8]) {
+ALWAYS_INLINE void transpose(int16_t *block) {
+    int16x8 rows[8];
+    memcpy(rows, block, sizeof rows);
     for (int round = 0; round < 3; round++) {
         int16x8 shuffled[8];
         for (int i = 0; i < 4; i++) {
@@ -73,9 +73,9 @@ ALWAYS_INLINE void transpose(int16x8 rows[8]) {
             shuffled[2 * i + 1] =
                 __builtin_shuffle(rows[i], rows[i + 4], (int16x8){4, 12, 5, 13, 6, 14, 7, 15});
         }
-        for (int i = 0; i < 8; i++)
-            rows[i] = shuffled[i];
+        memcpy(rows, shuffled, sizeof rows);
     }
+    memcpy(block, rows, sizeof rows);
 }
 
 /* A constant block, as many in a photograph's dark and smooth parts are. */
@@ -96,10 +96,12 @@ void SQZ_KERNEL(jpeg_inverse_dct)(uint8_t *out, int out_stride, short coefficien
         fill_block(out, out_stride, coefficients[0]);
         return;
     }
-    transform_columns(rows, CONSTANT_BITS - BETWEEN_BITS);
-    transpose(rows);
-    transform_columns(rows, CONSTANT_BITS + BETWEEN_BITS + 3); /* two passes' sqrt(8) are 3 bits */
-    transpose(rows);
+    int16_t *block = coefficients;
+    transform_columns(block, CONSTANT_BITS - BETWEEN_BITS);
+    transpose(block);
+    transform_columns(block, CONSTANT_BITS + BETWEEN_BITS + 3); /* two passes' sqrt(8) are 3 bits */
+    transpose(block);
+    memcpy(rows, block, sizeof rows);
     for (int y = 0; y < 8; y++, out += out_stride) {
         int16x8 samples = rows[y] + 128;
         samples &= ~(samples >> 15);                 /* at least 0 */

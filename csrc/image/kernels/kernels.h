@@ -77,7 +77,7 @@ typedef int16_t int16x8 __attribute__((vector_size(16)));
 typedef int32_t int32x4 __attribute__((vector_size(16)));
 
 /* In these forms GCC 12 makes one instruction of each with AVX2, and few with SSE2. */
-#if SQZ_JOIN(SQZ_LANES_, SQZ_KERNEL_ISA) == 8
+#if LANES == 8
 ALWAYS_INLINE vec widen(vec_short v) {
     return (vec){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
 }
