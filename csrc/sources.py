@@ -1,8 +1,8 @@
 """What is compiled and how: the one list that setup.py and the C tests both read.
 
-Every C file is compiled once, except the kernels of the OpenMP backend: these are compiled once for
-each instruction set and type of element, and the library chooses among them when it runs. So
-nothing here is tuned to the machine that builds.
+Every C file is compiled once, except kernels (the OpenMP backend's and the pictures'): these are
+compiled once for each instruction set, the former for each type of element too, and the library
+chooses among them when it runs. So nothing here is tuned to the machine that builds.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
  * is it whole, decode (stb.h), did the decoder read all of it, turn upright (exif.h).
  *
  * PNG and BMP come out as from Pillow's convert("RGB"), but for 16-bit grey (Pillow cuts it at 255;
- * we keep the high byte) and for BMPs of 16 bits a pixel (one level apart in places). JPEGs differ
- * in rounding, and in the last two columns where chroma is halved across only. */
+ * we keep the high byte) and for BMPs of 16 bits a pixel (one level apart in places). JPEGs are
+ * equal too, but for roundings, and the last two columns, where chroma is halved across only, and
+ * for roundings of CMYK. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

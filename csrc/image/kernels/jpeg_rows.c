@@ -6,6 +6,11 @@
 uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *restrict out, uint8_t *restrict near,
                                    uint8_t *restrict far, int w, int unused) {
     (void)unused;
+    if (w <= 2) { /* libjpeg repeats samples then */
+        for (int x = 0; x < 2 * w; x++)
+            out[x] = near[x / 2];
+        return out;
+    }
     out[0] = (uint8_t)((4 * (3 * near[0] + far[0]) + 8) >> 4);
     out[2 * w - 1] = (uint8_t)((4 * (3 * near[w - 1] + far[w - 1]) + 7) >> 4);
     for (int x = 0; x < w - 1; x++) {
