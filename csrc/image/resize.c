@@ -119,25 +119,29 @@ static sqz_status resize_rows(uint8_t *out, int out_w, const uint8_t *in, int in
     size_t in_bytes = 3 * (size_t)in_w, out_bytes = 3 * (size_t)out_w;
     sqz_row_filter row_filter;
     SQZ_TRY(row_filter_create(&row_filter, filter, out_w, kernels->lanes, error));
-    /* The kernel reads up to a vector past a row's end: the last row has to be moved for it. */
-    size_t last_bytes = in_bytes + (size_t)kernels->lanes;
-    uint8_t *last_row = calloc(last_bytes, 1);
-    if (!last_row) {
+    /* The kernel reads up to a vector past a row's end: the rows that have less than that behind
+     * them, the last one and of a narrow picture more, are moved to where they have. */
+    size_t lanes = (size_t)kernels->lanes, moved = 1 + (lanes - 1) / in_bytes;
+    int kept = moved < (size_t)rows ? rows - (int)moved : 0;
+    size_t moved_bytes = (size_t)(rows - kept) * in_bytes;
+    uint8_t *last_rows = calloc(moved_bytes + lanes, 1);
+    if (!last_rows) {
         row_filter_free(&row_filter);
-        return sqz_fail_memory(error, "a row of a picture", last_bytes);
+        return sqz_fail_memory(error, "the last rows of a picture", moved_bytes + lanes);
     }
-    memcpy(last_row, in + (size_t)(rows - 1) * in_bytes, in_bytes);
+    memcpy(last_rows, in + (size_t)kept * in_bytes, moved_bytes);
     for (int y = 0; y < rows; y += SQZ_RESIZE_ROWS) {
         const uint8_t *from[SQZ_RESIZE_ROWS];
         uint8_t *to[SQZ_RESIZE_ROWS];
         for (int i = 0; i < SQZ_RESIZE_ROWS; i++) {
             int row = y + i < rows ? y + i : rows - 1; /* the last one may be made more than once */
-            from[i] = row == rows - 1 ? last_row : in + (size_t)row * in_bytes;
+            from[i] = row < kept ? in + (size_t)row * in_bytes
+                                 : last_rows + (size_t)(row - kept) * in_bytes;
             to[i] = out + (size_t)row * out_bytes;
         }
         kernels->resize_rows(to, from, out_w, &row_filter);
     }
-    free(last_row);
+    free(last_rows);
     row_filter_free(&row_filter);
     return SQZ_OK;
 }

@@ -26,7 +26,8 @@ uint8_t *SQZ_KERNEL(jpeg_upsample)(uint8_t *restrict out, uint8_t *restrict near
 enum { RED = 91881, BLUE = 116130, GREEN_BLUE = 22554, GREEN_RED = 46802, HALF = 1 << 15 };
 enum { PIXEL_BYTES = 3, STORED_BYTES = 16 };
 
-/* Writes four pixels, of four lanes 0x00BBGGRR, and up to four bytes more that do not matter. */
+/* Writes four pixels, of four little-endian lanes 0x00BBGGRR, and up to four bytes more that do not
+ * matter. */
 ALWAYS_INLINE void store_pixels(uint8_t *out, const uint8_t *lanes) {
 #if LANES == 4 /* SSE2 has no shuffle of bytes */
     for (int i = 0; i < 4; i++)

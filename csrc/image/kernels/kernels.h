@@ -9,8 +9,8 @@
 #include "../../base/cpu.h"
 
 /* Weights of a resize have 22 fractional bits: 32 less 8 of the sample and 2 for sums of weights
- * that overshoot 1. Rows are resized four at a time, in vectors of eight samples. */
-enum { SQZ_RESIZE_BITS = 32 - 8 - 2, SQZ_RESIZE_ROWS = 4, SQZ_RESIZE_LANES = 8 };
+ * that overshoot 1. Rows are resized four at a time. */
+enum { SQZ_RESIZE_BITS = 32 - 8 - 2, SQZ_RESIZE_ROWS = 4 };
 
 /* Output pixel x is the sum over vectors[x] * sqz_image_kernels.lanes samples from pixel first[x]
  * of the input on, each times the weight at its place from weights[x * stride] on: a pixel's weight
@@ -24,8 +24,8 @@ typedef struct {
 typedef struct {
     int lanes; /* samples in a vector of this set */
     /* The three steps of a JPEG that stb_image lets one replace, with its signatures. They round as
-     * libjpeg's defaults do. The inverse DCT of one block of dequantised coefficients, aligned to
-     * 16 bytes, to out[8][out_stride]; */
+     * libjpeg's defaults do. The inverse DCT of one block of dequantised coefficients, which
+     * are overwritten, to out[8][out_stride]; */
     void (*jpeg_inverse_dct)(uint8_t *out, int out_stride, short coefficients[64]);
     /* out[2 w], returned, of two rows of w chroma samples that are halved both ways: the one that
      * the output row lies in and the other one next to it; */
@@ -76,20 +76,15 @@ typedef uint8_t uint8x16 __attribute__((vector_size(16)));
 typedef int16_t int16x8 __attribute__((vector_size(16)));
 typedef int32_t int32x4 __attribute__((vector_size(16)));
 
-/* In these forms GCC 12 makes one instruction of each with AVX2, and few with SSE2. */
+/* Samples as integers. In this form GCC 12 makes one instruction of it with AVX2, three with SSE2.
+ */
 #if LANES == 8
-ALWAYS_INLINE vec widen(vec_short v) {
-    return (vec){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
-}
 ALWAYS_INLINE vec load_samples(const uint8_t *in) {
     vec_byte v;
     memcpy(&v, in, sizeof v);
     return (vec){v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]};
 }
 #else
-ALWAYS_INLINE vec widen(vec_short v) {
-    return (vec){v[0], v[1], v[2], v[3]};
-}
 ALWAYS_INLINE vec load_samples(const uint8_t *in) { /* interleaved with zeros twice */
     int32_t four;
     memcpy(&four, in, sizeof four);
@@ -101,6 +96,7 @@ ALWAYS_INLINE vec load_samples(const uint8_t *in) { /* interleaved with zeros tw
                                   (int16x8){0, 8, 1, 9, 2, 10, 3, 11});
 }
 #endif
+
 /* Limited to 0..255. */
 ALWAYS_INLINE vec limit_samples(vec samples) {
     samples &= ~(samples >> 31);
