@@ -118,6 +118,16 @@ def test_decoding_jpeg_with_restart_markers(progressive, blocks):
     assert np.array_equal(core.decode_image(data), pillow_rgb(data))
 
 
+@pytest.mark.parametrize(("mode", "subsampling"), [("L", 0), ("RGB", 0), ("RGB", 2)])
+def test_decoding_jpeg_with_a_restart_before_every_smooth_block(mode, subsampling):
+    """Where an interval's data are a few bytes, the decoder meets its marker before each block."""
+    levels = np.linspace(0, 200, 80).astype(np.uint8)
+    for array in (np.zeros((160, 80, 3), np.uint8), np.tile(levels[:, None], (160, 1, 3))):
+        options = {"quality": 50, "restart_marker_blocks": 1, "subsampling": subsampling}
+        data = encoded(array, "JPEG", mode, **options)
+        assert np.array_equal(core.decode_image(data), pillow_rgb(data))
+
+
 def test_decoding_grey_jpeg():
     data = encoded(picture(30, 41), "JPEG", "L", quality=90)
     found = core.decode_image(data)

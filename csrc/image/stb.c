@@ -45,15 +45,17 @@ static void *allocate(size_t size_bytes);
 #pragma GCC diagnostic pop
 
 /* A JPEG's data may end before its picture does, with an end marker put behind the cut. The decoder
- * then goes on with zero bits. It holds at most 32 bits when it meets a marker, and a block takes
- * at least two (a code for DC, one for AC), so a 17th block since a marker is made of nothing. The
- * baseline decoder transforms each block once it is read, and there we count. */
-enum { MOST_BLOCKS_AFTER_MARKER = 16 };
+ * then goes on with zero bits. It holds at most 32 bits, and a block takes at least two (a code for
+ * DC, one for AC), so a 17th block since it last read a byte is made of nothing. (To count since it
+ * met a marker will not do: in a scan of short restart intervals it meets one before every block.)
+ * The baseline decoder transforms each block once it is read, and there we count. */
+enum { MOST_BLOCKS_WITHOUT_READING = 16 };
 typedef void (*block_kernel)(stbi_uc *out, int out_stride, short data[64]);
 static _Thread_local struct {
     const stbi__jpeg *decoder;
     block_kernel transform;
-    int blocks_after_marker;
+    const stbi_uc *read_to;
+    int blocks_without_reading;
     bool starved;
 } watch;
 
@@ -66,8 +68,10 @@ static void *allocate(size_t size_bytes) {
 }
 
 static void watched_transform(stbi_uc *out, int out_stride, short data[64]) {
-    watch.blocks_after_marker = watch.decoder->nomore ? watch.blocks_after_marker + 1 : 0;
-    if (watch.blocks_after_marker > MOST_BLOCKS_AFTER_MARKER && !watch.decoder->progressive)
+    const stbi_uc *read_to = watch.decoder->s->img_buffer;
+    watch.blocks_without_reading = read_to == watch.read_to ? watch.blocks_without_reading + 1 : 0;
+    watch.read_to = read_to;
+    if (watch.blocks_without_reading > MOST_BLOCKS_WITHOUT_READING && !watch.decoder->progressive)
         watch.starved = true;
     watch.transform(out, out_stride, data);
 }
@@ -81,7 +85,8 @@ static uint8_t *load_jpeg(stbi__context *source, int *w, int *h, const sqz_image
     stbi__setup_jpeg(decoder);
     watch.decoder = decoder;
     watch.transform = kernels->jpeg_inverse_dct;
-    watch.blocks_after_marker = 0;
+    watch.read_to = NULL;
+    watch.blocks_without_reading = 0;
     decoder->idct_block_kernel = watched_transform;
     decoder->resample_row_hv_2_kernel = kernels->jpeg_upsample;
     decoder->YCbCr_to_RGB_kernel = kernels->jpeg_to_rgb;
