@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import statistics
 import subprocess
 import sys
@@ -17,23 +16,27 @@ import measure
 
 
 def seconds_of(statement: str) -> float:
-    environment = {key: value for key, value in os.environ.items() if key not in measure.UNWANTED}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", statement], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", statement], env=measure.environment(), check=True)
     return time.perf_counter() - start
+
+
+def seconds_by_turns(statements: list[str], rounds: int) -> dict[str, list[float]]:
+    """By statement, one a round."""
+    times: dict[str, list[float]] = {statement: [] for statement in statements}
+    for _ in range(rounds):
+        for statement in statements:
+            times[statement].append(seconds_of(statement))
+    return times
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=11)
-    rounds = parser.parse_args().rounds
     statements = ["pass", "import numpy", "import squeezenet_c"]
     if importlib.util.find_spec("torch"):
         statements.append("import torch")
-    times: dict[str, list[float]] = {statement: [] for statement in statements}
-    for _ in range(rounds):
-        for statement in statements:
-            times[statement].append(seconds_of(statement))
+    times = seconds_by_turns(statements, parser.parse_args().rounds)
     nothing = statistics.median(times["pass"])
     print(f"{'':24}{'median s':>10}{'beyond an empty Python':>26}")
     for statement in statements:

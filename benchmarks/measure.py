@@ -13,47 +13,61 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+WORKER = Path(__file__).resolve().parent / "worker.py"
 
 # Set on some machines; they choose slower NumPy kernels than NumPy would.
 UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
+Result = dict[str, Any]
 
-def run_worker(arguments: Sequence[str], **environment: str) -> dict[str, Any]:
-    """Run `python ARGUMENTS` and return the JSON object it prints last."""
-    variables = {key: value for key, value in os.environ.items() if key not in UNWANTED}
+
+class WorkerError(RuntimeError):
+    """A measurement's process failed; the message is the last line it wrote."""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """This process's environment without what would disturb, and with `variables`."""
+    return {key: value for key, value in os.environ.items() if key not in UNWANTED} | variables
+
+
+def run_worker(what: str, jobs: Sequence[dict[str, Any]]) -> list[Result]:
+    """Measure `jobs` in turn in one new process: a result each. See worker.py for `what`. The
+    process may use as many threads as the last job names, or what it would use by itself."""
+    threads = jobs[-1].get("threads")
     result = subprocess.run(
-        [sys.executable, *arguments],
-        env={**variables, **environment},
-        stdout=subprocess.PIPE,
+        [sys.executable, str(WORKER), what, json.dumps(list(jobs))],
+        env=environment(**({"OMP_NUM_THREADS": str(threads)} if threads else {})),
+        capture_output=True,
         text=True,
-        check=True,
     )
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        raise WorkerError(f"{what}: {lines[-1]}")
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
 def take_turns(
-    workers: dict[str, Callable[[], dict[str, Any]]], rounds: int, figure: str
-) -> dict[str, list[dict[str, Any]]]:
-    """Run every worker once a round; results by name, one a round."""
-    results: dict[str, list[dict[str, Any]]] = {name: [] for name in workers}
+    workers: dict[str, Callable[[], Result]], rounds: int, say: Callable[[str, Result], None]
+) -> dict[str, list[Result]]:
+    """Run every worker once a round; results by name, one a round. Every other round goes the
+    other way round, so that nobody is always the first. `say(name, result)` follows each."""
+    results: dict[str, list[Result]] = {name: [] for name in workers}
     for number in range(rounds):
-        for name, worker in workers.items():
-            results[name].append(worker())
-            print(f"round {number + 1}: {name}: {results[name][-1][figure]:.1f}", file=sys.stderr)
+        names = list(workers)
+        for name in names if number % 2 == 0 else reversed(names):
+            results[name].append(workers[name]())
+            say(name, results[name][-1])
     return results
 
 
-def median(results: list[dict[str, Any]], figure: str) -> float:
-    return statistics.median(result[figure] for result in results)
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Median, least and greatest."""
+    return statistics.median(values), min(values), max(values)
 
 
-def ratio(
-    results: dict[str, list[dict[str, Any]]], name: str, peer: str, figure: str
-) -> tuple[float, float, float]:
-    """Median, least and greatest ratio over the rounds: each round's two were neighbours."""
-    ratios = [
-        ours[figure] / theirs[figure]
-        for ours, theirs in zip(results[name], results[peer], strict=True)
-    ]
-    return statistics.median(ratios), min(ratios), max(ratios)
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float, float]:
+    """Median, least and greatest of the rounds' ratios: the two of a round were neighbours."""
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])

@@ -1,4 +1,4 @@
-"""The table, the chart and README's section, from what run.py measured."""
+"""The table and README's section, from what run.py measured (its JSON file)."""
 
 from __future__ import annotations
 
@@ -6,162 +6,179 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-NOT_OFFERED = "not offered by this CPU"
+from measure import ratios, spread
+
 BEGIN, END = "<!-- benchmark:begin -->", "<!-- benchmark:end -->"
+NOT_PEERS = ("ours", "bound")
+GOALS_MIB = {"train-1_0": 200, "train-1_1": 150, "infer-1_0": 100, "infer-1_1": 100}
+EPOCH_GOAL_PERCENT = 3
+
+Record = dict[str, Any]
 
 
-def ratios(ours: list[float], theirs: list[float]) -> tuple[float, float, float]:
-    """Median, least and greatest of the rounds' ratios: the two of a round were neighbours."""
-    each = [a / b for a, b in zip(ours, theirs, strict=True)]
-    return statistics.median(each), min(each), max(each)
+def speeds_of(results: list[Record]) -> list[float]:
+    return [result["images_per_second"] for result in results]
 
 
-def speed(rounds: list[dict[str, Any]]) -> float:
-    return statistics.median(result["images_per_second"] for result in rounds)
-
-
-def summarise(measured: dict[str, Any]) -> dict[str, Any]:
-    """One row for the table: speeds, and ratios to the fastest peer of the row."""
-    speeds = {name: speed(rounds) for name, rounds in measured["rounds"].items()}
-    peers = [name for name in measured["peers"] if name in speeds]
-    summary = {
-        "title": measured["title"],
-        "goal": measured["goal"],
-        "speeds": speeds,
-        "bound": measured.get("bound"),
-        "best_peer": None,
+def summarise(row: Record) -> Record:
+    """A measured row's median speeds by column, and its ratio to the fastest peer, where there is
+    one and all answers agree: median, least and greatest over the rounds, and whether the median
+    reaches the goal."""
+    rounds = {name: speeds_of(results) for name, results in row["rounds"].items()}
+    speeds = {name: statistics.median(values) for name, values in rounds.items()}
+    summary = {key: row[key] for key in ("title", "task", "goal")} | {"speeds": speeds}
+    peers = [name for name in row["peers"] if name in speeds]
+    if not peers or "ours" not in speeds or row.get("errors"):
+        return summary | {"best_peer": None}
+    best = max(peers, key=speeds.__getitem__)
+    middle, least, greatest = ratios(rounds["ours"], rounds[best])
+    return summary | {
+        "best_peer": best,
+        "ratio": middle,
+        "least": least,
+        "greatest": greatest,
+        "reached": middle >= row["goal"],
     }
-    if peers and "ours" in speeds:
-        best = max(peers, key=speeds.__getitem__)
-        all_rounds = {
-            name: [result["images_per_second"] for result in rounds]
-            for name, rounds in measured["rounds"].items()
-        }
-        middle, least, greatest = ratios(all_rounds["ours"], all_rounds[best])
-        summary |= {
-            "best_peer": best,
-            "ratio": middle,
-            "least": least,
-            "greatest": greatest,
-            "reached": middle >= measured["goal"],
-        }
-    return summary
+
+
+# -- Tables ----------------------------------------------------------------------------------------
 
 
 def number(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+    """Three digits at least, none after the point from 100."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}"
 
 
-def table(rows: list[dict[str, Any]], style: str = "simple") -> str:
-    """rows: measured, or {"title", "why"} for one that was not."""
-    from tabulate import tabulate
+def with_spread(values: list[float], digits: int = 2, unit: str = "") -> str:
+    middle, least, greatest = spread(values)
+    return f"{middle:.{digits}f}{unit} ({least:.{digits}f} to {greatest:.{digits}f})"
 
-    head = ["pictures a second", "ours", "others", "bound", "ratio to the best", "goal", ""]
+
+def lay_out(head: list[str], lines: list[list[str]], markdown: bool = False) -> str:
+    """A table; the first column is text, to the left, the others to the right."""
+    lines = [line + [""] * (len(head) - len(line)) for line in lines]
+    if markdown:
+        rule = ["---"] + ["---:"] * (len(head) - 1)
+        return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, rule, *lines])
+    widths = [max(map(len, cells)) for cells in zip(head, *lines, strict=True)]
+    lines = [head, ["-" * width for width in widths], *lines]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if at == 0 else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in lines
+    )
+
+
+def _speed(summary: Record, name: str) -> str:
+    speed = summary["speeds"].get(name)
+    if speed is None:
+        return ""
+    return f"{1000 / speed:.1f} ms" if summary["task"] == "photograph" else number(speed)
+
+
+def table(rows: list[Record], markdown: bool = False) -> str:
+    """Pictures a second by row and column; a row that was not measured says why."""
+    measured = [summarise(row) for row in rows if "why" not in row]
+    order = [name for summary in measured for name in summary["speeds"]]
+    columns = sorted(dict.fromkeys(order), key=_place)
+    head = ["", *columns, "ratio to the best peer", "goal", "reached"]
     lines = []
     for row in rows:
         if "why" in row:
-            lines.append([row["title"], row["why"]])
+            line = [row["title"], *[""] * len(columns), row["why"], f"{row['goal']:.2f}"]
+            lines.append(line)
             continue
-        one = summarise(row)
-        others = ", ".join(
-            f"{name} {number(value)}" for name, value in one["speeds"].items() if name != "ours"
-        )
-        line = [one["title"], number(one["speeds"]["ours"]) if "ours" in one["speeds"] else "-"]
-        line += [others, number(one["bound"]) if one["bound"] else ""]
-        if one["best_peer"]:
-            line += [
-                f"{one['ratio']:.2f} ({one['least']:.2f} to {one['greatest']:.2f})",
-                f"{one['goal']:.2f}",
-                "reached" if one["reached"] else "not reached",
-            ]
+        summary = summarise(row)
+        line = [row["title"], *(_speed(summary, name) for name in columns)]
+        if summary["best_peer"]:
+            ratio, least, greatest = (summary[key] for key in ("ratio", "least", "greatest"))
+            line.append(f"{ratio:.2f} ({least:.2f} to {greatest:.2f})")
+            line += [f"{row['goal']:.2f}", "yes" if summary["reached"] else "no"]
+        else:
+            why = "see the errors" if row.get("errors") else "no peer here"
+            line += [why, f"{row['goal']:.2f}"]
         lines.append(line)
-    return tabulate(lines, head, tablefmt=style, disable_numparse=True)
+    return lay_out(head, lines, markdown)
 
 
-def other_table(others: list[tuple[str, str]], style: str = "simple") -> str:
-    from tabulate import tabulate
+def _place(column: str) -> tuple[int, str]:
+    """Ours first, the bound last."""
+    return (0 if column.startswith("ours") else 2 if column == "bound" else 1, column)
 
-    return tabulate(others, ["also measured", ""], tablefmt=style, disable_numparse=True)
+
+def other_lines(others: Record) -> list[list[str]]:
+    """What is measured besides speed: [what, figure, goal, reached]."""
+    lines = []
+    for name, results in others.get("memory", {}).items():
+        task, arch, batch, column = name.split("/")
+        title = f"memory, {task} v{arch.replace('_', '.')}, batch {batch}, {column}"
+        more, peak = (results[key] for key in ("memory_mib", "peak_mib"))
+        line = [title, f"{more:.0f} MiB (process {peak:.0f})"]
+        if column == "ours":
+            goal = GOALS_MIB[f"{task}-{arch}"]
+            line += [f"under {goal} MB", _yes(more * 2**20 < goal * 1e6)]
+        lines.append(line)
+    if flat := others.get("flat"):
+        first, last = flat["mib"]
+        title = f"memory of the process after {flat['steps'][0]} / {flat['steps'][1]} steps"
+        lines.append([title, f"{first:.1f} / {last:.1f} MiB", "flat", _yes(last < first + 1)])
+    if epoch := others.get("epoch"):
+        percents = epoch_percents(epoch)
+        title = f"an epoch beyond its steps, v{epoch['arch'].replace('_', '.')}, percent"
+        reached = statistics.median(percents) < EPOCH_GOAL_PERCENT
+        lines.append(
+            [title, with_spread(percents, 1), f"under {EPOCH_GOAL_PERCENT}", _yes(reached)]
+        )
+    for name, result in others.get("coexistence", {}).items():
+        title = f"our training steps and {name}, interleaved over alone"
+        texts = [with_spread(result["ours"]), with_spread(result["other"])]
+        lines.append([title, f"ours {texts[0]}, {name} {texts[1]}", "about 1"])
+    for statement, seconds in others.get("import", {}).items():
+        lines.append([f"python -c {statement!r}", with_spread(seconds, 3, " s")])
+    return lines
 
 
-def write_readme(path: Path, result: dict[str, Any], command: str) -> None:
+def epoch_percents(epoch: Record) -> list[float]:
+    pairs = zip(epoch["epoch_seconds"], epoch["steps_seconds"], strict=True)
+    return [100 * (whole / steps - 1) for whole, steps in pairs]
+
+
+def _yes(reached: bool) -> str:
+    return "yes" if reached else "no"
+
+
+def other_table(others: Record, markdown: bool = False) -> str:
+    lines = other_lines(others)
+    return lay_out(["", "median (least to greatest)", "goal", "reached"], lines, markdown)
+
+
+# -- README ----------------------------------------------------------------------------------------
+
+
+def heading(result: Record) -> str:
+    """Where, when and how often."""
+    machine = result["machine"]
+    return (
+        f"{machine['cpu']}, {machine['isa']}, {result['threads']} threads, "
+        f"{result['date'][:10]}, {result['rounds']} rounds"
+    )
+
+
+def write_readme(path: Path, result: Record) -> None:
     """Rewrite the marked section. ValueError: README has no such section."""
     text = path.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{path} has no section between {BEGIN} and {END}")
-    machine = result["machine"]
-    section = [
-        f"Measured {result['date']} on {machine['cpu']} ({machine['isa']}), "
-        f"{result['threads']} threads, {result['rounds']} rounds, with `{command}`. Higher is "
-        "faster; a ratio is the median over rounds in which the two took turns (least to greatest).",
-        table(result["rows"], "github"),
-        other_table(result["others"], "github"),
+    parts = [
+        f"Measured with `{result['command']}` ({heading(result)}). Pictures a second; a ratio is "
+        "the median over rounds in which the two took turns, with the least and the greatest.",
+        table(result["rows"], markdown=True),
     ]
-    body = "\n\n".join(part for part in section if part)
+    if result.get("others"):
+        parts.append(other_table(result["others"], markdown=True))
+    body = "\n\n".join(parts)
     path.write_text(f"{before}{BEGIN}\n\n{body}\n\n{END}{after}", encoding="utf-8")
-
-
-# -- Charts ----------------------------------------------------------------------------------------
-
-
-def _axes(rows: int, columns: int, width: float, height: float):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot.subplots(rows, columns, figsize=(width, height), layout="constrained")
-
-
-def chart(path: Path, rows: list[dict[str, Any]], title: str) -> None:
-    """Ratio to the best peer, row by row, with the spread over rounds and the goal."""
-    summaries = [summarise(row) for row in rows if "why" not in row]
-    summaries = [one for one in summaries if one["best_peer"]][::-1]
-    if not summaries:
-        return
-    figure, axis = _axes(1, 1, 9, 1.4 + 0.5 * len(summaries))
-    for at, one in enumerate(summaries):
-        colour = "tab:green" if one["reached"] else "tab:orange"
-        spread = [[one["ratio"] - one["least"]], [one["greatest"] - one["ratio"]]]
-        axis.barh(at, one["ratio"], xerr=spread, color=colour, height=0.6, capsize=3)
-        axis.plot([one["goal"]] * 2, [at - 0.42, at + 0.42], color="black")
-        axis.annotate(
-            f"{one['ratio']:.2f} x {one['best_peer']}",
-            (one["greatest"], at),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-        )
-    axis.axvline(1, color="grey", linestyle=":")
-    axis.set_yticks(range(len(summaries)), [one["title"] for one in summaries])
-    axis.set_xlim(0, 1.35 * max(max(one["greatest"], one["goal"]) for one in summaries))
-    axis.set_xlabel("speed, times that of the fastest other library (black line: the goal)")
-    axis.set_title(title)
-    figure.savefig(path, dpi=110)
-
-
-def growth_chart(path: Path, panels: list[dict[str, Any]], title: str) -> None:
-    """One panel a quantity that grows, one line a library."""
-    if not panels:
-        return
-    columns = 2
-    figure, axes = _axes(-(-len(panels) // columns), columns, 11, 3.4 * -(-len(panels) // columns))
-    flat = list(axes.ravel())
-    for axis, panel in zip(flat, panels, strict=False):
-        for name, line in panel["lines"].items():
-            axis.plot(line["x"], line["y"], marker="o", label=name)
-        if panel.get("log"):
-            axis.set_xscale("log", base=2)
-        axis.set_xticks(panel["ticks"], [str(tick) for tick in panel["ticks"]])
-        axis.minorticks_off()
-        axis.set_ylim(bottom=0)
-        axis.set_xlabel(panel["x_label"])
-        axis.set_ylabel(panel["y_label"])
-        axis.set_title(panel["title"])
-        axis.legend()
-    for axis in flat[len(panels) :]:
-        axis.set_visible(False)
-    figure.suptitle(title)
-    figure.savefig(path, dpi=110)

@@ -4,60 +4,76 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
-# Library -> the modules it needs; all come with `pip install ".[bench]"`.
+# Library -> the modules it needs, which `pip install ".[bench]"` brings.
 LIBRARIES = {
-    "ours": ("squeezenet_c",),
     "pytorch": ("torch",),
     "onnx_runtime": ("onnxruntime", "onnx"),
     "open_vino": ("openvino", "onnx"),
     "pillow": ("PIL",),
 }
+TITLES = {
+    "ours": "ours",
+    "own.bound": "bound",
+    "pytorch": "PyTorch",
+    "onnx_runtime": "ONNX Runtime",
+    "open_vino": "OpenVINO",
+    "pillow": "Pillow",
+}
 
 
 @dataclass(frozen=True)
-class Peer:
-    """A column: what is run, and what the table calls it."""
+class Column:
+    """What is run: a module of peers/ (or a function of own.py), and which variant of it."""
 
     library: str
     variant: str = ""
 
     @property
     def name(self) -> str:
-        names = {"pytorch": "PyTorch", "onnx_runtime": "ONNX Runtime", "open_vino": "OpenVINO"}
-        name = names.get(self.library, {"pillow": "Pillow"}.get(self.library, self.library))
-        return f"{name} {self.variant}" if self.variant else name
+        return f"{TITLES[self.library]} {self.variant}".rstrip()
 
 
-OURS = Peer("ours")
-EAGER, CHANNELS_LAST = Peer("pytorch", "eager"), Peer("pytorch", "channels_last")
-ONNX_RUNTIME, OPEN_VINO = Peer("onnx_runtime"), Peer("open_vino")
-PILLOW = Peer("pillow")
+OURS, BOUND = Column("ours"), Column("own.bound")
+EAGER, CHANNELS_LAST = Column("pytorch", "eager"), Column("pytorch", "channels_last")
+ONNX_RUNTIME, OPEN_VINO, PILLOW = Column("onnx_runtime"), Column("open_vino"), Column("pillow")
 
 
 @dataclass(frozen=True)
 class Row:
-    """goal: times the best peer. tolerance: how far an answer may be from ours, of the largest
-    value (of a photograph: mean difference in levels of 255)."""
+    """goal: how many times the best peer. tolerance: how far a peer's answer may be from ours, as a
+    share of the largest value; for a photograph, in levels of 255."""
 
     name: str
     title: str
     task: str
-    peers: tuple[Peer, ...]
+    peers: tuple[Column, ...]
     goal: float
     tolerance: float
     arch: str = "1_1"
     batch: int = 1
     precision: str = "float32"
 
-    @property
-    def job(self) -> dict:
+    def job(self, threads: int) -> dict[str, Any]:
         return {
             "task": self.task,
             "arch": self.arch,
             "batch": self.batch,
             "precision": self.precision,
+            "threads": 1 if self.task == "photograph" else threads,
         }
+
+    def columns(self, libraries: set[str], backends: list[str]) -> list[Column]:
+        """What to run: ours, our other backends (the first is the default), the peers among
+        `libraries`, and the bound."""
+        columns = [OURS]
+        if self.task != "photograph" and self.precision == "float32":
+            columns += [Column("ours", backend) for backend in backends[1:]]
+        columns += [peer for peer in self.peers if peer.library in libraries]
+        if self.task != "photograph" and "onednn" in backends:
+            columns.append(BOUND)
+        return columns
 
 
 def _row(task: str, arch: str, batch: int, precision: str, goal: float) -> Row:
@@ -66,20 +82,12 @@ def _row(task: str, arch: str, batch: int, precision: str, goal: float) -> Row:
         peers = (CHANNELS_LAST,) if half else (EAGER, CHANNELS_LAST)
     else:
         peers = (CHANNELS_LAST, OPEN_VINO) if half else (CHANNELS_LAST, ONNX_RUNTIME, OPEN_VINO)
-    what = {"train": "train", "infer": "infer"}[task]
-    version = arch.replace("_", ".")
     pictures = "one picture" if batch == 1 else f"batch {batch}"
-    return Row(
-        f"{what}{batch}-{arch}-{precision}",
-        f"{what} v{version}, {pictures}, {precision}",
-        task,
-        peers,
-        goal,
-        5e-2 if half else 1e-4,
-        arch,
-        batch,
-        precision,
-    )
+    title = f"{task} v{arch.replace('_', '.')}, {pictures}, {precision}"
+    # bfloat16 has 8 significant bits; errors of some 20 layers add up.
+    tolerance = 5e-2 if half else 1e-4
+    name = f"{task}{batch}-{arch}-{precision}"
+    return Row(name, title, task, peers, goal, tolerance, arch, batch, precision)
 
 
 ROWS = (
@@ -95,11 +103,11 @@ ROWS = (
     _row("infer", "1_0", 1, "bfloat16", 1.15),
     _row("infer", "1_1", 1, "float32", 1.3),
     _row("infer", "1_1", 1, "bfloat16", 1.5),
-    # The decoders differ by a level or two; the arithmetic of the resize does not.
-    Row("photograph", "photograph to 224 x 224, one core", "photograph", (PILLOW,), 1.3, 1.0),
+    # The resize is Pillow's to the byte; two decoders may differ in how they round.
+    Row("photograph", "photograph to 224 x 224, one core", "photograph", (PILLOW,), 1.3, 4),
 )
 
 
-def missing(library: str) -> list[str]:
-    """Modules of a library that are not installed."""
+def missing_modules(library: str) -> list[str]:
+    """Modules of a peer that are not installed."""
     return [name for name in LIBRARIES[library] if importlib.util.find_spec(name) is None]

@@ -1,59 +1,69 @@
-"""One measurement of one library, in a process of its own.
+"""Measurements of one library, in a process of its own.
 
-    python benchmarks/worker.py LIBRARY JOB
+    python benchmarks/worker.py WHAT JOBS
 
-JOB is a JSON object of peers.Job. Prints a JSON object: images_per_second and step_seconds (the
-median step), steps, peak_mib (of the process), memory_mib (of that, beyond what the process had
-after its imports and the input), and where the answer was saved.
+JOBS is a JSON list of peers.Job. WHAT is a library, a module of peers/, whose speed and memory are
+measured for each job; or own.NAME, a function of own.py. Prints a JSON list, an object a job. Of a
+library: images_per_second and step_seconds (of the median step), steps, peak_mib (of the process),
+memory_mib (of that, beyond what the process had after its imports and the input), and the file
+that has the answer, if the job wants it.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import resource
 import statistics
 import sys
 import tempfile
 import time
-from pathlib import Path
+from typing import Any
 
+import memory
 import numpy as np
 from peers import Job
 
-LEAST_STEPS = 5
+WARM_UP_SECONDS = 0.2
 
 
-def resident_mib() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
-
-
-def measure(library: str, job: Job) -> dict:
-    module = importlib.import_module(f"peers.{library}")
-    before = resident_mib()
+def measure(module: Any, job: Job) -> dict[str, Any]:
+    before = memory.resident_mib()
     prepared = module.prepare(job)
+    end = time.perf_counter() + WARM_UP_SECONDS
     prepared.step()
+    while job.seconds and time.perf_counter() < end:
+        prepared.step()
     times: list[float] = []
     end = time.perf_counter() + job.seconds
-    while time.perf_counter() < end or len(times) < LEAST_STEPS:
+    while not times or len(times) < job.least_steps or time.perf_counter() < end:
         start = time.perf_counter()
         prepared.step()
         times.append(time.perf_counter() - start)
     seconds = statistics.median(times)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    with tempfile.NamedTemporaryFile(dir=job.folder, suffix=".npy", delete=False) as file:
-        np.save(file, prepared.answer)
-    return {
+    peak = memory.peak_mib()
+    result = {
         "images_per_second": prepared.images / seconds,
         "step_seconds": seconds,
         "steps": len(times),
         "peak_mib": peak,
-        "memory_mib": peak - before - job.batch * 3 * job.size**2 * 4 / 2**20,
-        "answer": file.name,
+        "memory_mib": peak - before - prepared.input_bytes / 2**20,
         **prepared.notes,
     }
+    if job.answer:
+        with tempfile.NamedTemporaryFile(dir=job.folder, suffix=".npy", delete=False) as file:
+            np.save(file, prepared.answer())
+        result["answer"] = file.name
+    return result
+
+
+def main(what: str, jobs: list[Job]) -> None:
+    if what.startswith("own."):
+        function = getattr(importlib.import_module("own"), what.removeprefix("own."))
+        print(json.dumps([function(job) for job in jobs]))
+        return
+    module = importlib.import_module(f"peers.{what}")
+    print(json.dumps([measure(module, job) for job in jobs]))
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(sys.argv[1], Job(**json.loads(sys.argv[2])))))
+    main(sys.argv[1], [Job(**job) for job in json.loads(sys.argv[2])])

@@ -2,60 +2,63 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from . import Job
 
-FIRES = {  # index in `features` of each Fire module, and of each max-pool
-    "1_0": ((3, 4, 5, 7, 8, 9, 10, 12), (2, 6, 11)),
-    "1_1": ((3, 4, 6, 7, 9, 10, 11, 12), (2, 5, 8)),
-}
+FIRES = {"1_0": (3, 4, 5, 7, 8, 9, 10, 12), "1_1": (3, 4, 6, 7, 9, 10, 11, 12)}
+POOLS = {"1_0": (2, 6, 11), "1_1": (2, 5, 8)}  # both: indices in torchvision's `features`
 
 
 class _Graph:
+    """Nodes added one after the other; a value is known by the name of the node that makes it."""
+
     def __init__(self, weights: dict) -> None:
-        self.weights, self.nodes, self.values = weights, [], "x"
+        self.weights, self.nodes = weights, []
 
     def add(self, operator: str, inputs: list[str], name: str, **attributes) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
 
-    def conv(self, layer: str, source: str, stride: int = 1, pad: int = 0, relu: bool = True) -> str:
-        kernel = list(self.weights[f"{layer}.weight"].shape[2:])
+    def conv(
+        self, layer: str, source: str, stride: int = 1, padding: int = 0, relu: bool = True
+    ) -> str:
         name = self.add(
             "Conv",
             [source, f"{layer}.weight", f"{layer}.bias"],
             layer,
-            kernel_shape=kernel,
+            kernel_shape=list(self.weights[f"{layer}.weight"].shape[2:]),
             strides=[stride, stride],
-            pads=[pad] * 4,
+            pads=[padding] * 4,
         )
         return self.add("Relu", [name], f"{layer}.relu") if relu else name
 
+    def fire(self, layer: str, source: str) -> str:
+        squeezed = self.conv(f"{layer}.squeeze", source)
+        parts = [
+            self.conv(f"{layer}.expand1x1", squeezed),
+            self.conv(f"{layer}.expand3x3", squeezed, padding=1),
+        ]
+        return self.add("Concat", parts, layer, axis=1)
 
-def write(job: Job) -> Path:
-    """The model for pictures of job.size; its batch is free."""
-    path = Path(job.folder, f"model-{job.arch}.onnx")
+    def max_pool(self, layer: str, source: str) -> str:
+        return self.add(
+            "MaxPool", [source], layer, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
+        )
+
+
+def serialize(job: Job) -> bytes:
+    """The model as ONNX's bytes; batch, height and width are free."""
     weights = job.weights()
     graph = _Graph(weights)
-    fires, pools = FIRES[job.arch]
     values = graph.conv("features.0", "x", stride=2)
     for index in range(2, 13):
         layer = f"features.{index}"
-        if index in pools:
-            values = graph.add(
-                "MaxPool", [values], layer, kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1
-            )
-        elif index in fires:
-            squeezed = graph.conv(f"{layer}.squeeze", values)
-            parts = [
-                graph.conv(f"{layer}.expand1x1", squeezed),
-                graph.conv(f"{layer}.expand3x3", squeezed, pad=1),
-            ]
-            values = graph.add("Concat", parts, layer, axis=1)
+        if index in POOLS[job.arch]:
+            values = graph.max_pool(layer, values)
+        elif index in FIRES[job.arch]:
+            values = graph.fire(layer, values)
     values = graph.conv("classifier.1", values, relu=False)
     values = graph.add("GlobalAveragePool", [values], "pooled")
     graph.add("Flatten", [values], "logits")
@@ -71,5 +74,4 @@ def write(job: Job) -> Path:
         ir_version=10,
     )
     onnx.checker.check_model(model)
-    onnx.save(model, path)
-    return path
+    return model.SerializeToString()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import onnxruntime
 
 from . import Job, Prepared, onnx_model
@@ -12,11 +15,12 @@ def prepare(job: Job) -> Prepared:
     options.intra_op_num_threads = job.threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        str(onnx_model.write(job)), options, providers=["CPUExecutionProvider"]
+        onnx_model.serialize(job), options, providers=["CPUExecutionProvider"]
     )
-    feed = {"x": job.pictures()}
+    x = job.pictures()
+    step = partial(session.run, None, {"x": x})
 
-    def step():
-        return session.run(None, feed)[0]
+    def answer() -> np.ndarray:
+        return step()[0]
 
-    return Prepared(step, step(), job.batch)
+    return Prepared(step, answer, job.batch, x.nbytes)

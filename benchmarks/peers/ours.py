@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
 
-from . import Job, Prepared
+from . import PICTURE_SIDE, Job, Prepared
 
 
 def prepare(job: Job) -> Prepared:
@@ -19,35 +18,34 @@ def prepare(job: Job) -> Prepared:
     sq.set_num_threads(job.threads)
     if job.task == "photograph":
         return _photograph(job)
-    model = _model(job)
-    x = job.pictures()
+    x, labels = job.pictures(), job.labels()
+    network = model(job)
     if job.task == "infer":
-        return Prepared(partial(model.forward, x), model.forward(x), job.batch)
-    without_dropout = _model(job, dropout=0.0)
-    loss = without_dropout.compute_gradients(x, job.labels())
-    del without_dropout
-    optimizer = sq.Adam(model, lr=1e-4)
-    step = partial(model.train_step, x, job.labels(), optimizer)
-    return Prepared(step, np.array([loss]), job.batch)
+        step = partial(network.forward, x)
+        return Prepared(step, step, job.batch, x.nbytes)
+    step = partial(network.train_step, x, labels, sq.Adam(network, lr=1e-4))
+
+    def first_loss() -> np.ndarray:
+        return np.array([model(job, dropout=0.0).compute_gradients(x, labels)])
+
+    return Prepared(step, first_loss, job.batch, x.nbytes)
 
 
-def _model(job: Job, dropout: float | None = None) -> sq.Model:
-    model = sq.Model(
-        job.arch,
-        num_classes=2,
-        dropout=job.dropout if dropout is None else dropout,
-        precision=job.precision,
+def model(job: Job, dropout: float | None = None) -> sq.Model:
+    """The network with the job's weights."""
+    network = sq.Model(
+        job.arch, dropout=job.dropout if dropout is None else dropout, precision=job.precision
     )
-    if model.precision != job.precision:
-        raise RuntimeError(f"{job.precision} is not offered here")
-    model.load_state_dict(job.weights())
-    return model
+    if network.precision != job.precision:
+        raise RuntimeError(f"{job.precision} was asked for, {network.precision} was given")
+    network.load_state_dict(job.weights())
+    return network
 
 
 def _photograph(job: Job) -> Prepared:
-    data = Path(job.folder, "photograph.jpg").read_bytes()
+    data = job.photograph()
 
     def step() -> np.ndarray:
-        return core.fit_image(core.decode_image(data), 224)
+        return core.fit_image(core.decode_image(data), PICTURE_SIDE)
 
-    return Prepared(step, step(), 1)
+    return Prepared(step, step, 1, len(data))

@@ -1,26 +1,25 @@
-"""Pillow: decode a photograph, fit it into a black square, bicubic: the tutorial's own steps."""
+"""Pillow: decode a photograph and fit it into a black square, bicubic, as the tutorial does."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from . import Job, Prepared
+from . import PICTURE_SIDE, Job, Prepared
 
 
 def prepare(job: Job) -> Prepared:
-    data = Path(job.folder, "photograph.jpg").read_bytes()
+    data = job.photograph()
 
     def step() -> np.ndarray:
         picture = Image.open(io.BytesIO(data)).convert("RGB")
-        scale = 224.0 / max(picture.size)
+        scale = PICTURE_SIDE / max(picture.size)
         width, height = (max(1, int(side * scale)) for side in picture.size)
-        square = Image.new("RGB", (224, 224))
+        square = Image.new("RGB", (PICTURE_SIDE, PICTURE_SIDE))
         resized = picture.resize((width, height), Image.Resampling.BICUBIC)
-        square.paste(resized, ((224 - width) // 2, (224 - height) // 2))
+        square.paste(resized, ((PICTURE_SIDE - width) // 2, (PICTURE_SIDE - height) // 2))
         return np.asarray(square)
 
-    return Prepared(step, step(), 1)
+    return Prepared(step, step, 1, len(data))

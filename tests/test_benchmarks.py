@@ -1,0 +1,258 @@
+"""The benchmark: it runs, its medians and ratios are right, and it sees when answers differ."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, str(BENCHMARKS / "run.py"), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+    )
+
+
+def speeds(*values: float) -> list[dict[str, float]]:
+    return [{"images_per_second": value} for value in values]
+
+
+def row(**changes) -> dict:
+    return {
+        "name": "train16-1_0-float32",
+        "title": "train v1.0, batch 16, float32",
+        "task": "train",
+        "goal": 2.0,
+        "peers": ["PyTorch eager", "PyTorch channels_last"],
+        "rounds": {
+            "ours": speeds(100, 120, 90),
+            "PyTorch eager": speeds(30, 31, 32),
+            "PyTorch channels_last": speeds(50, 40, 60),
+            "bound": speeds(200, 200, 200),
+        },
+        "errors": [],
+    } | changes
+
+
+# -- The whole way ---------------------------------------------------------------------------------
+
+
+def test_runs_with_our_package_alone(tmp_path: Path) -> None:
+    rows = ["train16-1_1-float32", "infer1-1_1-*", "flat", "import"]
+    result = run("--quick", "--peers", "--only", *rows, "--threads", "2", "--out", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    for peer in ("PyTorch", "ONNX Runtime", "OpenVINO", "Pillow"):
+        assert f"{peer} is left out: --peers does not name it." in result.stderr
+    assert "train v1.1, batch 16, float32" in result.stdout
+    assert "no peer here" in result.stdout
+    written = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in written["rows"]] == [
+        "train16-1_1-float32",
+        "infer1-1_1-float32",
+        "infer1-1_1-bfloat16",
+    ]
+    assert written["threads"] == 2 and written["rounds"] == 1 and written["quick"]
+    assert written["errors"] == []
+    for one in written["rows"]:
+        for rounds in one.get("rounds", {}).values():
+            assert len(rounds) == 1 and rounds[0]["images_per_second"] > 0
+    assert set(written["others"]) == {"flat", "import"}
+    assert all(mib > 0 for mib in written["others"]["flat"]["mib"])
+
+
+def test_lists_names() -> None:
+    result = run("--list")
+    assert result.returncode == 0
+    assert {"train16-1_0-float32", "photograph", "memory", "growth"} <= set(result.stdout.split())
+
+
+def test_refuses_a_name_that_is_none() -> None:
+    result = run("--only", "infer1-*", "trian*")
+    assert result.returncode == 2
+    assert "--only 'trian*' is no name; --list prints them" in result.stderr
+
+
+def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    import rows
+    import run as script
+
+    monkeypatch.setitem(rows.LIBRARIES, "open_vino", ("no_such_module", "no_other"))
+    assert "open_vino" not in script.find_peers(None)
+    assert (
+        "OpenVINO takes no part, without no_such_module and no_other: "
+        'pip install ".[bench]" brings what is missing.'
+    ) in capsys.readouterr().err
+
+
+# -- Numbers ---------------------------------------------------------------------------------------
+
+
+def test_ratio_is_of_neighbours() -> None:
+    import measure
+
+    # 100/50, 120/40, 90/60: not the ratio of the medians, which is also 2.
+    assert measure.ratios([100, 120, 90], [50, 40, 60]) == (2.0, 1.5, 3.0)
+    assert measure.ratios([1, 9], [1, 3]) == (2.0, 1.0, 3.0)
+    with pytest.raises(ValueError):
+        measure.ratios([1, 2], [1])
+
+
+def test_summary_compares_with_the_fastest_peer() -> None:
+    import report
+
+    summary = report.summarise(row())
+    assert summary["best_peer"] == "PyTorch channels_last"
+    assert (summary["ratio"], summary["least"], summary["greatest"]) == (2.0, 1.5, 3.0)
+    assert summary["reached"]
+    assert summary["speeds"]["ours"] == 100
+    assert not report.summarise(row(goal=2.01))["reached"]
+    # Neither the bound nor another backend of ours is a peer.
+    assert report.summarise(row(peers=[]))["best_peer"] is None
+
+
+def test_no_ratio_where_answers_differ() -> None:
+    import report
+
+    summary = report.summarise(row(errors=["PyTorch eager does not give our answer"]))
+    assert summary["best_peer"] is None and "ratio" not in summary
+    assert "see the errors" in report.table([row(errors=["differs"])])
+
+
+def test_table() -> None:
+    import report
+
+    why = {"title": "train v1.0, bfloat16", "goal": 1.9, "why": "not offered by this CPU"}
+    photograph = row(task="photograph", title="photograph", rounds={"ours": speeds(40)}, peers=[])
+    lines = report.table([row(), why, photograph]).splitlines()
+    assert lines[0].split() == (
+        "ours PyTorch channels_last PyTorch eager bound ratio to the best peer goal reached".split()
+    )
+    assert lines[2].split()[-10:] == "100 50.0 31.0 200 2.00 (1.50 to 3.00) 2.00 yes".split()
+    assert lines[3].endswith("not offered by this CPU  1.90")
+    assert "25.0 ms" in lines[4] and "no peer here" in lines[4]
+
+
+def test_other_lines() -> None:
+    import report
+
+    memory = {"memory_mib": 190.0, "peak_mib": 230.0}
+    lines = report.other_lines(
+        {
+            "memory": {"train/1_0/16/ours": memory, "train/1_1/16/ours": memory},
+            "flat": {"steps": [50, 1000], "mib": [90.0, 95.0]},
+            "epoch": {
+                "epoch_seconds": [1.02, 1.04, 1.01],
+                "steps_seconds": [1.0, 1.0, 1.0],
+                "arch": "1_1",
+            },
+        }
+    )
+    assert [line[3] for line in lines] == ["yes", "no", "no", "yes"]
+    assert lines[0][1] == "190 MiB (process 230)"
+    assert lines[3][1] == "2.0 (1.0 to 4.0)"
+
+
+# -- Answers ---------------------------------------------------------------------------------------
+
+
+def test_sees_answers_that_differ() -> None:
+    import compare
+    from rows import ROWS
+
+    infer = next(one for one in ROWS if one.name == "infer32-1_0-float32")
+    ours = np.array([[2.0, -1.0]], np.float32)
+    answers = {"ours": ours, "near": ours + 1e-4, "far": ours + 1e-3, "broken": ours * np.nan}
+    apart = compare.differences("infer", answers)
+    assert apart["near"] == pytest.approx(0.5e-4, rel=1e-2)
+    errors = compare.disagreements(infer, apart | {"other shape": float("inf")})
+    assert [error.split(": ")[1].split(" does")[0] for error in errors] == [
+        "far",
+        "broken",
+        "other shape",
+    ]
+    assert "expected at most 0.0001" in errors[0]
+    photograph = next(one for one in ROWS if one.task == "photograph")
+    pixels = {"ours": np.array([3, 250], np.uint8), "Pillow": np.array([0, 255], np.uint8)}
+    apart = compare.differences("photograph", pixels)
+    assert apart == {"Pillow": 5.0}
+    assert len(compare.disagreements(photograph, apart)) == 1
+
+
+def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import compare
+    import measure
+    import run as script
+
+    answers = iter((1.0, 1.0, 2.0, 1.0))
+
+    def worker(what: str, jobs: list) -> list[dict]:
+        if what == "own.info":
+            return [
+                {"threads": 1, "backends": ["openmp"], "backend": "openmp", "version": "0",
+                 "cpu_isa": "none"}
+            ]  # fmt: skip
+        result = {"images_per_second": 1.0}
+        if jobs[0].get("answer"):
+            result["answer"] = str(tmp_path / f"{what}-{next(answers)}.npy")
+            np.save(result["answer"], np.array([float(result["answer"][-7:-4])]))
+        return [result]
+
+    monkeypatch.setattr(measure, "run_worker", worker)
+    monkeypatch.setattr(script, "find_peers", lambda wanted: frozenset({"pytorch", "onnx_runtime"}))
+    assert compare.measure is measure
+    status = script.main(["--only", "infer1-1_0-float32", "--rounds", "1", "--out", str(tmp_path)])
+    assert status == 1
+    written = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
+    assert len(written["errors"]) == 1
+    assert "ONNX Runtime does not give our answer: 1 of the largest apart" in written["errors"][0]
+
+
+def test_a_process_that_fails_is_an_error() -> None:
+    import measure
+
+    with pytest.raises(measure.WorkerError, match="own.no_such_function"):
+        measure.run_worker("own.no_such_function", [{"task": "", "folder": ""}])
+
+
+# -- README ----------------------------------------------------------------------------------------
+
+
+def test_readme_section_is_rewritten(tmp_path: Path) -> None:
+    import report
+
+    result = {
+        "command": "python benchmarks/run.py",
+        "date": "2026-01-02T03:04:05+00:00",
+        "threads": 2,
+        "rounds": 3,
+        "machine": {"cpu": "A CPU", "isa": "avx2"},
+        "rows": [row()],
+        "others": {},
+    }
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n", encoding="utf-8")
+    report.write_readme(readme, result)
+    first = readme.read_text(encoding="utf-8")
+    assert first.startswith(f"before\n{report.BEGIN}\n") and first.endswith(
+        f"{report.END}\nafter\n"
+    )
+    assert "old" not in first and "A CPU, avx2, 2 threads, 2026-01-02, 3 rounds" in first
+    assert "| train v1.0, batch 16, float32 | 100 | 50.0 | 31.0 | 200 |" in first
+    report.write_readme(readme, result)
+    assert readme.read_text(encoding="utf-8") == first
+    readme.write_text("no section", encoding="utf-8")
+    with pytest.raises(ValueError, match="has no section between"):
+        report.write_readme(readme, result)
