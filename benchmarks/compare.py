@@ -10,7 +10,7 @@ from typing import Any
 
 import measure
 import numpy as np
-from rows import BOUND, ROWS, Column, Row
+from rows import ROWS, Column, Row
 
 NOT_OFFERED = "not offered by this CPU"
 # Of --quick: all the way, but the figures mean nothing.
@@ -50,44 +50,24 @@ def compare(row: Row, settings: Settings) -> dict[str, Any]:
     about |= {"tolerance": row.tolerance, "peers": [peer.name for peer in row.peers]}
     if row.precision == "bfloat16" and not settings.bfloat16:
         return about | {"why": NOT_OFFERED}
-    columns = row.columns(set(settings.libraries), list(settings.backends))
-    errors: list[str] = []
     answers: dict[str, np.ndarray] = {}
 
-    # A turn apart asks for the answers, and leaves out who cannot take part.
-    for column in columns:
-        if column == BOUND:
-            continue
-        try:
-            answers[column.name] = _answer(row, column, settings)
-        except measure.WorkerError as error:
-            errors.append(f"{row.name}: {error}")
-    apart = differences(row.task, answers)
-    errors += disagreements(row, apart)
-    workers = {
-        column.name: partial(_turn, row, column, settings)
-        for column in columns
-        if column == BOUND or column.name in answers
-    }
+    def turn(column: Column, number: int) -> measure.Result:
+        job = row.job(settings.threads) | {"variant": column.variant, "answer": number == 0}
+        (result,) = measure.run_worker(column.library, [settings.job(**job)])
+        if "answer" in result:
+            answers[column.name] = np.load(result.pop("answer"))
+        return result
 
     def say(name: str, result: measure.Result) -> None:
         settings.say(f"{row.name}: {name}: {result['images_per_second']:.1f} pictures a second")
 
-    try:
-        rounds = measure.take_turns(workers, settings.rounds, say)
-    except measure.WorkerError as error:
-        return about | {"why": "failed", "errors": [*errors, f"{row.name}: {error}"]}
+    columns = row.columns(set(settings.libraries), list(settings.backends))
+    workers = {column.name: partial(turn, column) for column in columns}
+    rounds, failures = measure.take_turns(workers, settings.rounds, say)
+    apart = differences(row.task, answers)
+    errors = [f"{row.name}: {failure}" for failure in failures] + disagreements(row, apart)
     return about | {"rounds": rounds, "apart": apart, "errors": errors}
-
-
-def _turn(row: Row, column: Column, settings: Settings, **job: Any) -> measure.Result:
-    job = row.job(settings.threads) | {"variant": column.variant} | job
-    return measure.run_worker(column.library, [settings.job(**job)])[0]
-
-
-def _answer(row: Row, column: Column, settings: Settings) -> np.ndarray:
-    result = _turn(row, column, settings, answer=True, seconds=0.0, least_steps=0)
-    return np.load(result["answer"])
 
 
 def differences(task: str, answers: dict[str, np.ndarray]) -> dict[str, float]:

@@ -45,22 +45,29 @@ def run_worker(what: str, jobs: Sequence[dict[str, Any]]) -> list[Result]:
     )
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
-        raise WorkerError(f"{what}: {lines[-1]}")
+        raise WorkerError(lines[-1])
     return json.loads(result.stdout.strip().splitlines()[-1])
 
 
 def take_turns(
-    workers: dict[str, Callable[[], Result]], rounds: int, say: Callable[[str, Result], None]
-) -> dict[str, list[Result]]:
-    """Run every worker once a round; results by name, one a round. Every other round goes the
-    other way round, so that nobody is always the first. `say(name, result)` follows each."""
+    workers: dict[str, Callable[[int], Result]], rounds: int, say: Callable[[str, Result], None]
+) -> tuple[dict[str, list[Result]], list[str]]:
+    """Run every worker once a round, with the round's number from 0: results by name, one a round,
+    and what went wrong. Every other round goes the other way round, so that nobody is always the
+    first. A worker that fails is out, with what it had. `say(name, result)` follows each turn."""
     results: dict[str, list[Result]] = {name: [] for name in workers}
+    errors = []
     for number in range(rounds):
-        names = list(workers)
+        names = list(results)
         for name in names if number % 2 == 0 else reversed(names):
-            results[name].append(workers[name]())
-            say(name, results[name][-1])
-    return results
+            try:
+                results[name].append(workers[name](number))
+            except WorkerError as error:
+                errors.append(f"{name}: {error}")
+                del results[name]
+            else:
+                say(name, results[name][-1])
+    return results, errors
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:

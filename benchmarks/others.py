@@ -34,7 +34,7 @@ def memory(settings: Settings) -> dict[str, Any]:
 
 
 def flat(settings: Settings) -> dict[str, Any]:
-    job = settings.job(task="train", batch=16) | {"size": 64}
+    job = settings.job(task="train", batch=4) | {"size": 64}
     return measure.run_worker("own.flat", [job])[0]
 
 

@@ -38,7 +38,7 @@ def bound(job: Job) -> Result:
 
 
 def flat(job: Job) -> Result:
-    """Memory after 50 steps of training and after 1000 (job.least_steps: other numbers)."""
+    """Memory after 50 steps of training and after 1000."""
     sq.set_num_threads(job.threads)
     step = _train_step(job)
     early, late = (50, 1000) if job.seconds else (2, 4)
@@ -96,7 +96,7 @@ def coexistence(job: Job) -> Result:
     sq.set_num_threads(job.threads)
     other = (_torch_loop if job.variant == "pytorch" else _numpy_loop)(job)
     step = _train_step(job)
-    steps, turns = (5, 7) if job.seconds else (1, 1)
+    steps, turns = (5, 5) if job.seconds else (1, 1)
     _interleaved(step, other, 1)
     result: Result = {"ours": [], "other": []}
     for _ in range(turns):

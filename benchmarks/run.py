@@ -53,7 +53,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names for --only, and end")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="names, or patterns of names")
     parser.add_argument("--peers", nargs="*", choices=tuple(LIBRARIES), help="default: all")
-    parser.add_argument("--rounds", type=int, default=5, help="turns (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns (default: %(default)s)")
     parser.add_argument(
         "--seconds", type=float, default=1.0, help="of a measurement (default: %(default)s)"
     )

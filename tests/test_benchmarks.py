@@ -192,11 +192,11 @@ def test_sees_answers_that_differ() -> None:
 
 
 def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import compare
     import measure
+    import rows
     import run as script
 
-    answers = iter((1.0, 1.0, 2.0, 1.0))
+    answers = {"ours": 1.0, "pytorch": 1.00001, "onnx_runtime": 2.0}
 
     def worker(what: str, jobs: list) -> list[dict]:
         if what == "own.info":
@@ -205,25 +205,40 @@ def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: P
                  "cpu_isa": "none"}
             ]  # fmt: skip
         result = {"images_per_second": 1.0}
-        if jobs[0].get("answer"):
-            result["answer"] = str(tmp_path / f"{what}-{next(answers)}.npy")
-            np.save(result["answer"], np.array([float(result["answer"][-7:-4])]))
+        if what not in answers:
+            raise measure.WorkerError("broken")
+        if jobs[0]["answer"]:
+            result["answer"] = str(tmp_path / f"{what}.npy")
+            np.save(result["answer"], np.array([answers[what]]))
         return [result]
 
     monkeypatch.setattr(measure, "run_worker", worker)
-    monkeypatch.setattr(script, "find_peers", lambda wanted: frozenset({"pytorch", "onnx_runtime"}))
-    assert compare.measure is measure
-    status = script.main(["--only", "infer1-1_0-float32", "--rounds", "1", "--out", str(tmp_path)])
+    monkeypatch.setattr(script, "find_peers", lambda wanted: frozenset(rows.LIBRARIES))
+    status = script.main(["--only", "infer1-1_0-float32", "--rounds", "2", "--out", str(tmp_path)])
     assert status == 1
     written = json.loads((tmp_path / "benchmark.json").read_text(encoding="utf-8"))
-    assert len(written["errors"]) == 1
-    assert "ONNX Runtime does not give our answer: 1 of the largest apart" in written["errors"][0]
+    failed, differs = written["errors"]
+    assert failed == "infer1-1_0-float32: OpenVINO: broken"
+    assert "ONNX Runtime does not give our answer: 1 of the largest apart" in differs
+    (compared,) = written["rows"]
+    assert set(compared["rounds"]) == {"ours", "PyTorch channels_last", "ONNX Runtime"}
+    assert all(len(results) == 2 for results in compared["rounds"].values())
+
+
+def test_turns_go_both_ways() -> None:
+    import measure
+
+    seen = []
+    workers = {name: lambda number: {"number": number} for name in "ab"}
+    results, errors = measure.take_turns(workers, 2, lambda name, result: seen.append(name))
+    assert seen == ["a", "b", "b", "a"] and errors == []
+    assert results == {"a": [{"number": 0}, {"number": 1}], "b": [{"number": 0}, {"number": 1}]}
 
 
 def test_a_process_that_fails_is_an_error() -> None:
     import measure
 
-    with pytest.raises(measure.WorkerError, match="own.no_such_function"):
+    with pytest.raises(measure.WorkerError, match="no attribute .no_such_function"):
         measure.run_worker("own.no_such_function", [{"task": "", "folder": ""}])
 
 
