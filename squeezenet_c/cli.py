@@ -81,8 +81,10 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=_positive, help="threads to use (default: all CPUs)")
-    common.add_argument("--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one")
+    common.add_argument("--threads", type=_positive, help="default: all that the process may use")
+    common.add_argument(
+        "--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one"
+    )
     parser = argparse.ArgumentParser(
         prog="squeezenet-c", description="Train and run SqueezeNet on a CPU."
     )
@@ -375,8 +377,14 @@ def _info(options: argparse.Namespace) -> int:
         print(json.dumps(build_info() | ({"plan": rows} if options.plan else {})))
         return 0
     for name, value in build_info().items():
-        shown = ", ".join(value) if isinstance(value, list) else value
-        print(f"{name:16}{shown}")
+        lines = [", ".join(value)] if isinstance(value, list) else [value]
+        if isinstance(value, dict):  # convolutions: one kind of layer a line
+            lines = [
+                f"{layer}: {', '.join(f'{part} {backend}' for part, backend in parts.items())}"
+                for layer, parts in value.items()
+            ]
+        for number, line in enumerate(lines):
+            print(f"{'' if number else name:16}{line}".rstrip())
     if rows:
         _print_plan(rows)
     return 0
