@@ -202,8 +202,12 @@ class Model(core.Network):
 
     @classmethod
     def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
-        """The model of a safetensors file: one of `save`, or torchvision's SqueezeNet, which is
+        """The model of a file: one of `save` or `export`, or torchvision's SqueezeNet, which is
         read with final_relu=True and ImageNet's preprocessing. It computes in `precision`.
+
+        The file is safetensors, or what torch.save wrote of a state_dict (or of a dict with one
+        under "state_dict", "model_state_dict" or "model"): its contents tell, not its name.
+        Tensors are float32, float16 or bfloat16. PyTorch is not needed, and a file cannot run code.
 
         BadFileError (a ValueError) names the file, and the key, what was found and what was
         expected. OSError: it cannot be read.
@@ -215,8 +219,8 @@ class Model(core.Network):
         cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
     ) -> "Model":
         """A model to train further. Where `num_classes` is given and differs from the file's, the
-        last convolution is a fresh one (of `seed`), final_relu is False and there are no class
-        names; else it is what `load` gives."""
+        last convolution is a fresh one (of `seed`), final_relu is False, there are no class names,
+        and a UserWarning says so; else it is what `load` gives."""
         return model_file.load_pretrained(cls, path, num_classes, seed)
 
     def copy(self) -> "Model":

@@ -1,4 +1,5 @@
-"""Models as safetensors files.
+"""Models as files: safetensors written and read, PyTorch's read (torch_file.py) and, by export,
+written.
 
 Tensors bear torchvision's names. Metadata is text by key:
   squeezenet_c.format  "1"
@@ -11,6 +12,7 @@ A file without squeezenet_c.format is taken to be torchvision's.
 import json
 import math
 import os
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -46,19 +48,30 @@ State = dict[str, np.ndarray]
 
 def save(model: "Model", path: str | os.PathLike) -> None:
     """See Model.save."""
-    metadata = {
+    core.write_safetensors(os.fspath(path), model.state_dict(), metadata_of(model))
+
+
+def metadata_of(model: "Model") -> dict[str, str]:
+    """What a file says of a model besides its tensors."""
+    return {
         FORMAT_KEY: FORMAT,
         "spec": json.dumps(model.spec),
         "preprocessing": json.dumps(model.preprocessing.to_dict()),
         "class_names": json.dumps(model.class_names, ensure_ascii=False),
     }
-    core.write_safetensors(os.fspath(path), model.state_dict(), metadata)
+
+
+def read_tensors(path: str) -> tuple[State, dict[str, str]]:
+    """(float32 arrays by name, metadata) of a file of either kind, which its contents tell."""
+    from . import torch_file  # here: most models need neither zip archives nor pickles
+
+    return torch_file.read(path) if torch_file.is_torch_file(path) else core.read_safetensors(path)
 
 
 def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32") -> "Model":
     """See Model.load."""
     path = os.fspath(path)
-    state, metadata = core.read_safetensors(path)
+    state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
     try:
         model = cls(**arguments)
@@ -77,6 +90,11 @@ def load_pretrained(
     pretrained = load(cls, path)
     if num_classes is None or num_classes == pretrained.num_classes:
         return pretrained
+    warnings.warn(
+        f"{os.fspath(path)}: its last convolution, for {pretrained.num_classes} classes, is "
+        f"replaced by a fresh one for {num_classes}",
+        stacklevel=3,  # the caller of Model.from_pretrained
+    )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
     model = cls(**spec, seed=seed, **pretrained.preprocessing.to_dict())
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
