@@ -9,6 +9,7 @@ from typing import Any
 from . import palm, synthetic
 from ._native import core as _core
 from .dataset import Dataset
+from .exporting import export
 from .history import History
 from .metrics import Report
 from .model import Model
@@ -49,6 +50,7 @@ __all__ = [
     "__version__",
     "build_info",
     "evaluate",
+    "export",
     "get_backend",
     "get_num_threads",
     "palm",

@@ -116,6 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_precision(parsed)
     parsed.add_argument("--json", action="store_true", help="print a JSON array only")
 
+    parsed = command("export", _export, "write a model for PyTorch or ONNX runtimes")
+    parsed.add_argument("model", metavar="MODEL")
+    parsed.add_argument(
+        "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx or .safetensors"
+    )
+    parsed.add_argument(
+        "--verify", metavar="PICTURE", nargs="+", help="then compare probabilities of these "
+        "pictures, by ONNX Runtime or PyTorch from the file written, with ours"
+    )  # fmt: skip
+
     parsed = command("summary", _summary, "print a model's layers")
     parsed.add_argument("model", metavar="MODEL", nargs="?")
     _add_network(parsed)
@@ -347,6 +357,23 @@ def _predict(options: argparse.Namespace) -> int:
     for path, answer in zip(options.images, answers, strict=True):
         where = f"{path}: " if len(answers) > 1 else ""
         print(f"{where}预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    from .exporting import TOLERANCE, export, verify
+
+    model = Model.load(options.model)
+    export(model, options.out)
+    print(f"Written: {options.out}")
+    if not options.verify:
+        return 0
+    difference = verify(model, options.out, options.verify)
+    print(
+        f"Largest difference of probabilities over {len(options.verify)} pictures: {difference:.2g}"
+    )
+    if not difference <= TOLERANCE:  # so that NaN fails too
+        return _fail(f"{options.out} does not compute what the model does, within {TOLERANCE:g}")
     return 0
 
 

@@ -200,6 +200,13 @@ class Model(core.Network):
         was at `path` stays until the new file is complete. OSError: it cannot be written."""
         model_file.save(self, path)
 
+    def export(self, path: str | os.PathLike) -> None:
+        """Write the model for other programs: .pth or .pt for PyTorch, .onnx with the preprocessing
+        in it; see exporting.export."""
+        from .exporting import export
+
+        export(self, path)
+
     @classmethod
     def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
         """The model of a file: one of `save` or `export`, or torchvision's SqueezeNet, which is

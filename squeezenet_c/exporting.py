@@ -1,0 +1,161 @@
+"""Models for other programs, and a check that those compute what we compute."""
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from . import model_file
+from ._native import core
+from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
+from .prediction import to_picture
+
+if TYPE_CHECKING:
+    from .model import Model
+
+TOLERANCE = 1e-4  # of probabilities, between two programs that both compute in float32
+DESCRIPTION = (
+    "SqueezeNet. pictures: RGB bytes, fitted into a black square; the graph scales and normalises "
+    "them. metadata class_names: JSON, the names of the columns of probabilities and logits."
+)
+
+
+def export(model: "Model", path: str | os.PathLike) -> None:
+    """Write a model for other programs; the name's end says for which.
+
+    .pth, .pt   a state_dict that torch.load(path, weights_only=True) takes, torchvision's names.
+                torchvision's class puts a ReLU after the last convolution, ours only where
+                final_relu is True: else make its classifier[2] a torch.nn.Identity().
+    .onnx       opset 13. Input `pictures` (N, image_size, image_size, 3) uint8, RGB, any N: scaling
+                and normalisation are in the graph. Outputs `probabilities` and `logits`, both
+                (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
+    .safetensors   what Model.save writes.
+
+    Neither PyTorch nor onnx is needed. What was at `path` stays until the new file is complete.
+    Model.load reads all but .onnx again. ValueError: another ending. OSError: it cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower()
+    if kind == ".safetensors":
+        model_file.save(model, path)
+    elif kind in (".pth", ".pt"):
+        from .torch_write import write
+
+        state, metadata = model.state_dict(), model_file.metadata_of(model)
+        _write(path, lambda file: write(file, state, metadata))
+    elif kind == ".onnx":
+        contents = _onnx(model)
+        _write(path, lambda file: file.write(contents))
+    else:
+        raise ValueError(
+            f"{path} ends in {path.suffix!r}, expected .onnx, .pth, .pt or .safetensors"
+        )
+
+
+def _onnx(model: "Model") -> bytes:
+    from . import __version__
+    from .onnx_file import encode
+
+    side = model.image_size
+    answer = ("float32", ("N", model.num_classes))
+    return encode(
+        graph_of(model),
+        {PICTURES: ("uint8", ("N", side, side, 3))},
+        {PROBABILITIES: answer, LOGITS: answer},
+        model_file.metadata_of(model),
+        ("squeezenet_c", __version__),
+        DESCRIPTION,
+    )
+
+
+def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Through a temporary file beside it, so that `path` is what it was, or complete."""
+    target = path.resolve()
+    temporary = target.with_name(f".sqz-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None
+        raise
+
+
+# -- Verification ----------------------------------------------------------------------------------
+
+
+def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> float:
+    """The largest difference between the model's probabilities of some pictures (of predict_proba's
+    kinds) and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file.
+    ImportError: that program is not installed."""
+    kind = Path(path).suffix.lower()
+    runners = {".onnx": _run_onnx, ".pth": _run_torch, ".pt": _run_torch}
+    if kind not in runners:
+        raise ValueError(f"{path} ends in {kind!r}, expected .onnx, .pth or .pt")
+    fitted = [core.fit_image(to_picture(picture), model.image_size) for picture in pictures]
+    theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
+    return float(np.abs(theirs - model.predict_proba(pictures)).max())
+
+
+def _run_onnx(model: "Model", path: str, pictures: np.ndarray) -> np.ndarray:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError(
+            f"{path} is not verified: that needs ONNX Runtime (`pip install onnxruntime`)"
+        ) from None
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run([PROBABILITIES], {PICTURES: pictures})[0]
+
+
+def _run_torch(model: "Model", path: str, pictures: np.ndarray) -> np.ndarray:
+    try:
+        import torch
+    except ImportError:
+        raise ImportError(f"{path} is not verified: that needs PyTorch, not installed") from None
+    state = torch.load(path, weights_only=True)
+    graph = graph_of(model)
+    values = {name: torch.from_numpy(array) for name, array in graph.constants.items()}
+    values |= state | {PICTURES: torch.from_numpy(pictures)}
+    with torch.no_grad():
+        return _interpret(graph, values)[PROBABILITIES].numpy()
+
+
+def _interpret(graph: Graph, values: dict[str, Any]) -> dict[str, Any]:
+    """All values of a graph, by PyTorch's operations of the same meaning as ONNX's."""
+    import torch
+    from torch.nn import functional
+
+    def pool(x: Any, kernel_shape: list[int], strides: list[int], ceil_mode: int) -> Any:
+        return functional.max_pool2d(x, kernel_shape, strides, ceil_mode=bool(ceil_mode))
+
+    def conv(x: Any, weight: Any, bias: Any, strides: list[int], pads: list[int], **_: Any) -> Any:
+        return functional.conv2d(x, weight, bias, strides, pads[:2])
+
+    operations: dict[str, Callable[..., Any]] = {
+        "Cast": lambda x, to: x.to(getattr(torch, to)),
+        "Div": torch.div,
+        "Sub": torch.sub,
+        "Add": torch.add,
+        "Transpose": lambda x, perm: x.permute(perm),
+        "Conv": conv,
+        "Relu": torch.relu,
+        "MaxPool": pool,
+        "Concat": lambda *parts, axis: torch.cat(parts, axis),
+        "GlobalAveragePool": lambda x: x.mean((2, 3), keepdim=True),
+        "Flatten": lambda x, axis: x.flatten(axis),
+        "Softmax": lambda x, axis: x.softmax(axis),
+    }
+    for node in graph.nodes:
+        inputs = (values[name] for name in node.inputs)
+        values[node.output] = operations[node.operation](*inputs, **node.attributes)
+    return values
