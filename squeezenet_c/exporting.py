@@ -96,11 +96,13 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> float:
     """The largest difference between the model's probabilities of some pictures (of predict_proba's
     kinds) and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file.
-    ImportError: that program is not installed."""
+    ValueError: another ending, or no pictures. ImportError: that program is not installed."""
     kind = Path(path).suffix.lower()
     runners = {".onnx": _run_onnx, ".pth": _run_torch, ".pt": _run_torch}
     if kind not in runners:
         raise ValueError(f"{path} ends in {kind!r}, expected .onnx, .pth or .pt")
+    if not len(pictures):
+        raise ValueError("no pictures to verify with, expected at least one")
     fitted = [core.fit_image(to_picture(picture), model.image_size) for picture in pictures]
     theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
     return float(np.abs(theirs - model.predict_proba(pictures)).max())

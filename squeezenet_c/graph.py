@@ -29,7 +29,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """`nodes` in the order they can run in; `constants`: arrays by name, the weights' among them."""
+    """`nodes` in an order they can run in; `constants`: arrays by name, the weights among them."""
 
     nodes: list[Node]
     constants: dict[str, np.ndarray]

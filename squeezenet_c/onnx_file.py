@@ -3,10 +3,9 @@
 An ONNX file is one protocol buffer message, ModelProto of onnx/onnx.proto in
 https://github.com/onnx/onnx; the numbers in the code below are its fields'. On the wire
 (https://protobuf.dev/programming-guides/encoding/) a message is its fields one after the other. A
-field is a key, number * 8 + wire type, and then for wire type 0 a varint; for 2 a length and as many
-bytes: text, arrays, or a message.
+field is a key, number * 8 + wire type, and then for wire type 0 a varint; for 2 a length and that
+many bytes: text, arrays, or a message.
 """
-
 
 import numpy as np
 

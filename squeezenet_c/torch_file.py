@@ -4,7 +4,7 @@ The file is a zip archive whose records are stored, not compressed. For a folder
     NAME/data.pkl        the object saved; its tensors are views of storages (see torch_pickle)
     NAME/data/KEY        a storage's numbers, one after the other
     NAME/byteorder       "little" or "big"; absent in files from before PyTorch 2.1: little
-    NAME/extra/squeezenet_c.json    ours alone, see torch_write: metadata as in our safetensors files
+    NAME/extra/squeezenet_c.json    in our files alone: the metadata of our safetensors files
 PyTorch's description: https://docs.pytorch.org/docs/stable/notes/serialization.html.
 
 Nothing that a file says is believed: it can neither run code nor ask for more memory than it is
@@ -14,6 +14,7 @@ large.
 import json
 import math
 import os
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ import numpy as np
 
 from . import torch_pickle
 from ._native import core
-from .torch_pickle import Storage, Tensor
+from .torch_pickle import Tensor
 
 METADATA_RECORD = "extra/squeezenet_c.json"
 # Under which of its keys a training program keeps the state_dict.
@@ -85,7 +86,7 @@ def _damage(path: str) -> Iterator[None]:
         raise
     except (
         *(zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError),
-        *(OSError, ValueError, OverflowError),  # of offsets and sizes that are none
+        *(OSError, ValueError, OverflowError, struct.error),  # of offsets and sizes that are none
     ) as error:
         raise core.BadFileError(f"{path}: a damaged zip archive: {error}") from None
 
@@ -155,8 +156,8 @@ class _Archive:
         start = tensor.offset * dtype.itemsize
         view = np.ndarray(tensor.shape, dtype, record, start, strides)
         if tensor.storage.element == "BFloat16":
-            return (view.astype(np.uint32) << 16).view(np.float32)
-        return np.ascontiguousarray(view, np.float32)
+            return (view.astype(np.uint32, order="C") << 16).view(np.float32)
+        return np.array(view, np.float32, order="C")
 
     def metadata(self) -> dict[str, str]:
         """What our own files say besides; it is checked by its reader, as safetensors' is."""
@@ -204,24 +205,22 @@ def _check_sizes(path: str, tensors: dict[str, Tensor], size_bytes: int) -> None
                 f"{path}: {name:.200} is of the type {storage.element}, expected "
                 f"{', '.join(ELEMENTS)}"
             )
-        total += math.prod(tensor.shape) * _item_size(storage)
+        count = math.prod(tensor.shape)
+        total += count * np.dtype(ELEMENTS[storage.element]).itemsize
         last = tensor.offset + sum(
             (side - 1) * stride for side, stride in zip(tensor.shape, tensor.strides, strict=True)
         )
-        if 0 not in tensor.shape and last >= storage.count:
+        if max((*tensor.shape, count, storage.count)) > size_bytes:
             raise core.BadFileError(
-                f"{path}: {name:.200} reaches element {last}, its storage has {storage.count}"
+                f"{path}: {name:.200} has the shape {list(tensor.shape)} in a storage of "
+                f"{storage.count}, which is more than the file holds"
             )
-        if max((*tensor.shape, storage.count)) > size_bytes:
+        if count and max(last + 1, count) > storage.count:
             raise core.BadFileError(
-                f"{path}: {name:.200} has the shape {list(tensor.shape)}, which is more than the "
-                "file holds"
+                f"{path}: {name:.200} has {count} elements and reaches number {last} of a storage "
+                f"of {storage.count}"
             )
     if total > size_bytes:
         raise core.BadFileError(
             f"{path}: its tensors take {total} bytes, but the file has only {size_bytes}"
         )
-
-
-def _item_size(storage: Storage) -> int:
-    return np.dtype(ELEMENTS[storage.element]).itemsize

@@ -1,8 +1,8 @@
 """Reads the pickle in a PyTorch file without running it.
 
-A pickle is a program for a stack machine, and Python's own machine calls whatever the program names.
-This one calls nothing. It knows numbers, text, lists, tuples, dicts and tensors; the names of
-classes and functions stay names, of which only those that a state_dict needs are taken:
+A pickle is a program for a stack machine, and Python's own machine calls whatever the program
+names. This one calls nothing. It knows numbers, text, lists, tuples, dicts and tensors; the names
+of classes and functions stay names, of which only those that a state_dict needs are taken:
 
     collections.OrderedDict             with no arguments: a dict
     torch.FloatStorage and the like     in a persistent id: a Storage

@@ -18,8 +18,8 @@ from .torch_file import METADATA_RECORD
 
 FOLDER = "archive/"
 ALIGNMENT = 64  # of records, as torch.save has it: torch.load(mmap=True) reads in place
-# A zip's local header (APPNOTE.TXT, 4.3.7) has 30 bytes, then the name, then extra fields of 4 bytes
-# and their contents. "FB" is the field that PyTorch pads with.
+# A zip's local header (APPNOTE.TXT, 4.3.7) has 30 bytes, then the name, then extra fields of 4
+# bytes and their contents. "FB" is the field that PyTorch pads with.
 HEADER_BYTES, FIELD_BYTES, PADDING_FIELD = 30, 4, b"FB"
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # a date for every record, so that equal models are equal files
 

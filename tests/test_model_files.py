@@ -43,7 +43,8 @@ def test_torchvision_files(shared, version):
     model = sq.Model.load(path)
     assert model.version == version and model.num_classes == 1000
     assert model.spec["final_relu"] and model.preprocessing.mean == (0.485, 0.456, 0.406)
-    tuned = sq.Model.from_pretrained(path, num_classes=2, seed=1)
+    with pytest.warns(UserWarning, match="for 1000 classes, is replaced by a fresh one for 2"):
+        tuned = sq.Model.from_pretrained(path, num_classes=2, seed=1)
     assert not tuned.spec["final_relu"] and tuned.preprocessing == model.preprocessing
     old, new = model.state_dict(), tuned.state_dict()
     for key in old:
