@@ -96,7 +96,8 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> float:
     """The largest difference between the model's probabilities of some pictures (of predict_proba's
     kinds) and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file.
-    ValueError: another ending, or no pictures. ImportError: that program is not installed."""
+    ValueError: another ending, or no pictures. ImportError: that program is not installed.
+    RuntimeError: it cannot run the file."""
     kind = Path(path).suffix.lower()
     runners = {".onnx": _run_onnx, ".pth": _run_torch, ".pt": _run_torch}
     if kind not in runners:
@@ -104,7 +105,13 @@ def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> 
     if not len(pictures):
         raise ValueError("no pictures to verify with, expected at least one")
     fitted = [core.fit_image(to_picture(picture), model.image_size) for picture in pictures]
-    theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
+    try:
+        theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
+    except ImportError:
+        raise
+    except Exception as error:  # both programs have exceptions of their own kinds
+        reason = str(error).partition("\n")[0]
+        raise RuntimeError(f"{path} cannot be run to verify it: {reason}") from error
     return float(np.abs(theirs - model.predict_proba(pictures)).max())
 
 

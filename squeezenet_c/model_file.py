@@ -150,7 +150,7 @@ def _torchvision_arguments(path: str, state: State) -> dict[str, Any]:
             f"{path}: {FIRST_CONV} has the shape {list(shape)}, expected {expected} (1.1)"
         )
     head = state[HEAD_WEIGHT].shape
-    if len(head) != 4 or head[0] < 1:
+    if head[1:] != (512, 1, 1) or head[0] < 1:
         raise core.BadFileError(
             f"{path}: {HEAD_WEIGHT} has the shape {list(head)}, expected [classes, 512, 1, 1]"
         )

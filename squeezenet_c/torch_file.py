@@ -38,19 +38,26 @@ ZIP_MAGIC = b"PK\x03\x04"
 # Before PyTorch 1.6 a file was pickles one after the other; the first is the number
 # 0x1950a86a20f9469cfc6c (torch/serialization.py, MAGIC_NUMBER), in protocol 2.
 OLD_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+# Any pickle since protocol 2; but a safetensors file may begin so too, and goes on with "{" at 8.
+PICKLE_STARTS = tuple(bytes((0x80, protocol)) for protocol in range(2, 6))
 
 State = dict[str, np.ndarray]
 
 
 def is_torch_file(path: str) -> bool:
     """Whether the file begins as one that torch.save wrote. BadFileError: it does, in the format
-    that PyTorch had before 1.6. OSError: it cannot be read."""
+    that PyTorch had before 1.6, or it is a pickle by itself. OSError: it cannot be read."""
     with open(path, "rb") as file:
         start = file.read(len(OLD_MAGIC))
     if start == OLD_MAGIC:
         raise core.BadFileError(
             f"{path}: PyTorch's format from before version 1.6, which is not read; where PyTorch "
             "is installed, torch.save(torch.load(path, weights_only=True), path) converts it"
+        )
+    if start.startswith(PICKLE_STARTS) and start[8:9] != b"{":
+        raise core.BadFileError(
+            f"{path}: a pickle by itself, which could run any code and is not read; expected "
+            "safetensors, or what torch.save writes of a state_dict"
         )
     return start.startswith(ZIP_MAGIC)
 

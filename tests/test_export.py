@@ -98,6 +98,14 @@ def test_varints() -> None:
         assert _varint(number).hex() == encoded
 
 
+def test_a_broken_file_fails_to_verify(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason=NO_RUNTIME)
+    model = model_of("1_1 of ImageNet's kind")
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    with pytest.raises(RuntimeError, match=r"bad\.onnx cannot be run to verify it: "):
+        exporting.verify(model, tmp_path / "bad.onnx", list(pictures_of(model)))
+
+
 # -- PyTorch ---------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """PyTorch's files read without it: good ones, made by hand and by PyTorch, and every way in which
 one can lie."""
 
+import json
 import os
 import pickle
 import random
@@ -355,6 +356,18 @@ def test_damage_anywhere(path: Path) -> None:
 def test_old_format(path: Path) -> None:
     path.write_bytes(torch_file.OLD_MAGIC + b"anything")
     with pytest.raises(sq.BadFileError, match=r"before version 1\.6.*torch\.save\(torch\.load"):
+        sq.Model.load(path)
+
+    path.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(sq.BadFileError, match="a pickle by itself, which could run any code"):
+        sq.Model.load(path)
+
+
+def test_a_safetensors_file_that_begins_like_a_pickle(path: Path) -> None:
+    """Its header's length, 0x280, is written 80 02."""
+    entry = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}
+    path.write_bytes(struct.pack("<Q", 0x280) + json.dumps(entry).encode().ljust(0x280) + b"abcd")
+    with pytest.raises(sq.BadFileError, match=r"no tensor features\.0\.weight"):
         sq.Model.load(path)
 
 
