@@ -240,4 +240,4 @@ def _said(found: Any) -> str:
         return found.text
     if isinstance(found, tuple):
         return f"a tuple of {len(found)}"
-    return "None" if found is None else f"a {type(found).__name__}"
+    return "None" if found is None else f"a value of the type {type(found).__name__}"
