@@ -54,7 +54,8 @@ def speed_chart(path: Path, rows: list[dict[str, Any]], heading: str) -> bool:
 
 
 def growth_chart(path: Path, panels: list[dict[str, Any]], heading: str) -> None:
-    """One panel a quantity that grows, one line a task and library."""
+    """One panel a quantity that grows, one line a task and library, of the median step; a band from
+    the slowest to the quickest."""
     rows = -(-len(panels) // 2)
     figure, axes = pyplot.subplots(
         rows, 2, figsize=(12, 4 * rows), layout="constrained", squeeze=False
@@ -63,12 +64,18 @@ def growth_chart(path: Path, panels: list[dict[str, Any]], heading: str) -> None
         for name, line in panel["lines"].items():
             task, _, library = name.partition(", ")
             theirs = library not in ("", "ours")
+            middle, slowest, quickest = (
+                [a * b for a, b in zip(line[figure], line["per_picture"], strict=True)]
+                for figure in ("images_per_second", "slowest", "quickest")
+            )
+            colour = COLOURS.get(task, "tab:green")
+            axis.fill_between(line["x"], slowest, quickest, color=colour, alpha=0.12)
             axis.plot(
                 line["x"],
-                line["y"],
+                middle,
                 marker="s" if theirs else "o",
                 linestyle="--" if theirs else "-",
-                color=COLOURS.get(task, "tab:green"),
+                color=colour,
                 label=name,
             )
         if panel["log"]:
@@ -82,6 +89,9 @@ def growth_chart(path: Path, panels: list[dict[str, Any]], heading: str) -> None
         axis.legend()
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    figure.suptitle(f"SqueezeNet v1.1, float32, batch 16 where not said otherwise\n{heading}")
+    figure.suptitle(
+        "SqueezeNet v1.1, float32, batch 16 where not said otherwise; the median step, and the "
+        f"slowest to the quickest\n{heading}"
+    )
     figure.savefig(path, dpi=DOTS_PER_INCH)
     pyplot.close(figure)

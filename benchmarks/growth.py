@@ -6,16 +6,17 @@ from typing import Any
 
 import measure
 from compare import Settings
-from rows import CHANNELS_LAST, OURS, Column
+from rows import CHANNELS_LAST, OURS
 
 ARCH = "1_1"
 Panel = dict[str, Any]
 
 
 def panels(settings: Settings) -> list[Panel]:
-    """One a quantity: its `lines` are {"x": [...], "y": [...], "images_per_second": [...]} by name,
-    `y` what the chart shows."""
-    made = [
+    """One a quantity. Its `lines` by name: lists "x"; "images_per_second", of the median step;
+    "slowest" and "quickest", the same of those; "per_picture", what the chart multiplies them by.
+    """
+    return [
         _panel(
             settings,
             "pictures in a batch",
@@ -34,7 +35,6 @@ def panels(settings: Settings) -> list[Panel]:
         ),
         _files(settings),
     ]
-    return made
 
 
 def _panel(
@@ -53,36 +53,40 @@ def _panel(
             if column is not OURS and column.library not in settings.libraries:
                 continue
             x = [value for value in values if column is OURS or value <= (peers_up_to or value)]
-            speeds = _speeds(settings, column, task, key, x)
-            sizes = x if key == "size" else [224] * len(x)
-            y = [s * side**2 / 1e6 for s, side in zip(speeds, sizes, strict=True)]
+            common = {"task": task, "arch": ARCH, "batch": 16, "variant": column.variant}
+            common |= {"seconds": min(0.5, settings.seconds), "least_steps": 3}
+            # In one process, which may use as many threads as the last has.
+            jobs = [settings.job(**common) | {key: value} for value in x]
             name = f"{'training' if task == 'train' else 'inference'}, {column.name}"
-            lines[name] = {"x": x, "y": y if megapixels else speeds, "images_per_second": speeds}
-            settings.say(f"growth, {label}: {name}: " + ", ".join(f"{s:.1f}" for s in speeds))
+            lines[name] = _line(x, measure.run_worker(column.library, jobs))
+            if megapixels:
+                lines[name]["per_picture"] = [side**2 / 1e6 for side in x]
+            _say(settings, f"{label}: {name}", lines[name])
     unit = "million pixels a second" if megapixels else "pictures a second"
     return {"x_label": label, "y_label": unit, "ticks": list(values), "log": log, "lines": lines}
 
 
-def _speeds(
-    settings: Settings, column: Column, task: str, key: str, values: list[int]
-) -> list[float]:
-    common = {"task": task, "arch": ARCH, "batch": 16, "variant": column.variant}
-    common |= {"seconds": min(0.5, settings.seconds), "least_steps": 2}
-    # In one process, which may use as many threads as the last has.
-    jobs = [settings.job(**common) | {key: value} for value in values]
-    results = measure.run_worker(column.library, jobs)
-    return [result["images_per_second"] for result in results]
-
-
 def _files(settings: Settings) -> Panel:
     counts = [1, 3] if settings.quick else [1, 10, 100, 400]
-    jobs = [settings.job(task="infer", arch=ARCH, batch=count) for count in counts]
-    speeds = [result["images_per_second"] for result in measure.run_worker("own.files", jobs)]
-    settings.say("growth, picture files: " + ", ".join(f"{speed:.1f}" for speed in speeds))
+    jobs = [settings.job(task="infer", arch=ARCH) | {"batch": count} for count in counts]
+    line = _line(counts, measure.run_worker("own.files", jobs))
+    label = "picture files (PNG, 224 x 224), opened, decoded and predicted"
+    _say(settings, label, line)
     return {
-        "x_label": "picture files (PNG, 224 x 224), opened, decoded and predicted",
+        "x_label": label,
         "y_label": "pictures a second",
         "ticks": counts,
         "log": True,
-        "lines": {"ours": {"x": counts, "y": speeds, "images_per_second": speeds}},
+        "lines": {"ours": line},
     }
+
+
+def _line(x: list[int], results: list[measure.Result]) -> Panel:
+    figures = ("images_per_second", "slowest", "quickest")
+    line: Panel = {figure: [result[figure] for result in results] for figure in figures}
+    return {"x": x, **line, "per_picture": [1] * len(x)}
+
+
+def _say(settings: Settings, what: str, line: Panel) -> None:
+    figures = ", ".join(f"{speed:.1f}" for speed in line["images_per_second"])
+    settings.say(f"growth, {what}: {figures}")

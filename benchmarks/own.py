@@ -87,7 +87,11 @@ def files(job: Job) -> Result:
 
         step()
         times = [_seconds(step, 1) for _ in range(3)]
-    return {"images_per_second": job.batch / statistics.median(times)}
+    return {
+        "images_per_second": job.batch / statistics.median(times),
+        "slowest": job.batch / max(times),
+        "quickest": job.batch / min(times),
+    }
 
 
 def coexistence(job: Job) -> Result:

@@ -44,6 +44,8 @@ def measure(module: Any, job: Job) -> dict[str, Any]:
     result = {
         "images_per_second": prepared.images / seconds,
         "step_seconds": seconds,
+        "slowest": prepared.images / max(times),  # images a second, of the slowest step
+        "quickest": prepared.images / min(times),
         "steps": len(times),
         "peak_mib": peak,
         "memory_mib": peak - before - prepared.input_bytes / 2**20,
