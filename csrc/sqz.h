@@ -213,10 +213,13 @@ sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, in
 
 /* One pass forward and back. gradients (overwritten) = d mean loss / d parameters where the mean is
  * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is
- * the sum of their losses over global_batch, logits[n][num_classes] (may be NULL) are those of the
+ * these pictures' part of that mean, logits[n][num_classes] (may be NULL) are those of the
  * dropped-out network. Dropout is a function of (seed, step, index in the global batch). The result
  * is the same, bit for bit, for every number of threads. After an error the gradients are undefined
- * and the parameters untouched. */
+ * and the parameters untouched.
+ *
+ * Label smoothing and class weights are those of torch.nn.functional.cross_entropy (net/loss.h has
+ * the formula); with class weights the mean divides by the sum of the labels' weights. */
 typedef struct {
     const float *x;        /* [n][3][h][w] */
     const int64_t *labels; /* [n], each 0..num_classes-1 */
@@ -224,6 +227,10 @@ typedef struct {
     int global_batch, first_index;
     double dropout; /* probability, usually the spec's */
     uint64_t seed, step;
+    double label_smoothing;      /* 0..1 */
+    const double *class_weights; /* [num_classes], each above 0; NULL: all 1 */
+    double total_weight;         /* of the global batch's labels. 0: it is summed here, which needs
+                                    the whole of it. Without class_weights not used */
 } sqz_batch;
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
                                        const sqz_batch *batch, sqz_error *error);
@@ -255,16 +262,33 @@ sqz_status sqz_model_plan(sqz_model *model, int h, int w, bool training, int rep
 
 /* -- Adam -------------------------------------------------------------------------------------- */
 
-/* Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam. */
+/* A stretch of the flat parameters, with its own share of the learning rate and its own decay. */
+typedef struct {
+    size_t count;        /* floats, at least 1 */
+    double lr_scale;     /* its learning rate is lr * lr_scale, >= 0. 0 freezes it: no step touches
+                            its parameters or its moments */
+    double weight_decay; /* >= 0, decoupled from the gradient (Loshchilov & Hutter 2019, algorithm
+                            2; arXiv:1711.05101): a step first multiplies its parameters by
+                            1 - lr * lr_scale * weight_decay */
+} sqz_adam_span;
+
+/* Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam, and with weight
+ * decay in that of torch.optim.AdamW. A new optimizer has one span, of lr_scale 1 without decay. */
 typedef struct {
     double lr, beta1, beta2, eps;
-    uint64_t step; /* updates done */
-    size_t count;  /* floats */
-    float *m, *v;  /* first and second moments, owned */
+    uint64_t step;        /* updates done */
+    size_t count;         /* floats */
+    float *m, *v;         /* first and second moments, owned */
+    sqz_adam_span *spans; /* owned; one after the other they are the parameters */
+    size_t span_count;
 } sqz_adam;
 sqz_status sqz_adam_create(sqz_adam **adam, size_t count, double lr, double beta1, double beta2,
                            double eps, sqz_error *error);
 void sqz_adam_destroy(sqz_adam *adam);
+/* Replaces the spans by a copy of these. SQZ_INVALID, and nothing changed: their counts do not add
+ * up to the optimizer's, or a value is out of its range. */
+sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t span_count,
+                              sqz_error *error);
 /* parameters[count] -= the update for gradients[count]; step grows by one. */
 void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients);
 

@@ -101,7 +101,13 @@ class Network:
         first_index: int = 0,
         step: int = 0,
         seed: int = 0,
-    ) -> float: ...
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: ArrayLike | None = None,
+        total_weight: float = 0.0,
+    ) -> float:
+        """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
+        needs the whole batch."""
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
     def state_dict(self) -> dict[str, NDArray[np.float32]]: ...
@@ -114,7 +120,7 @@ class Network:
     ) -> list[dict[str, Any]]: ...
 
 class Adam:
-    """torch.optim.Adam without weight decay."""
+    """torch.optim.Adam without weight decay, or by set_spans torch.optim.AdamW."""
 
     def __init__(
         self,
@@ -125,6 +131,10 @@ class Adam:
     ): ...
     lr: float
     step_count: int
+    spans: list[tuple[int, float, float]]
+    def set_spans(self, spans: Sequence[tuple[int, float, float]]) -> None:
+        """(floats, lr_scale, weight_decay) of stretches of the flat parameters, one after the other
+        in state_dict's order. lr_scale 0 freezes: no step touches them or their moments."""
     def step(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...

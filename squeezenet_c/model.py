@@ -168,6 +168,10 @@ class Model(core.Network):
         first_index: int = 0,
         step: int | None = None,
         seed: int | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: ArrayLike | None = None,
+        total_weight: float = 0.0,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 
@@ -175,10 +179,25 @@ class Model(core.Network):
         `global_batch` pictures (default N), of which these are `first_index` and following.
         Dropout depends on `seed` (default: the model's), `step` (default: the updates its optimizer
         has done) and the picture's place in the global batch, so a batch in parts is the batch.
+
+        The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
+        share of the target evenly over the classes; `class_weights`, one number above 0 a class,
+        weigh the pictures, and the mean then divides by the sum of the labels' weights. Of a batch
+        in parts that sum must be given as `total_weight`. ValueError names what does not fit.
         """
         step = self.step if step is None else step
         seed = self.seed if seed is None else seed
-        return super().compute_gradients(x, labels, global_batch, first_index, step, seed)
+        return super().compute_gradients(
+            x,
+            labels,
+            global_batch,
+            first_index,
+            step,
+            seed,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            total_weight=total_weight,
+        )
 
     def train_step(self, x: NDArray[np.float32], labels: ArrayLike, optimizer: core.Adam) -> float:
         """One update; returns the batch's mean loss before it. The two calls it is made of are

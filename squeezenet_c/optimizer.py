@@ -1,15 +1,31 @@
-"""Adam, as callers see it."""
+"""Adam, as callers see it, and which parameters it moves how far."""
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 from ._native import core
 
+HEAD = "classifier"
+BODY = "features"
+
 
 class Adam(core.Adam):
-    """torch.optim.Adam without weight decay, over all parameters of one model.
+    """torch.optim.Adam over the parameters of one model, and torch.optim.AdamW where there is
+    weight decay.
 
-    `lr` may be changed between steps; `step_count` is the number of updates done. The optimizer
-    tells the model how many steps were taken, so that each step drops other units.
+    lr              may be changed between steps; `step_count` is the number of updates done
+    weight_decay    decoupled from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101,
+                    algorithm 2): each step first multiplies parameters by 1 - lr * weight_decay. As
+                    PyTorch does by default, all parameters decay, biases too
+    freeze          what no step changes by a bit, moments neither: None; a layer's name or the
+                    beginning of names ("features", "features.3", "features.3.squeeze.bias"); a
+                    sequence of such; or how many of the first stages, 1 to 9: the first convolution
+                    and the eight Fire modules
+    body_lr_scale   all but the classifier learn at lr times this (and decay so)
+
+    The optimizer tells the model how many steps were taken, so that each step drops other units.
+    ValueError: an argument is out of its range, or freeze names nothing, or everything.
     """
 
     def __init__(
@@ -18,8 +34,13 @@ class Adam(core.Adam):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        *,
+        weight_decay: float = 0.0,
+        freeze: str | int | Sequence[str] | None = None,
+        body_lr_scale: float = 1.0,
     ):
         super().__init__(model, lr, betas, eps)
+        self.set_spans(spans_of(model, weight_decay, freeze, body_lr_scale))
         self._follower = model
         model.step = 0
 
@@ -29,6 +50,73 @@ class Adam(core.Adam):
         self._follower.step = self.step_count
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue where `state`, of state_dict(), left off."""
+        """Continue where `state`, of state_dict(), left off; learning rate, decay and what is
+        frozen are the state's."""
         super().load_state_dict(state)
         self._follower.step = self.step_count
+
+
+# -- Spans -----------------------------------------------------------------------------------------
+
+
+def spans_of(
+    model: "core.Network",
+    weight_decay: float,
+    freeze: str | int | Sequence[str] | None,
+    body_lr_scale: float,
+) -> list[tuple[int, float, float]]:
+    """core.Adam.set_spans' argument for what Adam's arguments say: neighbours that are treated
+    alike are one span."""
+    for name, value in (("weight_decay", weight_decay), ("body_lr_scale", body_lr_scale)):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} is {value!r}, expected a finite number of at least 0")
+    names = list(model.gradients)
+    frozen = _frozen_names(names, freeze)
+    spans: list[tuple[int, float, float]] = []
+    for name, view in model.gradients.items():
+        scale = 1.0 if _within(name, HEAD) else float(body_lr_scale)
+        treated = (0.0, 0.0) if name in frozen else (scale, float(weight_decay))
+        if spans and spans[-1][1:] == treated:
+            spans[-1] = (spans[-1][0] + view.size, *treated)
+        else:
+            spans.append((view.size, *treated))
+    return spans
+
+
+def _within(name: str, prefix: str) -> bool:
+    """Whether the parameter is `prefix` or below it: features.3 has no part in features.30."""
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def _frozen_names(names: Sequence[str], freeze: str | int | Sequence[str] | None) -> set[str]:
+    if freeze is None:
+        return set()
+    if isinstance(freeze, str):
+        prefixes = [freeze]
+    elif isinstance(freeze, Sequence) and all(isinstance(prefix, str) for prefix in freeze):
+        prefixes = list(freeze)
+    else:
+        prefixes = _first_stages(names, freeze)
+    frozen = set()
+    for prefix in prefixes:
+        found = {name for name in names if _within(name, prefix)}
+        if not found:
+            raise ValueError(
+                f"freeze names {prefix!r}, and no parameter's name begins so; they are "
+                f"{names[0]} to {names[-1]}"
+            )
+        frozen |= found
+    if len(frozen) == len(names):
+        raise ValueError(f"freeze is {freeze!r}: with all parameters frozen nothing can be learnt")
+    return frozen
+
+
+def _first_stages(names: Sequence[str], count: Any) -> list[str]:
+    """The names of the first `count` layers of the body."""
+    layers = list(dict.fromkeys(".".join(n.split(".")[:2]) for n in names if _within(n, BODY)))
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= len(layers):
+        raise ValueError(
+            f"freeze is {count!r}, expected the beginning of parameters' names, a sequence of "
+            f"such, or a number of stages from 1 to {len(layers)}"
+        )
+    return layers[:count]

@@ -6,8 +6,31 @@
 #include "loss.h"
 #include "walk.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Conditions are written so that NaN is refused too. */
+static sqz_status check_loss(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
+    if (!(batch->label_smoothing >= 0 && batch->label_smoothing <= 1))
+        return sqz_fail(error, SQZ_INVALID, "label_smoothing is %g, expected 0 to 1",
+                        batch->label_smoothing);
+    if (!batch->class_weights)
+        return SQZ_OK;
+    for (int i = 0; i < model->spec.num_classes; i++)
+        if (!(batch->class_weights[i] > 0) || isinf(batch->class_weights[i]))
+            return sqz_fail(error, SQZ_INVALID, "the weight of class %d is %g, expected above 0", i,
+                            batch->class_weights[i]);
+    if (!(batch->total_weight >= 0) || isinf(batch->total_weight))
+        return sqz_fail(error, SQZ_INVALID, "total_weight is %g, expected a number of at least 0",
+                        batch->total_weight);
+    if (batch->total_weight == 0 && batch->n != batch->global_batch)
+        return sqz_fail(error, SQZ_INVALID,
+                        "with class weights a part of a batch (%d of %d pictures) needs the whole "
+                        "batch's total_weight",
+                        batch->n, batch->global_batch);
+    return SQZ_OK;
+}
 
 static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
     if (batch->n < 1)
@@ -23,7 +46,7 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
         if (batch->labels[i] < 0 || batch->labels[i] >= model->spec.num_classes)
             return sqz_fail(error, SQZ_INVALID, "label %lld of picture %d is outside 0..%d",
                             (long long)batch->labels[i], i, model->spec.num_classes - 1);
-    return SQZ_OK;
+    return check_loss(model, batch, error);
 }
 
 /* -- One lane ---------------------------------------------------------------------------------- */
@@ -32,6 +55,7 @@ typedef struct {
     sqz_entry *entry;
     float *logits; /* may be NULL */
     const sqz_batch *batch;
+    double divisor; /* of the mean loss */
 } training;
 
 static sqz_status run_picture(const training *training, sqz_workspace *workspace, float *lane,
@@ -46,14 +70,15 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
                            .picture = (uint32_t)(batch->first_index + picture),
                            .probability = batch->dropout};
     const sqz_dropout *used = batch->dropout > 0 ? &dropout : NULL;
+    sqz_target target = {batch->labels[picture], batch->label_smoothing, batch->class_weights};
 
     SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, used, NULL, error));
     const float *scores = sqz_logits_at(plan, workspace);
     float *d_scores = sqz_d_logits_at(plan, workspace);
     memset(d_scores, 0, plan->placed[output].size_bytes);
-    training->entry->losses[picture] = sqz_cross_entropy(
-        d_scores, scores, classes, batch->labels[picture], 1.0 / batch->global_batch);
+    training->entry->losses[picture] =
+        sqz_cross_entropy(d_scores, scores, classes, &target, 1.0 / training->divisor);
     if (training->logits)
         memcpy(training->logits + (size_t)picture * (size_t)classes, scores,
                (size_t)classes * sizeof *scores);
@@ -91,6 +116,16 @@ static sqz_status unpack_slot(void *context, int slot, sqz_workspace *workspace,
                            sqz_lanes_total(&unpacking->entry->lanes), workspace, error);
 }
 
+/* What the sum of the pictures' losses is divided by. */
+static double divisor_of(const sqz_batch *batch) {
+    if (!batch->class_weights)
+        return batch->global_batch;
+    double sum = 0;
+    for (int i = 0; i < batch->n; i++)
+        sum += batch->class_weights[batch->labels[i]];
+    return batch->total_weight > 0 ? batch->total_weight : sum;
+}
+
 static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
     if (n <= entry->losses_capacity)
         return SQZ_OK;
@@ -110,7 +145,7 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
     bool filled[SQZ_LANES];
     for (int lane = 0; lane < SQZ_LANES; lane++)
         filled[lane] = first_of_lane(batch, lane) < batch->n;
-    training training = {entry, logits, batch};
+    training training = {entry, logits, batch, divisor_of(batch)};
     unpacking unpacking = {entry, model->gradients};
     SQZ_TRY(reserve_losses(entry, batch->n, error));
     SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
@@ -121,7 +156,7 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
     *loss = 0;
     for (int i = 0; i < batch->n; i++)
         *loss += entry->losses[i];
-    *loss /= batch->global_batch;
+    *loss /= training.divisor;
     return SQZ_OK;
 }
 

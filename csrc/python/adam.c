@@ -117,6 +117,78 @@ static PyObject *get_step_count(adam_object *self, void *unused) {
     return model_of(self) ? PyLong_FromUnsignedLongLong(self->adam->step) : NULL;
 }
 
+/* -- Spans ------------------------------------------------------------------------------------- */
+
+static PyObject *spans_of(const sqz_adam *adam) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < adam->span_count; i++) {
+        const sqz_adam_span *span = &adam->spans[i];
+        PyObject *row =
+            Py_BuildValue("(ndd)", (Py_ssize_t)span->count, span->lr_scale, span->weight_decay);
+        if (!row || PyList_Append(list, row) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(row);
+    }
+    return list;
+}
+
+/* A list of triples as spans, for PyMem_Free; NULL with an exception set. */
+static sqz_adam_span *read_spans(PyObject *rows) {
+    Py_ssize_t count = PyList_GET_SIZE(rows);
+    sqz_adam_span *spans = PyMem_Calloc((size_t)count + 1, sizeof *spans);
+    if (!spans)
+        return (sqz_adam_span *)PyErr_NoMemory();
+    for (Py_ssize_t i = 0; i < count && i < PyList_GET_SIZE(rows); i++) {
+        PyObject *row = PySequence_Tuple(PyList_GET_ITEM(rows, i));
+        Py_ssize_t floats = 0;
+        int parsed = row && PyArg_ParseTuple(row, "ndd;a span is (floats, lr_scale, weight_decay)",
+                                             &floats, &spans[i].lr_scale, &spans[i].weight_decay);
+        Py_XDECREF(row);
+        if (!parsed) {
+            PyMem_Free(spans);
+            return NULL;
+        }
+        spans[i].count = floats < 0 ? 0 : (size_t)floats; /* 0 is refused */
+    }
+    return spans;
+}
+
+/* -1 with an exception set, and the optimizer as it was. `self` is for the exception. */
+static int set_spans(sqz_adam *adam, PyObject *self, PyObject *given) {
+    PyObject *rows = PySequence_List(given);
+    sqz_adam_span *spans = rows ? read_spans(rows) : NULL;
+    sqz_error error;
+    sqz_status status = SQZ_OK;
+    if (spans) {
+        status = sqz_adam_set_spans(adam, spans, (size_t)PyList_GET_SIZE(rows), &error);
+        if (status != SQZ_OK)
+            sqz_py_raise_from(self, status, &error);
+    }
+    Py_XDECREF(rows);
+    PyMem_Free(spans);
+    return spans && status == SQZ_OK ? 0 : -1;
+}
+
+static PyObject *adam_set_spans(adam_object *self, PyObject *given) {
+    sqz_model *model = model_of(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_write(model, &error); /* nobody is in a step */
+    if (status != SQZ_OK)
+        return sqz_py_raise_from((PyObject *)self, status, &error);
+    int result = set_spans(self->adam, (PyObject *)self, given);
+    sqz_model_end_write(model);
+    if (result < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_spans(adam_object *self, void *unused) {
+    (void)unused;
+    return model_of(self) ? spans_of(self->adam) : NULL;
+}
+
 /* -- State ------------------------------------------------------------------------------------- */
 
 static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
@@ -130,15 +202,17 @@ static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
         return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *m = sqz_py_tensors_copied(model, self->adam->m);
     PyObject *v = m ? sqz_py_tensors_copied(model, self->adam->v) : NULL;
+    PyObject *spans = v ? spans_of(self->adam) : NULL;
     sqz_model_end_read(model);
-    if (!v) {
+    if (!spans) {
         Py_XDECREF(m);
+        Py_XDECREF(v);
         return NULL;
     }
     const sqz_adam *adam = self->adam;
-    return Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N}", "step", (unsigned long long)adam->step,
+    return Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N,s:N}", "step", (unsigned long long)adam->step,
                          "lr", adam->lr, "betas", adam->beta1, adam->beta2, "eps", adam->eps,
-                         "exp_avg", m, "exp_avg_sq", v);
+                         "spans", spans, "exp_avg", m, "exp_avg_sq", v);
 }
 
 /* A borrowed reference to one of the state's values. */
@@ -180,7 +254,9 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
         return -1;
     }
     adam->step = steps;
-    if (sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
+    PyObject *spans = PyDict_GetItemString(state, "spans"); /* without: one, as a new one has */
+    if ((spans && set_spans(adam, (PyObject *)self, spans) < 0) ||
+        sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
         sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0) {
         sqz_adam_destroy(adam);
         return -1;
@@ -217,21 +293,29 @@ static PyObject *adam_load_state_dict(adam_object *self, PyObject *state) {
 static PyMethodDef methods[] = {
     {"step", (PyCFunction)adam_step, METH_NOARGS,
      "step()\n\nUpdates the model's parameters from its gradients."},
+    {"set_spans", (PyCFunction)adam_set_spans, METH_O,
+     "set_spans(spans)\n\n"
+     "Gives stretches of the flat parameters learning rates and weight decays of their own: a\n"
+     "sequence of (floats, lr_scale, weight_decay), which one after the other are all parameters "
+     "in\n"
+     "state_dict's order. lr_scale 0 freezes. ValueError: they do not fit."},
     {"state_dict", (PyCFunction)adam_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\n"
-     "step, lr, betas, eps, and exp_avg and exp_avg_sq: the moments by parameter name, copies."},
+     "step, lr, betas, eps, spans, and exp_avg and exp_avg_sq: the moments by parameter name,\n"
+     "copies."},
     {"load_state_dict", (PyCFunction)adam_load_state_dict, METH_O,
      "load_state_dict(state)\n\nContinues from a state_dict. ValueError: it does not fit."},
     {NULL, NULL, 0, NULL}};
 
 static PyGetSetDef properties[] = {
     {"lr", (getter)get_lr, (setter)set_lr, "The learning rate of the next step.", NULL},
+    {"spans", (getter)get_spans, NULL, "See set_spans; a list of tuples.", NULL},
     {"step_count", (getter)get_step_count, NULL, "Steps done.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Adam(model, lr=1e-3, betas=(0.9, 0.999), eps=1e-8)\n\n"
-                "Kingma & Ba 2015, algorithm 1, as torch.optim.Adam without weight decay."},
+                "Kingma & Ba 2015, algorithm 1, as torch.optim.Adam; with set_spans, AdamW."},
     {Py_tp_init, adam_init},
     {Py_tp_traverse, adam_traverse},
     {Py_tp_clear, adam_clear},

@@ -175,25 +175,49 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
     return PyFloat_FromDouble(loss);
 }
 
+/* The weights as double[num_classes], a new reference; NULL with an exception set. */
+static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) {
+    PyArrayObject *weights =
+        (PyArrayObject *)PyArray_FROM_OTF(given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY);
+    int classes = sqz_model_spec(model)->num_classes;
+    if (weights && (PyArray_NDIM(weights) != 1 || PyArray_DIM(weights, 0) != classes)) {
+        char expected[24];
+        PyOS_snprintf(expected, sizeof expected, "(%d,)", classes);
+        sqz_py_refuse_shape(weights, "class_weights", expected);
+        Py_CLEAR(weights);
+    }
+    return weights;
+}
+
 static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x", "labels", "global_batch", "first_index", "step", "seed", NULL};
+    static char *names[] = {"x",    "labels",          "global_batch",  "first_index",  "step",
+                            "seed", "label_smoothing", "class_weights", "total_weight", NULL};
     sqz_model *model = sqz_py_network_model(self);
-    PyObject *x_given, *labels_given, *global_batch = Py_None;
+    PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
     sqz_batch batch = {0};
-    if (!model || !PyArg_ParseTupleAndKeywords(args, kwargs, "OO|OO&O&O&:compute_gradients", names,
-                                               &x_given, &labels_given, &global_batch,
-                                               sqz_py_to_int, &batch.first_index, sqz_py_to_uint64,
-                                               &batch.step, sqz_py_to_uint64, &batch.seed))
+    if (!model || !PyArg_ParseTupleAndKeywords(
+                      args, kwargs, "OO|OO&O&O&$dOd:compute_gradients", names, &x_given,
+                      &labels_given, &global_batch, sqz_py_to_int, &batch.first_index,
+                      sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
+                      &batch.label_smoothing, &weights_given, &batch.total_weight))
         return NULL;
     PyArrayObject *x = pictures_of(x_given, &batch.n, &batch.h, &batch.w);
     if (!x)
         return NULL;
     PyObject *loss = NULL;
-    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n);
+    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n), *weights = NULL;
     batch.global_batch = batch.n;
     batch.dropout = sqz_model_spec(model)->dropout;
-    if (labels && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch)))
+    bool ready =
+        labels && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch));
+    if (ready && weights_given != Py_None) {
+        weights = class_weights_of(model, weights_given);
+        ready = weights;
+        batch.class_weights = weights ? PyArray_DATA(weights) : NULL;
+    }
+    if (ready)
         loss = gradients_of(self, &batch, x, labels);
+    Py_XDECREF(weights);
     Py_XDECREF(labels);
     Py_DECREF(x);
     return loss;
@@ -401,12 +425,14 @@ static PyMethodDef methods[] = {
      "dtype. RuntimeError: the network is being trained by another thread."},
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
-     "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0) -> loss\n\n"
+     "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
+     "                  label_smoothing=0, class_weights=None, total_weight=0) -> loss\n\n"
      "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
-     "Returns the sum of the pictures' losses over global_batch (default N) and leaves its\n"
+     "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
      "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
      "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
-     "any number of threads. Parameters stay untouched."},
+     "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
+     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here)."},
     {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
     {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
