@@ -9,8 +9,9 @@ from .metrics import Report
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch. Accuracies are shares of the pictures, losses means over them; without a
-    validation set its two are None. `lr` is the epoch's last learning rate."""
+    """One epoch. Accuracies are shares of the pictures, losses means over them (train_loss with the
+    run's class weights and label smoothing, valid_loss without); without a validation set its two
+    are None. `lr` is the epoch's last learning rate."""
 
     epoch: int
     train_acc: float
@@ -27,6 +28,11 @@ class Epoch:
         if self.valid_loss is not None:
             text += f"Test_acc:{self.valid_acc:.1%}, Test_loss:{self.valid_loss:.3f}, "
         return text + f"Lr:{self.lr:.2E}"
+
+    @property
+    def loss(self) -> float:
+        """The validation loss; training's without a validation set."""
+        return self.train_loss if self.valid_loss is None else self.valid_loss
 
     def merit(self) -> tuple[float, float]:
         """What the best epoch has the largest of: accuracy, and then the lower loss."""
@@ -54,6 +60,11 @@ class History:
         """The epoch the checkpoint holds: the first of the highest validation accuracy, among
         equals the lowest loss (without a validation set, of training's). None before the first."""
         return max(self.rows, key=Epoch.merit) if self.rows else None
+
+    @property
+    def stale(self) -> int:
+        """Epochs since the best."""
+        return len(self.rows) - self.best.epoch if self.rows else 0
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -4,7 +4,8 @@ import math
 import os
 import time
 import warnings
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from .metrics import accuracy, cross_entropy
 from .optimizer import Adam
 from .prediction import check_labels, dataset_logits, evaluate
 from .recipe import Recipe
+from .resume import RunState, fingerprint, state_path, write_state
 
 if TYPE_CHECKING:
     from .model import Model
@@ -55,6 +57,13 @@ def train(
     progress: bool = True,
     recipe: Recipe | None = None,
     precision: str | None = None,
+    freeze: str | int | Sequence[str] | None = None,
+    body_lr_scale: float = 1.0,
+    weight_decay: float = 0.0,
+    label_smoothing: float = 0.0,
+    class_weights: str | Sequence[float] | None = None,
+    state: str | os.PathLike | None = None,
+    resume: str | os.PathLike | None = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
@@ -72,19 +81,38 @@ def train(
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
+    freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
+                    smaller learning rate for all but the classifier, AdamW's decay
+    label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
+                    class's pictures by all / (classes * the class's), so that each class counts
+                    alike
+    state           file for all that a stopped run needs to go on. Written atomically before the
+                    first and after every epoch
+    resume          go on from this state file (or run folder: its weights/last.state): `model` gets
+                    its weights, the checkpoint is written anew, and the history is the whole run's.
+                    The final weights are the uninterrupted run's bit for bit, wherever it was
+                    stopped: it goes on after the last whole epoch. `state` is then this file, if no
+                    other is named. Only `epochs` may differ from what the run was begun with, and
+                    not with the cosine schedule
 
     Class names are taken from the set where the model has none. Ctrl-C stops within a batch and
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
     that has collapsed says so in a CollapseWarning and in history.collapsed.
 
-    ValueError: an argument, or a label, is not what it should be. OSError: the checkpoint cannot be
-    written. TrainingError: the loss is no longer a finite number.
+    ValueError: an argument, or a label, is not what it should be, or not what the run to resume was
+    begun with. OSError: the checkpoint or the state cannot be written. BadFileError: `resume` is no
+    run's state. TrainingError: the loss is no longer a finite number.
     """
-    _check(epochs, batch_size, early_stopping)
+    _check(epochs, batch_size, early_stopping, label_smoothing)
+    resumed = None
+    if resume is not None:
+        resumed = RunState.read(resume)
+        state = state_path(resume) if state is None else state
     if precision is not None:
         model.precision = precision
-    if checkpoint is not None:
-        check_writable(checkpoint)
+    for path in (checkpoint, state):
+        if path is not None:
+            check_writable(path)
     recipe = recipe or Recipe()
     if lr is not None:
         recipe = replace(recipe, lr=lr)
@@ -104,32 +132,102 @@ def train(
     if model.class_names is None and len(train.class_names) == model.num_classes:
         model.class_names = train.class_names
 
-    run = _Run(model, train.at_size(model.image_size), recipe, epochs, batch_size, seed, augment)
+    weights = _class_weights(class_weights, train, model.num_classes)
+    arguments = {
+        **model.spec,
+        **model.preprocessing.to_dict(),
+        "precision": model.precision,
+        **asdict(recipe),
+        **({"epochs": epochs} if recipe.needs_epochs else {}),
+        "batch_size": batch_size,
+        "seed": seed,
+        "augment": augment,
+        "early_stopping": early_stopping,
+        "valid_fraction": valid_fraction,
+        "freeze": freeze,
+        "body_lr_scale": body_lr_scale,
+        "weight_decay": weight_decay,
+        "label_smoothing": label_smoothing,
+        "class_weights": weights,
+        "train": fingerprint(train),
+        "valid": fingerprint(valid),
+        "the set held out": fingerprint(held_out),
+    }
+    if resumed is not None:
+        resumed.check(arguments)
+    optimizer = Adam(
+        model, recipe.lr, weight_decay=weight_decay, freeze=freeze, body_lr_scale=body_lr_scale
+    )
+    loss = {"label_smoothing": label_smoothing, "class_weights": weights}
+    train = train.at_size(model.image_size)
+    run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss)
     if valid is not None:
         valid = valid.at_size(model.image_size)
-    history = History()
-    best_state = None
-    with _Progress(progress, epochs, len(train)) as shown:
+    keeper = _Keeper(model, optimizer, arguments, checkpoint, state)
+    keeper.begin(resumed)
+    history = keeper.history
+    with _Progress(progress, epochs, len(train), len(history)) as shown:
         try:
-            for number in range(1, epochs + 1):
+            for number in range(len(history) + 1, epochs + 1):
+                if early_stopping is not None and history.stale >= early_stopping:
+                    break
                 row, logits = _epoch(run, number, valid, shown, history, checkpoint)
                 history.rows.append(row)
                 shown.line(row.line())
-                if history.best is row:
-                    if checkpoint is not None:
-                        model.save(checkpoint)
-                    if held_out is not None:
-                        best_state = model.state_dict()
                 _note_collapse(history, logits, model)
-                if early_stopping is not None and number - history.best.epoch >= early_stopping:
-                    break
+                keeper.keep()
         except KeyboardInterrupt:
             history.interrupted = True
-    if held_out is not None and best_state is not None and not history.interrupted:
-        best = model.copy()
-        best.load_state_dict(best_state)
-        history.held_out = evaluate(best, held_out)
+    if held_out is not None and keeper.best is not None and not history.interrupted:
+        history.held_out = evaluate(_with_weights(model, keeper.best), held_out)
     return history
+
+
+class _Keeper:
+    """What outlives an epoch: the history, the best weights, and both on disk."""
+
+    def __init__(
+        self,
+        model: "Model",
+        optimizer: Adam,
+        arguments: dict[str, Any],
+        checkpoint: str | os.PathLike | None,
+        state: str | os.PathLike | None,
+    ):
+        self.model, self.optimizer, self.arguments = model, optimizer, arguments
+        self.checkpoint, self.state = checkpoint, state
+        self.history = History()
+        self.best: dict[str, NDArray[np.float32]] | None = None
+
+    def begin(self, resumed: RunState | None) -> None:
+        """Before the first epoch, or where the run to resume stopped."""
+        if resumed is not None:
+            resumed.restore(self.model, self.optimizer)
+            self.history, self.best = resumed.history, resumed.best
+            if self.checkpoint is not None and self.best is not None:
+                _with_weights(self.model, self.best).save(self.checkpoint)
+        self._write_state()
+
+    def keep(self) -> None:
+        """After an epoch, whose row is the history's last."""
+        if self.history.best is self.history[-1]:
+            if self.checkpoint is not None:
+                self.model.save(self.checkpoint)
+            self.best = self.model.state_dict()
+        self._write_state()
+
+    def _write_state(self) -> None:
+        if self.state is not None:
+            write_state(
+                self.state, self.arguments, self.model, self.optimizer, self.history, self.best
+            )
+
+
+def _with_weights(model: "Model", weights: dict[str, NDArray[np.float32]]) -> "Model":
+    """A copy of the model that has these."""
+    other = model.copy()
+    other.load_state_dict(weights)
+    return other
 
 
 class _Run:
@@ -140,28 +238,43 @@ class _Run:
         model: "Model",
         train: Dataset,
         recipe: Recipe,
+        optimizer: Adam,
         epochs: int,
         batch_size: int,
         seed: int,
         augment: bool,
+        loss: dict[str, Any],
     ):
-        self.model, self.train, self.recipe, self.epochs = model, train, recipe, epochs
-        self.batch_size, self.seed, self.augment = batch_size, seed, augment
+        self.model, self.train, self.recipe, self.optimizer = model, train, recipe, optimizer
+        self.epochs, self.batch_size, self.seed, self.augment = epochs, batch_size, seed, augment
+        self.loss = loss  # its arguments
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
-        self.optimizer = Adam(model, lr=recipe.lr)
 
-    def step(self, epoch: int, indices: NDArray[np.int64], pictures: NDArray[np.uint8]) -> float:
+    def step(
+        self,
+        epoch: int,
+        indices: NDArray[np.int64],
+        pictures: NDArray[np.uint8],
+        losses: Sequence[float],
+    ) -> float:
         """One update from these pictures; their mean loss before it, finite or not (if not, nothing
-        is updated)."""
+        is updated). losses: of the epochs so far, for the schedule."""
         step = self.optimizer.step_count
         flips = core.augment_flips(self.seed, epoch, indices) if self.augment else None
         x = self.model.preprocessing.normalise(pictures, flips)
         labels = self.train.labels[indices]
-        loss = self.model.compute_gradients(x, labels, step=step, seed=self.seed)
+        loss = self.model.compute_gradients(x, labels, step=step, seed=self.seed, **self.loss)
         if math.isfinite(loss):
-            self.optimizer.lr = self.recipe.rate(step, self.steps_per_epoch, self.epochs)
+            self.optimizer.lr = self.recipe.rate(step, self.steps_per_epoch, self.epochs, losses)
             self.optimizer.step()
         return loss
+
+    def weight(self, indices: NDArray[np.int64]) -> float:
+        """What these pictures' mean loss weighs in the epoch's."""
+        weights = self.loss["class_weights"]
+        if weights is None:
+            return len(indices)
+        return float(np.asarray(weights)[self.train.labels[indices]].sum())
 
 
 def _epoch(
@@ -174,10 +287,11 @@ def _epoch(
 ) -> tuple[Epoch, NDArray[np.float32]]:
     """Train for one epoch, then validate. The row, and the logits a collapse would show in."""
     start = time.perf_counter()
-    loss_sum, correct = 0.0, 0
+    loss_sum, weight_sum, correct = 0.0, 0.0, 0
+    losses = [row.loss for row in history]
     order = core.shuffle(len(run.train), run.seed, number)
     for indices, pictures in run.train.batches(run.batch_size, order):
-        loss = run.step(number, indices, pictures)
+        loss = run.step(number, indices, pictures, losses)
         if not math.isfinite(loss):
             kept = f"; the best model so far is in {checkpoint}" if checkpoint and history else ""
             raise TrainingError(
@@ -186,7 +300,8 @@ def _epoch(
                 history,
             )
         logits = run.model.last_logits
-        loss_sum += loss * len(indices)
+        loss_sum += loss * run.weight(indices)
+        weight_sum += run.weight(indices)
         correct += int((logits.argmax(axis=1) == run.train.labels[indices]).sum())
         shown.pictures(len(indices), number)
     valid_acc = valid_loss = None
@@ -197,7 +312,7 @@ def _epoch(
     row = Epoch(
         epoch=number,
         train_acc=correct / len(run.train),
-        train_loss=loss_sum / len(run.train),
+        train_loss=loss_sum / weight_sum,
         valid_acc=valid_acc,
         valid_loss=valid_loss,
         lr=run.optimizer.lr,
@@ -209,7 +324,9 @@ def _epoch(
 # -- Checks ----------------------------------------------------------------------------------------
 
 
-def _check(epochs: int, batch_size: int, early_stopping: int | None) -> None:
+def _check(
+    epochs: int, batch_size: int, early_stopping: int | None, label_smoothing: float
+) -> None:
     for name, value in (
         ("epochs", epochs),
         ("batch_size", batch_size),
@@ -218,6 +335,34 @@ def _check(epochs: int, batch_size: int, early_stopping: int | None) -> None:
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not whole or value < 1:
             raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing is {label_smoothing!r}, expected 0 to 1")
+
+
+def _class_weights(
+    given: str | Sequence[float] | None, train: Dataset, classes: int
+) -> list[float] | None:
+    """One number a class, or None; of "balanced" by the training set."""
+    if given is None:
+        return None
+    counts = np.bincount(train.labels, minlength=classes)
+    if isinstance(given, str):
+        if given != "balanced":
+            raise ValueError(
+                f'class_weights is {given!r}, expected "balanced", one number a class or None'
+            )
+        if not counts.all():
+            raise ValueError(
+                f'class_weights is "balanced", and class {int(counts.argmin())} has no training '
+                "picture"
+            )
+        return (len(train) / (classes * counts)).tolist()
+    weights = np.asarray(given, dtype=np.float64)
+    if weights.shape != (classes,) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise ValueError(
+            f"class_weights is {given!r}, expected {classes} finite numbers above 0, one a class"
+        )
+    return weights.tolist()
 
 
 def check_writable(path: str | os.PathLike) -> None:
@@ -272,14 +417,19 @@ def _note_collapse(history: History, logits: NDArray[np.float32], model: "Model"
 class _Progress:
     """A bar over the whole run, with pictures a second and the time left, and lines beside it."""
 
-    def __init__(self, wanted: bool, epochs: int, pictures: int):
+    def __init__(self, wanted: bool, epochs: int, pictures: int, done: int):
         self._bar = None
         if wanted:
             from tqdm import tqdm
 
             # disable=None: no bar where stderr is no terminal.
             self._bar = tqdm(
-                total=epochs * pictures, unit=" pictures", leave=False, disable=None, smoothing=0.05
+                total=epochs * pictures,
+                initial=done * pictures,
+                unit=" pictures",
+                leave=False,
+                disable=None,
+                smoothing=0.05,
             )
         self._epochs = epochs
 

@@ -1,0 +1,205 @@
+"""A run's state as a file, from which it goes on as if it had never been stopped.
+
+It is a safetensors file. Tensors, each by the parameter's name behind
+  model.  exp_avg.  exp_avg_sq.  best.    weights, Adam's moments, the best epoch's weights (if any)
+Metadata, JSON by key:
+  squeezenet_c.state  the format, "1"
+  arguments           what the run was begun with, as far as it changes the result
+  optimizer           step, lr, betas, eps, spans
+  history             the epochs so far ("rows"), and "collapsed"
+  class_names         of the model
+  machine             what its bits depend on besides: backend and instruction set
+Order, flips and dropout are functions of the seed, the epoch and the step; the schedules and early
+stopping are functions of the history. So there is nothing else to keep.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ._native import core
+from .dataset import Dataset
+from .history import Epoch, History
+from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from .model import Model
+    from .optimizer import Adam
+
+FORMAT_KEY, FORMAT = "squeezenet_c.state", "1"
+STATE_IN_RUN_FOLDER = Path("weights", "last.state")
+OPTIMIZER_NUMBERS = ("step", "lr", "betas", "eps", "spans")
+
+Tensors = dict[str, np.ndarray]
+
+
+def state_path(path: str | os.PathLike) -> Path:
+    """The state file that `path`, itself one or a run's folder, means."""
+    path = Path(path)
+    return path / STATE_IN_RUN_FOLDER if path.is_dir() else path
+
+
+def fingerprint(dataset: Dataset | None) -> str | None:
+    """What a data set is, wherever its folder may lie: how many pictures, and a hash of their
+    names and labels in order."""
+    if dataset is None:
+        return None
+    import hashlib
+
+    lines = (
+        f"{os.path.basename(path)}\0{label}\n"
+        for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True)
+    )
+    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{len(dataset)} pictures with names and labels of hash {digest[:12]}"
+
+
+def _machine() -> dict[str, str]:
+    info = core.build_info()
+    return {"backend": info["backend"], "isa": info["isa"]}
+
+
+def _plain(values: Any) -> Any:
+    """As it will be read again: lists for tuples, Python's numbers for NumPy's."""
+    return json.loads(json.dumps(values, default=lambda value: value.item()))
+
+
+def write_state(
+    path: str | os.PathLike,
+    arguments: Mapping[str, Any],
+    model: "Model",
+    optimizer: "Adam",
+    history: History,
+    best: Tensors | None,
+) -> None:
+    """Write all of it, atomically: what was at `path` stays until the new file is complete.
+    OSError: it cannot be written."""
+    state = optimizer.state_dict()
+    groups = {
+        "model": model.state_dict(),
+        "exp_avg": state["exp_avg"],
+        "exp_avg_sq": state["exp_avg_sq"],
+        "best": best or {},
+    }
+    tensors = {
+        f"{group}.{name}": tensor
+        for group, named in groups.items()
+        for name, tensor in named.items()
+    }
+    values = {
+        "arguments": _plain(arguments),
+        "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
+        "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
+        "class_names": model.class_names,
+        "machine": _machine(),
+    }
+    metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
+    core.write_safetensors(os.fspath(path), tensors, {FORMAT_KEY: FORMAT, **metadata})
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A state file's contents."""
+
+    path: str
+    arguments: dict[str, Any]
+    optimizer: dict[str, Any]
+    history: History
+    class_names: list[str] | None
+    machine: dict[str, str]
+    groups: dict[str, Tensors]
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "RunState":
+        """Of a state file or a run's folder. OSError: there is none, or it cannot be read.
+        BadFileError: it is something else."""
+        path = os.fspath(state_path(path))
+        tensors, metadata = core.read_safetensors(path)
+        if metadata.get(FORMAT_KEY) != FORMAT:
+            found = metadata.get(FORMAT_KEY)
+            what = (
+                "this is no state of a run" if found is None else f"its state's format is {found!r}"
+            )
+            raise core.BadFileError(f"{path}: {what}; expected one of format {FORMAT!r}")
+        groups: dict[str, Tensors] = {"model": {}, "exp_avg": {}, "exp_avg_sq": {}, "best": {}}
+        try:
+            for key, tensor in tensors.items():
+                group, _, name = key.partition(".")
+                groups[group][name] = tensor
+            history = json.loads(metadata["history"])
+            return cls(
+                path=path,
+                arguments=dict(json.loads(metadata["arguments"])),
+                optimizer={
+                    key: json.loads(metadata["optimizer"])[key] for key in OPTIMIZER_NUMBERS
+                },
+                history=History(
+                    [Epoch(**row) for row in history["rows"]], collapsed=history["collapsed"]
+                ),
+                class_names=json.loads(metadata["class_names"]),
+                machine=dict(json.loads(metadata["machine"])),
+                groups=groups,
+            )
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise core.BadFileError(f"{path}: its contents are no run's state ({reason})") from None
+
+    @property
+    def best(self) -> Tensors | None:
+        """The best epoch's weights; None before the first epoch."""
+        return self.groups["best"] or None
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """ValueError where a run with these would not be the run. A warning where its bits will
+        differ all the same, because it goes on elsewhere."""
+        for name, found in _plain(arguments).items():
+            expected = self.arguments.get(name)
+            if found != expected:
+                raise ValueError(
+                    f"{name} is {found!r}, expected {expected!r}, with which the run in "
+                    f"{self.path} was begun"
+                )
+        here = _machine()
+        if here != self.machine:
+            was, now = (
+                " with ".join(str(machine.get(key)) for key in ("backend", "isa"))
+                for machine in (self.machine, here)
+            )
+            warnings.warn(
+                f"the run in {self.path} was computed by {was} and goes on by {now}: rounding will "
+                "differ from that of a run that was never stopped",
+                stacklevel=3,
+            )
+
+    def new_model(self) -> "Model":
+        """A model of the run's kind with its last weights."""
+        from .model import Model
+        from .model_file import SPEC_KEYS
+
+        keys = SPEC_KEYS | set(Preprocessing().to_dict())
+        given = {key: value for key, value in self.arguments.items() if key in keys}
+        try:
+            model = Model(
+                **given, class_names=self.class_names, precision=self.arguments["precision"]
+            )
+            model.load_state_dict(self.groups["model"])
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise core.BadFileError(f"{self.path}: {error}") from None
+        return model
+
+    def restore(self, model: "Model", optimizer: "Adam") -> None:
+        """Bring both to where the run was. BadFileError, and neither changed: they do not fit."""
+        moments = {key: self.groups[key] for key in ("exp_avg", "exp_avg_sq")}
+        former = optimizer.state_dict()
+        try:
+            optimizer.load_state_dict(self.optimizer | moments)
+            model.load_state_dict(self.groups["model"])
+        except (TypeError, ValueError) as error:
+            optimizer.load_state_dict(former)
+            raise core.BadFileError(f"{self.path}: {error}") from None

@@ -1,0 +1,233 @@
+"""A stopped run goes on as if it had not been stopped, to the last bit; another run is refused."""
+
+import json
+import signal
+import warnings
+
+import numpy as np
+import pytest
+
+import squeezenet_c as sq
+from squeezenet_c._native import core
+from squeezenet_c.resume import RunState
+
+QUIET = {"progress": False}
+# All that a schedule, the optimizer and the loss could have to remember.
+EVERYTHING = {
+    "epochs": 6,
+    "batch_size": 7,
+    "seed": 3,
+    "freeze": 1,
+    "body_lr_scale": 0.5,
+    "weight_decay": 0.05,
+    "label_smoothing": 0.1,
+    "class_weights": "balanced",
+    "recipe": sq.Recipe(1e-3, 0.5, schedule="plateau", factor=0.5, patience=0),
+}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    dataset = sq.synthetic.write(tmp_path_factory.mktemp("pictures"), 32, size=64)
+    return dataset.at_size(64).split(0.33)
+
+
+def fresh(**options):
+    return sq.Model("1_1", 2, **{"seed": 1, "image_size": 64, **options})
+
+
+def press_ctrl_c(monkeypatch, after):
+    """A real SIGINT when the training set yields its `after`-th batch from now on."""
+    left = [after]
+    batches = sq.Dataset.batches
+
+    def interrupted(self, batch_size, order=None):
+        for item in batches(self, batch_size, order):
+            if order is not None:
+                left[0] -= 1
+                if left[0] == 0:
+                    signal.raise_signal(signal.SIGINT)
+            yield item
+
+    monkeypatch.setattr(sq.Dataset, "batches", interrupted)
+
+
+@pytest.fixture(autouse=True)
+def sigint_is_an_exception():
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+def same(one, other):
+    return all(np.array_equal(value, other[name]) for name, value in one.items())
+
+
+def courses(history):
+    return [(r.epoch, r.train_loss, r.train_acc, r.valid_loss, r.valid_acc, r.lr) for r in history]
+
+
+@pytest.mark.parametrize(
+    "options, batch",
+    [
+        (EVERYTHING, 9),  # three batches an epoch: at the end of the third
+        (EVERYTHING, 1),
+        (EVERYTHING | {"recipe": None, "valid_fraction": 0.3}, 8),
+    ],
+    ids=["plateau", "first epoch", "cosine, held out"],
+)
+def test_the_resumed_run_is_the_run(sets, tmp_path, monkeypatch, options, batch):
+    whole = fresh()
+    straight = sq.train(whole, *sets, **options, checkpoint=tmp_path / "whole", **QUIET)
+    state, best = tmp_path / "last.state", tmp_path / "best"
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, batch)
+        stopped = sq.train(fresh(), *sets, **options, checkpoint=best, state=state, **QUIET)
+    assert stopped.interrupted and len(stopped) < 6
+    best.unlink(missing_ok=True)
+    resumed = fresh(seed=77)
+    history = sq.train(resumed, *sets, **options, checkpoint=best, resume=state, **QUIET)
+    assert not history.interrupted
+    assert courses(history) == courses(straight)
+    assert same(resumed.state_dict(), whole.state_dict())
+    assert same(sq.Model.load(best).state_dict(), sq.Model.load(tmp_path / "whole").state_dict())
+    if "valid_fraction" in options:
+        assert history.held_out.to_dict() == straight.held_out.to_dict()
+    else:
+        assert len({row.lr for row in history}) > 1  # the plateau schedule had something to do
+
+
+def test_plateau_and_early_stopping_count_over_the_stop(sets, tmp_path, monkeypatch):
+    recipe = sq.Recipe(1e-30, 0, schedule="plateau", factor=0.5, patience=1)  # nothing gets better
+    options = {"epochs": 9, "batch_size": 8, "early_stopping": 5, "recipe": recipe, **QUIET}
+    state = tmp_path / "last.state"
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, 8)  # in the third of its epochs, where plateau has counted to 1
+        stopped = sq.train(fresh(), *sets, **options, state=state)
+    assert stopped.interrupted and len(stopped) == 2
+    for _ in range(2):  # the second time it has nothing to do
+        history = sq.train(fresh(), *sets, **options, resume=state)
+        assert history.best.epoch == 1
+        assert [row.lr for row in history] == pytest.approx(
+            [r * 1e-30 for r in (1, 1, 1, 0.5, 0.5, 0.25)], abs=0
+        )
+
+
+def test_more_epochs_where_the_schedule_does_not_know_their_number(sets, tmp_path):
+    options = {"batch_size": 8, "recipe": sq.Recipe(schedule="constant"), **QUIET}
+    whole, parts = fresh(), fresh()
+    sq.train(whole, *sets, epochs=3, **options)
+    sq.train(parts, *sets, epochs=2, state=tmp_path / "a", **options)
+    history = sq.train(parts, *sets, epochs=3, resume=tmp_path / "a", **options)
+    assert len(history) == 3 and same(parts.state_dict(), whole.state_dict())
+
+
+@pytest.fixture(scope="module")
+def begun(sets, tmp_path_factory):
+    state = tmp_path_factory.mktemp("run") / "last.state"
+    options = {"epochs": 2, "batch_size": 8, "lr": 1e-3}
+    sq.train(fresh(), *sets, **options, state=state, **QUIET)
+    return state, options
+
+
+@pytest.mark.parametrize(
+    "other, words",
+    [
+        ({"batch_size": 4}, "batch_size is 4, expected 8"),
+        ({"epochs": 3}, "epochs is 3, expected 2"),
+        ({"lr": 2e-3}, "lr is 0.002, expected 0.001"),
+        ({"recipe": sq.Recipe(schedule="step")}, "schedule is 'step', expected 'cosine'"),
+        ({"seed": 1}, "seed is 1, expected 0"),
+        ({"augment": False}, "augment is False, expected True"),
+        ({"early_stopping": 4}, "early_stopping is 4, expected None"),
+        ({"valid_fraction": 0.5}, "valid_fraction is 0.5, expected None"),
+        ({"freeze": "features"}, "freeze is 'features', expected None"),
+        ({"body_lr_scale": 0.1}, "body_lr_scale is 0.1, expected 1.0"),
+        ({"weight_decay": 0.1}, "weight_decay is 0.1, expected 0.0"),
+        ({"label_smoothing": 0.1}, "label_smoothing is 0.1, expected 0.0"),
+        ({"class_weights": [1, 2]}, r"class_weights is \[1.0, 2.0\], expected None"),
+        ({"model": fresh(bypass="simple")}, "bypass is 'simple', expected None"),
+        ({"model": fresh(image_size=96)}, "image_size is 96, expected 64"),
+    ],
+)
+def test_another_run_is_refused(sets, begun, other, words):
+    state, options = begun
+    before = state.read_bytes()
+    arguments = {"model": fresh(), "train": sets[0], "valid": sets[1], **options, **other}
+    weights = arguments["model"].state_dict()
+    with pytest.raises(ValueError, match=f"{words}, with which the run in .*last.state was begun"):
+        sq.train(**arguments, resume=state, **QUIET)
+    assert same(arguments["model"].state_dict(), weights) and state.read_bytes() == before
+
+
+def test_other_pictures_are_refused(sets, begun):
+    state, options = begun
+    with pytest.raises(ValueError, match="train is '20 pictures .* expected '22 pictures"):
+        sq.train(fresh(), sets[0].subset(np.arange(20)), sets[1], **options, resume=state, **QUIET)
+    with pytest.raises(ValueError, match="valid is None, expected '10 pictures"):
+        sq.train(fresh(), sets[0], **options, resume=state, **QUIET)
+
+
+def test_what_is_no_state(sets, begun, tmp_path):
+    state, options = begun
+    fresh().save(tmp_path / "model")
+    (tmp_path / "text").write_text("epoch 3")
+    tensors, metadata = core.read_safetensors(str(state))
+
+    def written(name, tensors, metadata):
+        core.write_safetensors(str(tmp_path / name), tensors, metadata)
+        return tmp_path / name
+
+    fewer = {name: tensor for name, tensor in tensors.items() if name != "model.features.0.bias"}
+    rows = json.loads(metadata["history"])
+    rows["rows"][0]["speed"] = 1
+    for path, error, words in (
+        (tmp_path / "none", FileNotFoundError, "none"),
+        (tmp_path, FileNotFoundError, "last.state"),
+        (tmp_path / "text", sq.BadFileError, "text"),
+        (tmp_path / "model", sq.BadFileError, "this is no state of a run"),
+        (written("a", fewer, metadata), sq.BadFileError, "no tensor 'features.0.bias'"),
+        (written("b", tensors, metadata | {"history": "[]"}), sq.BadFileError, "no run's state"),
+        (written("c", tensors, metadata | {"optimizer": "{"}), sq.BadFileError, "no run's state"),
+        (
+            written("d", tensors, metadata | {"history": json.dumps(rows)}),
+            sq.BadFileError,
+            "no run's state .*speed",
+        ),
+        (
+            written("e", tensors, metadata | {"squeezenet_c.state": "2"}),
+            sq.BadFileError,
+            "format is '2'; expected one of format '1'",
+        ),
+    ):
+        model = fresh()
+        with pytest.raises(error, match=words):
+            sq.train(model, *sets, **options, resume=path, **QUIET)
+        assert same(model.state_dict(), fresh().state_dict())
+
+
+def test_a_state_that_cannot_be_written_is_said_before_any_work(sets, tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        sq.train(fresh(), *sets, epochs=1, state=tmp_path / "none" / "state", **QUIET)
+
+
+def test_another_machine_is_a_warning(sets, begun, tmp_path):
+    state, options = begun
+    tensors, metadata = core.read_safetensors(str(state))
+    elsewhere = metadata | {"machine": json.dumps({"backend": "onednn", "isa": "avx1024"})}
+    core.write_safetensors(str(tmp_path / "state"), tensors, elsewhere)
+    with pytest.warns(UserWarning, match="computed by onednn with avx1024 and goes on by"):
+        sq.train(fresh(), *sets, **options, resume=tmp_path / "state", **QUIET)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sq.train(fresh(), *sets, **options, resume=state, **QUIET)
+
+
+def test_a_state_makes_its_model(sets, begun):
+    state, options = begun
+    model = fresh()
+    sq.train(model, *sets, **options, resume=state, **QUIET)
+    made = RunState.read(state).new_model()
+    assert same(made.state_dict(), model.state_dict())
+    assert (made.spec, made.preprocessing) == (model.spec, model.preprocessing)
+    assert made.class_names == model.class_names
