@@ -30,21 +30,27 @@ from . import (
     synthetic,
     train,
 )
+from .recipe import SCHEDULES
+from .resume import STATE_IN_RUN_FOLDER, RunState
 
 TRAIN_FOLDERS, VALID_FOLDERS = ("train", "training"), ("valid", "val", "validation")
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
+NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):  # Chinese, whatever the locale says
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
+            if getattr(options, "resume", None):
+                begun = _begun_with(options)
+                options = _parser(begun).parse_args(arguments)
+                _check_network(options, begun)
             if options.threads is not None:
                 set_num_threads(options.threads)
             if options.backend is not None:
@@ -79,7 +85,8 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
 # -- Options ---------------------------------------------------------------------------------------
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentParser:
+    """train_defaults: what `train` takes for options that are not given, in place of its own."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=_positive, help="default: all that the process may use")
     common.add_argument(
@@ -98,7 +105,9 @@ def _parser() -> argparse.ArgumentParser:
 
     parsed = command("train", _train, "train a model and keep the best one")
     _add_train(parsed)
+    _add_finetuning(parsed)
     _add_precision(parsed)
+    parsed.set_defaults(usage_error=parsed.error, **(train_defaults or {}))
 
     parsed = command("evaluate", _evaluate, "measure a model on a labelled set")
     parsed.add_argument("model", metavar="MODEL")
@@ -164,10 +173,18 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="a PALM folder, a folder per class, or a list "
+        "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
         "file; a second one is the validation set"
     )  # fmt: skip
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on with the run in DIR, its --out, where it stopped; "
+        "DATA and options are those it was begun with"
+    )  # fmt: skip
     _add_network(parser)
+    parser.add_argument(
+        "--pretrained", metavar="MODEL", help="start from this file's network and weights; a head "
+        "for another number of classes is replaced"
+    )  # fmt: skip
     recipe = Recipe()
     parser.add_argument("--epochs", type=_positive, default=20)
     parser.add_argument("--batch-size", type=_positive, default=16)
@@ -181,6 +198,57 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--early-stopping", type=_positive, metavar="EPOCHS")
     parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+
+
+def _add_finetuning(parser: argparse.ArgumentParser) -> None:
+    recipe = Recipe()
+    parser.add_argument(
+        "--freeze", type=_stages_or_names, metavar="LAYERS", help="what does not learn: the first "
+        "stages, 1 to 9, or names, as features or features.0,features.3"
+    )  # fmt: skip
+    parser.add_argument(
+        "--body-lr-scale", type=float, default=1.0, metavar="SHARE",
+        help="learning rate of all but the classifier, as a share of --lr (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
+    parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument(
+        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
+        "class, as 1,2.5"
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=SCHEDULES, default=recipe.schedule, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--warmup-epochs", type=float, default=recipe.warmup_epochs, help="default: %(default)g"
+    )
+    parser.add_argument(
+        "--factor", type=float, default=recipe.factor, help="by which step and plateau lower the "
+        "learning rate (default: %(default)g)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--step-epochs", type=_positive, default=recipe.step_epochs, metavar="EPOCHS",
+        help="after which step lowers it (default: %(default)d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patience", type=_whole, default=recipe.patience, metavar="EPOCHS",
+        help="without a lower loss that plateau allows (default: %(default)d)",
+    )  # fmt: skip
+
+
+def _stages_or_names(text: str) -> int | list[str]:
+    return int(text) if text.isdecimal() else text.split(",")
+
+
+def _weights(text: str) -> str | list[float]:
+    if text == "balanced":
+        return text
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} found, balanced or one number a class (1,2.5) expected"
+        ) from None
 
 
 def _positive(text: str) -> int:
@@ -251,19 +319,16 @@ def _on_error(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if not options.data:
+        options.usage_error("the following arguments are required: DATA")
     best, last, csv, png = _outputs(options.out)
+    state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
     training, valid = load_training_data(options.data, **_on_error(options))
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
-    model = Model(
-        options.arch,
-        num_classes=len(training.class_names),
-        seed=options.seed,
-        bypass=options.bypass,
-        final_relu=options.final_relu,
-    )
-    if options.out:
+    model = _model_to_train(options, len(training.class_names))
+    if options.out and not options.resume:
         _write_arguments(Path(options.out) / "args.yaml", options)
     failure = None
     try:
@@ -273,16 +338,25 @@ def _train(options: argparse.Namespace) -> int:
             valid,
             epochs=options.epochs,
             batch_size=options.batch_size,
-            lr=options.lr,
             seed=options.seed,
             checkpoint=best,
             valid_fraction=fraction,
             augment=options.augment,
             early_stopping=options.early_stopping,
+            recipe=_recipe(options),
             precision=options.precision,
+            freeze=options.freeze,
+            body_lr_scale=options.body_lr_scale,
+            weight_decay=options.weight_decay,
+            label_smoothing=options.label_smoothing,
+            class_weights=options.class_weights,
+            state=state,
+            resume=state if options.resume else None,
         )
     except TrainingError as error:
         history, failure = error.history, str(error)
+    if options.resume:  # only now that they were not refused
+        _write_arguments(Path(options.out) / "args.yaml", options)
     if last:
         model.save(last)
     _write_history(history, csv, png)
@@ -290,7 +364,63 @@ def _train(options: argparse.Namespace) -> int:
         _print_best(history, best)
     if history.interrupted:
         failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
+        if state:
+            failure += f"; to go on: squeezenet-c train --resume {options.out}"
     return _fail(failure) if failure else 0
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    return Recipe(
+        lr=options.lr,
+        warmup_epochs=options.warmup_epochs,
+        schedule=options.schedule,
+        factor=options.factor,
+        step_epochs=options.step_epochs,
+        patience=options.patience,
+    )
+
+
+def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
+    if options.resume:
+        return RunState.read(options.resume).new_model()
+    if options.pretrained:
+        return Model.from_pretrained(options.pretrained, classes, options.seed)
+    return Model(
+        options.arch,
+        num_classes=classes,
+        seed=options.seed,
+        bypass=options.bypass,
+        final_relu=options.final_relu,
+    )
+
+
+def _begun_with(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of the run that is to be resumed, from its folder."""
+    if options.out is not None:
+        options.usage_error("--out and --resume: the run stays in its folder")
+    path = Path(options.resume) / "args.yaml"
+    begun = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        name, _, value = line.partition(": ")
+        try:
+            begun[name] = json.loads(value)
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
+    here = {*NOT_ARGUMENTS, "threads"}
+    begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
+    return begun | {"out": options.resume}
+
+
+def _check_network(options: argparse.Namespace, begun: dict[str, Any]) -> None:
+    """ValueError where a resumed run is given another network than it was begun with; `train` sees
+    to the other options."""
+    for name in ("arch", "bypass", "final_relu", "pretrained"):
+        found, expected = getattr(options, name), begun.get(name)
+        if found != expected:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {found!r}, expected {expected!r}, with which the "
+                f"run in {options.resume} was begun"
+            )
 
 
 def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
@@ -310,7 +440,7 @@ def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
 
 def _write_arguments(path: Path, options: argparse.Namespace) -> None:
     """The options as YAML; JSON's scalars and lists are YAML's too."""
-    values = {name: value for name, value in vars(options).items() if name != "run"}
+    values = {name: value for name, value in vars(options).items() if name not in NOT_ARGUMENTS}
     values |= {"threads": options.threads or get_num_threads(), "version": __version__}
     lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
     path.write_text("".join(lines), encoding="utf-8")

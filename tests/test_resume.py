@@ -9,12 +9,13 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.cli import main
 from squeezenet_c.resume import RunState
 
 QUIET = {"progress": False}
 # All that a schedule, the optimizer and the loss could have to remember.
 EVERYTHING = {
-    "epochs": 6,
+    "epochs": 4,
     "batch_size": 7,
     "seed": 3,
     "freeze": 1,
@@ -68,33 +69,30 @@ def courses(history):
 
 
 @pytest.mark.parametrize(
-    "options, batch",
+    "options, stops",
     [
-        (EVERYTHING, 9),  # three batches an epoch: at the end of the third
-        (EVERYTHING, 1),
-        (EVERYTHING | {"recipe": None, "valid_fraction": 0.3}, 8),
+        (EVERYTHING, (9, 1)),  # three batches an epoch: the last of the third, the very first
+        (EVERYTHING | {"recipe": None, "valid_fraction": 0.3}, (8,)),
     ],
-    ids=["plateau", "first epoch", "cosine, held out"],
+    ids=["plateau", "cosine, held out"],
 )
-def test_the_resumed_run_is_the_run(sets, tmp_path, monkeypatch, options, batch):
+def test_the_resumed_run_is_the_run(sets, tmp_path, monkeypatch, options, stops):
     whole = fresh()
     straight = sq.train(whole, *sets, **options, checkpoint=tmp_path / "whole", **QUIET)
     state, best = tmp_path / "last.state", tmp_path / "best"
-    with monkeypatch.context() as patch:
-        press_ctrl_c(patch, batch)
-        stopped = sq.train(fresh(), *sets, **options, checkpoint=best, state=state, **QUIET)
-    assert stopped.interrupted and len(stopped) < 6
-    best.unlink(missing_ok=True)
-    resumed = fresh(seed=77)
-    history = sq.train(resumed, *sets, **options, checkpoint=best, resume=state, **QUIET)
-    assert not history.interrupted
-    assert courses(history) == courses(straight)
-    assert same(resumed.state_dict(), whole.state_dict())
-    assert same(sq.Model.load(best).state_dict(), sq.Model.load(tmp_path / "whole").state_dict())
-    if "valid_fraction" in options:
-        assert history.held_out.to_dict() == straight.held_out.to_dict()
-    else:
-        assert len({row.lr for row in history}) > 1  # the plateau schedule had something to do
+    for stop in stops:
+        with monkeypatch.context() as patch:
+            press_ctrl_c(patch, stop)
+            stopped = sq.train(fresh(), *sets, **options, checkpoint=best, state=state, **QUIET)
+        assert stopped.interrupted and len(stopped) < 4
+        best.unlink(missing_ok=True)
+        resumed = fresh(seed=77)
+        history = sq.train(resumed, *sets, **options, checkpoint=best, resume=state, **QUIET)
+        assert not history.interrupted and courses(history) == courses(straight)
+        assert same(resumed.state_dict(), whole.state_dict())
+        assert best.read_bytes() == (tmp_path / "whole").read_bytes()
+        if "valid_fraction" in options:
+            assert history.held_out.to_dict() == straight.held_out.to_dict()
 
 
 def test_plateau_and_early_stopping_count_over_the_stop(sets, tmp_path, monkeypatch):
@@ -231,3 +229,90 @@ def test_a_state_makes_its_model(sets, begun):
     assert same(made.state_dict(), model.state_dict())
     assert (made.spec, made.preprocessing) == (model.spec, model.preprocessing)
     assert made.class_names == model.class_names
+
+
+# -- The command -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Pictures and a model of their size to start from."""
+    home = tmp_path_factory.mktemp("cli")
+    sq.synthetic.write(home / "pictures", 16, size=64)
+    sq.Model("1_1", 3, seed=4, image_size=64).save(home / "start.safetensors")
+    return home
+
+
+def command(home, out, *more):
+    given = "--epochs 3 --batch-size 4 --freeze features.0,features.3 --body-lr-scale 0.1"
+    given += " --weight-decay 0.01 --label-smoothing 0.1 --class-weights 1,2 --schedule step"
+    given += " --step-epochs 1 --factor 0.5 --warmup-epochs 0 --pretrained"
+    data = str(home / "pictures")
+    start = str(home / "start.safetensors")
+    return ["train", data, *given.split(), start, "--out", str(out), *more]
+
+
+def test_resume_at_the_command_line(pictures, tmp_path, monkeypatch, capsys):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(command(pictures, whole)) == 0
+    first = sq.Model.load(pictures / "start.safetensors").state_dict()
+    last = sq.Model.load(whole / "weights" / "last.safetensors").state_dict()
+    for name in ("features.0.weight", "features.3.squeeze.bias", "features.4.squeeze.weight"):
+        frozen = not name.startswith("features.4")
+        assert np.array_equal(first[name], last[name]) == frozen
+    with monkeypatch.context() as patch:
+        press_ctrl_c(patch, 6)
+        assert main(command(pictures, stopped)) == 1
+    assert f"to go on: squeezenet-c train --resume {stopped}" in capsys.readouterr().err
+    arguments = (stopped / "args.yaml").read_text()
+    for other, words in (
+        (["--batch-size", "8"], "batch_size is 8, expected 4"),
+        (["--arch", "1_0"], "--arch is '1_0', expected '1_1'"),
+        (["--freeze", "2"], r"freeze is 2, expected ['features.0', 'features.3']"),
+    ):
+        assert main(["train", "--resume", str(stopped), *other]) == 1
+        assert words in capsys.readouterr().err
+        assert (stopped / "args.yaml").read_text() == arguments
+    assert main(["train", "--resume", str(stopped)]) == 0
+    for name in ("last.safetensors", "best.safetensors", "last.state"):
+        mine, theirs = (run / "weights" / name for run in (stopped, whole))
+        if name.endswith("state"):  # times differ
+            mine, theirs = (core.read_safetensors(str(path))[0] for path in (mine, theirs))
+            assert mine.keys() == theirs.keys() and same(mine, theirs)
+        else:
+            assert mine.read_bytes() == theirs.read_bytes()
+    rows = [line.split(",")[:6] for line in (stopped / "results.csv").read_text().splitlines()]
+    assert rows == [
+        line.split(",")[:6] for line in (whole / "results.csv").read_text().splitlines()
+    ]
+    assert [float(row[5]) for row in rows[1:]] == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
+
+
+def test_more_epochs_at_the_command_line(pictures, tmp_path):
+    run = tmp_path / "run"
+    assert main(command(pictures, run, "--epochs", "1")) == 0
+    assert main(["train", "--resume", str(run), "--epochs", "2"]) == 0
+    assert "epochs: 2\n" in (run / "args.yaml").read_text()
+    assert len((run / "results.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--resume", "a", "--out", "b"],
+        ["train", "a", "--class-weights", "1,x"],
+        ["train", "a", "--schedule", "linear"],
+    ],
+)
+def test_wrong_usage(arguments):
+    with pytest.raises(SystemExit) as raised:
+        main(arguments)
+    assert raised.value.code == 2
+
+
+def test_nothing_to_resume(tmp_path, capsys):
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    assert "args.yaml" in capsys.readouterr().err
+    (tmp_path / "args.yaml").write_text("epochs: two\n")
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    assert "line 1: 'epochs: two', expected a name and JSON" in capsys.readouterr().err
