@@ -199,10 +199,20 @@ class Model(core.Network):
             total_weight=total_weight,
         )
 
-    def train_step(self, x: NDArray[np.float32], labels: ArrayLike, optimizer: core.Adam) -> float:
+    def train_step(
+        self,
+        x: NDArray[np.float32],
+        labels: ArrayLike,
+        optimizer: core.Adam,
+        *,
+        label_smoothing: float = 0.0,
+        class_weights: ArrayLike | None = None,
+    ) -> float:
         """One update; returns the batch's mean loss before it. The two calls it is made of are
-        `compute_gradients(x, labels)` and `optimizer.step()`."""
-        loss = self.compute_gradients(x, labels)
+        `compute_gradients(x, labels, ...)` and `optimizer.step()`."""
+        loss = self.compute_gradients(
+            x, labels, label_smoothing=label_smoothing, class_weights=class_weights
+        )
         optimizer.step()
         return loss
 

@@ -113,6 +113,8 @@ def train(
     for path in (checkpoint, state):
         if path is not None:
             check_writable(path)
+    if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
+        raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
     recipe = recipe or Recipe()
     if lr is not None:
         recipe = replace(recipe, lr=lr)
@@ -174,8 +176,9 @@ def train(
                 row, logits = _epoch(run, number, valid, shown, history, checkpoint)
                 history.rows.append(row)
                 shown.line(row.line())
+                keeper.keep_best()
                 _note_collapse(history, logits, model)
-                keeper.keep()
+                keeper.write_state()
         except KeyboardInterrupt:
             history.interrupted = True
     if held_out is not None and keeper.best is not None and not history.interrupted:
@@ -206,17 +209,17 @@ class _Keeper:
             self.history, self.best = resumed.history, resumed.best
             if self.checkpoint is not None and self.best is not None:
                 _with_weights(self.model, self.best).save(self.checkpoint)
-        self._write_state()
+        self.write_state()
 
-    def keep(self) -> None:
+    def keep_best(self) -> None:
         """After an epoch, whose row is the history's last."""
         if self.history.best is self.history[-1]:
             if self.checkpoint is not None:
                 self.model.save(self.checkpoint)
             self.best = self.model.state_dict()
-        self._write_state()
 
-    def _write_state(self) -> None:
+    def write_state(self) -> None:
+        """All that is needed to go on from here."""
         if self.state is not None:
             write_state(
                 self.state, self.arguments, self.model, self.optimizer, self.history, self.best

@@ -274,6 +274,93 @@ def test_wrong_arguments_of_the_loss(arguments, words):
         make().compute_gradients(*batch(), **arguments)
 
 
+# -- The loop --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def unbalanced(tmp_path_factory):
+    dataset = sq.synthetic.write(tmp_path_factory.mktemp("pictures"), 16, size=SIDE).at_size(SIDE)
+    return dataset.subset(np.argsort(dataset.labels, kind="stable")[3:])  # 5 of class 0, 8 of 1
+
+
+def test_balanced_is_the_weights_it_stands_for(unbalanced):
+    trained = []
+    for weights in ("balanced", [13 / 10, 13 / 16]):
+        model = sq.Model("1_1", 2, seed=1, image_size=SIDE)
+        history = sq.train(
+            model,
+            unbalanced,
+            epochs=2,
+            batch_size=5,
+            class_weights=weights,
+            label_smoothing=0.1,
+            freeze="features",
+            progress=False,
+        )
+        trained.append((history[-1].train_loss, flat(model.state_dict())))
+    assert trained[0][0] == trained[1][0] and np.array_equal(trained[0][1], trained[1][1])
+    fresh = sq.Model("1_1", 2, seed=1).state_dict()
+    for name, value in model.state_dict().items():
+        assert np.array_equal(value, fresh[name]) == name.startswith("features"), name
+
+
+def test_the_epochs_loss_weighs_pictures_by_class(unbalanced):
+    """With a learning rate of 0 it is the whole set's weighted mean, however batches fell."""
+    weights = np.array([3.0, 0.5])
+    model = sq.Model("1_1", 2, seed=1, image_size=SIDE, dropout=0.0)
+    history = sq.train(
+        model,
+        unbalanced,
+        epochs=1,
+        batch_size=5,
+        lr=0.0,
+        augment=False,
+        class_weights=weights,
+        progress=False,
+    )
+    (_, pictures), *_ = unbalanced.batches(len(unbalanced))
+    x = model.preprocessing.normalise(pictures)
+    whole = model.compute_gradients(x, unbalanced.labels, class_weights=weights)
+    assert history[0].train_loss == pytest.approx(whole, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"label_smoothing": 1.5}, "label_smoothing is 1.5, expected 0 to 1"),
+        ({"class_weights": "even"}, "class_weights is 'even', expected \"balanced\""),
+        ({"class_weights": [1.0]}, "expected 2 finite numbers above 0"),
+        ({"class_weights": [1.0, -1.0]}, "expected 2 finite numbers above 0"),
+        ({"class_weights": [1.0, float("nan")]}, "expected 2 finite numbers above 0"),
+        ({"freeze": "body"}, "freeze names 'body'"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+    ],
+)
+def test_wrong_arguments_of_train(unbalanced, tmp_path, arguments, words):
+    state = tmp_path / "state"
+    state.write_text("of an earlier run")
+    model = sq.Model("1_1", 2, image_size=SIDE)
+    with pytest.raises(ValueError, match=words):
+        sq.train(model, unbalanced, state=state, progress=False, **arguments)
+    assert state.read_text() == "of an earlier run"
+
+
+def test_balanced_needs_every_class(unbalanced):
+    with pytest.raises(ValueError, match='"balanced", and class 2 has no training picture'):
+        sq.train(
+            sq.Model("1_1", 3, image_size=SIDE),
+            unbalanced,
+            class_weights="balanced",
+            progress=False,
+        )
+
+
+def test_one_file_cannot_be_both(unbalanced, tmp_path):
+    both = {"checkpoint": tmp_path / "a", "state": tmp_path / "a"}
+    with pytest.raises(ValueError, match="checkpoint and state are both"):
+        sq.train(sq.Model("1_1", 2, image_size=SIDE), unbalanced, progress=False, **both)
+
+
 # -- Schedules -------------------------------------------------------------------------------------
 
 STEPS = 4  # an epoch

@@ -186,7 +186,16 @@ static PyObject *adam_set_spans(adam_object *self, PyObject *given) {
 
 static PyObject *get_spans(adam_object *self, void *unused) {
     (void)unused;
-    return model_of(self) ? spans_of(self->adam) : NULL;
+    sqz_model *model = model_of(self);
+    sqz_error error;
+    if (!model)
+        return NULL;
+    sqz_status status = sqz_model_begin_read(model, &error); /* nobody replaces them */
+    if (status != SQZ_OK)
+        return sqz_py_raise_from((PyObject *)self, status, &error);
+    PyObject *spans = spans_of(self->adam);
+    sqz_model_end_read(model);
+    return spans;
 }
 
 /* -- State ------------------------------------------------------------------------------------- */

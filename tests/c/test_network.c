@@ -163,6 +163,46 @@ static void check_refusals(float *x) {
     CHECK(sqz_adam_create(&adam, 4, NAN, 0.9, 0.999, 1e-8, &error) == SQZ_INVALID && !adam);
 }
 
+/* A frozen float, a slow one, and one that decays: with gradients of 0 only decay moves. */
+static void check_spans(void) {
+    sqz_adam *adam = NULL;
+    sqz_error error;
+    CHECK(sqz_adam_create(&adam, 3, 0.5, 0.9, 0.999, 1e-8, &error) == SQZ_OK);
+    sqz_adam_span spans[] = {{1, 0, 0.5}, {1, 0.5, 0}, {1, 1, 0.5}};
+    CHECK(sqz_adam_set_spans(adam, spans, 3, &error) == SQZ_OK);
+    CHECK(sqz_adam_set_spans(adam, spans, 2, &error) == SQZ_INVALID);
+    CHECK(sqz_adam_set_spans(adam, NULL, 0, &error) == SQZ_INVALID);
+    spans[2].weight_decay = NAN;
+    CHECK(sqz_adam_set_spans(adam, spans, 3, &error) == SQZ_INVALID && adam->span_count == 3);
+    float parameters[3] = {1, 1, 1}, gradients[3] = {0, 0, 0};
+    sqz_adam_step(adam, parameters, gradients);
+    CHECK(parameters[0] == 1 && parameters[1] == 1 && parameters[2] == 0.75f);
+    gradients[0] = gradients[1] = 1;
+    sqz_adam_step(adam, parameters, gradients);
+    CHECK(parameters[0] == 1 && adam->m[0] == 0 && adam->v[0] == 0 && parameters[1] < 1);
+    sqz_adam_destroy(adam);
+}
+
+/* Weights of the loss: where all are equal they divide out. */
+static void check_class_weights(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    const int64_t labels[N] = {0};
+    const double equal[3] = {2, 2, 2}, none[3] = {1, 0, 1};
+    sqz_batch batch = {.x = x, .labels = labels, .n = N, .h = SIDE, .w = SIDE, .global_batch = N};
+    sqz_error error;
+    double plain = NAN, weighted = NAN;
+    CHECK(sqz_model_compute_gradients(model, &plain, NULL, &batch, &error) == SQZ_OK);
+    batch.class_weights = equal;
+    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_OK);
+    CHECK(fabs(weighted - plain) < 1e-12);
+    batch.label_smoothing = 1.5;
+    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_INVALID);
+    batch.label_smoothing = 0;
+    batch.class_weights = none;
+    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_INVALID);
+    sqz_model_destroy(model);
+}
+
 void test_network(void) {
     float *x = new_pictures();
     sqz_build_info info;
@@ -180,5 +220,7 @@ void test_network(void) {
         check_bfloat16(x);
     }
     check_refusals(x);
+    check_spans();
+    check_class_weights(x);
     free(x);
 }
