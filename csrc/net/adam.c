@@ -110,10 +110,11 @@ static update update_of(const sqz_adam *adam, const sqz_adam_span *span) {
                     .eps = (float)adam->eps};
 }
 
-/* An element depends on no other, so the bits are the same on any number of threads. */
+/* Called by all threads of a team, each of which takes its share and does not wait for the others.
+ */
 static void step_span(float *parameters, float *m, float *v, const float *gradients,
                       ptrdiff_t count, update by) {
-#pragma omp parallel for simd schedule(static) num_threads(sqz_get_num_threads())
+#pragma omp for simd schedule(static) nowait
     for (ptrdiff_t i = 0; i < count; i++) {
         float gradient = gradients[i];
         m[i] += by.gain1 * (gradient - m[i]);
@@ -123,14 +124,18 @@ static void step_span(float *parameters, float *m, float *v, const float *gradie
     }
 }
 
+/* An element depends on no other, so the bits are the same on any number of threads. */
 void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients) {
     adam->step++;
-    size_t first = 0;
-    for (size_t i = 0; i < adam->span_count; i++) {
-        const sqz_adam_span *span = &adam->spans[i];
-        if (span->lr_scale > 0)
-            step_span(parameters + first, adam->m + first, adam->v + first, gradients + first,
-                      (ptrdiff_t)span->count, update_of(adam, span));
-        first += span->count;
+#pragma omp parallel num_threads(sqz_get_num_threads())
+    {
+        size_t first = 0;
+        for (size_t i = 0; i < adam->span_count; i++) {
+            const sqz_adam_span *span = &adam->spans[i];
+            if (span->lr_scale > 0)
+                step_span(parameters + first, adam->m + first, adam->v + first, gradients + first,
+                          (ptrdiff_t)span->count, update_of(adam, span));
+            first += span->count;
+        }
     }
 }
