@@ -17,12 +17,10 @@ from . import (
     Dataset,
     History,
     Model,
-    Recipe,
     TrainingError,
     __version__,
     build_info,
     evaluate,
-    get_num_threads,
     palm,
     predict,
     set_backend,
@@ -30,12 +28,23 @@ from . import (
     synthetic,
     train,
 )
-from .recipe import SCHEDULES
+from .cli_options import (
+    ARGUMENTS_FILE,
+    add_finetuning,
+    add_network,
+    add_precision,
+    add_train,
+    begun_with,
+    check_network,
+    positive,
+    recipe_of,
+    whole,
+    write_arguments,
+)
 from .resume import STATE_IN_RUN_FOLDER, RunState
 
 TRAIN_FOLDERS, VALID_FOLDERS = ("train", "training"), ("valid", "val", "validation")
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
-NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             if getattr(options, "resume", None):
-                begun = _begun_with(options)
+                begun = begun_with(options)
                 options = _parser(begun).parse_args(arguments)
-                _check_network(options, begun)
+                check_network(options, begun)
             if options.threads is not None:
                 set_num_threads(options.threads)
             if options.backend is not None:
@@ -88,7 +97,7 @@ def _show_warning(message: Warning | str, *_: Any) -> None:
 def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentParser:
     """train_defaults: what `train` takes for options that are not given, in place of its own."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=_positive, help="default: all that the process may use")
+    common.add_argument("--threads", type=positive, help="default: all that the process may use")
     common.add_argument(
         "--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one"
     )
@@ -104,9 +113,9 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
         return added
 
     parsed = command("train", _train, "train a model and keep the best one")
-    _add_train(parsed)
-    _add_finetuning(parsed)
-    _add_precision(parsed)
+    add_train(parsed)
+    add_finetuning(parsed)
+    add_precision(parsed)
     parsed.set_defaults(usage_error=parsed.error, **(train_defaults or {}))
 
     parsed = command("evaluate", _evaluate, "measure a model on a labelled set")
@@ -116,13 +125,13 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
         "or a list file"
     )  # fmt: skip
     parsed.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
-    _add_precision(parsed)
+    add_precision(parsed)
     parsed.add_argument("--json", action="store_true")
 
     parsed = command("predict", _predict, "say what is in pictures")
     parsed.add_argument("model", metavar="MODEL")
     parsed.add_argument("images", metavar="IMAGE", nargs="+")
-    _add_precision(parsed)
+    add_precision(parsed)
     parsed.add_argument("--json", action="store_true", help="print a JSON array only")
 
     parsed = command("export", _export, "write a model for PyTorch or ONNX runtimes")
@@ -137,135 +146,25 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
 
     parsed = command("summary", _summary, "print a model's layers")
     parsed.add_argument("model", metavar="MODEL", nargs="?")
-    _add_network(parsed)
-    parsed.add_argument("--num-classes", type=_positive, default=2)
-    parsed.add_argument("--image-size", type=_positive)
+    add_network(parsed)
+    parsed.add_argument("--num-classes", type=positive, default=2)
+    parsed.add_argument("--image-size", type=positive)
     parsed.add_argument("--json", action="store_true", help="print the totals only, as JSON")
 
     parsed = command("info", _info, "print what is installed and in use")
     parsed.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
     parsed.add_argument("--training", action="store_true", help="the plan of training")
-    _add_precision(parsed)
-    parsed.add_argument("--image-size", type=_positive, default=224)
-    parsed.add_argument("--repeats", type=_positive, default=20)
+    add_precision(parsed)
+    parsed.add_argument("--image-size", type=positive, default=224)
+    parsed.add_argument("--repeats", type=positive, default=20)
     parsed.add_argument("--json", action="store_true")
 
     parsed = command("demo", _demo, "try everything out on synthetic pictures, in under a minute")
     parsed.add_argument("--out", default="runs/demo", metavar="DIR")
-    parsed.add_argument("--epochs", type=_positive, default=8)
-    parsed.add_argument("--pictures", type=_positive, default=160)
-    parsed.add_argument("--seed", type=_whole, default=0)
+    parsed.add_argument("--epochs", type=positive, default=8)
+    parsed.add_argument("--pictures", type=positive, default=160)
+    parsed.add_argument("--seed", type=whole, default=0)
     return parser
-
-
-def _add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arch", choices=("1_0", "1_1"), default="1_1")
-    parser.add_argument("--bypass", choices=("simple", "complex"))
-    parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
-
-
-def _add_precision(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), default="float32", help="what to compute "
-        "in (default: %(default)s; bfloat16 is faster on a CPU with AVX-512)"
-    )  # fmt: skip
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
-        "file; a second one is the validation set"
-    )  # fmt: skip
-    parser.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in DIR, its --out, where it stopped; "
-        "DATA and options are those it was begun with"
-    )  # fmt: skip
-    _add_network(parser)
-    parser.add_argument(
-        "--pretrained", metavar="MODEL", help="start from this file's network and weights; a head "
-        "for another number of classes is replaced"
-    )  # fmt: skip
-    recipe = Recipe()
-    parser.add_argument("--epochs", type=_positive, default=20)
-    parser.add_argument("--batch-size", type=_positive, default=16)
-    parser.add_argument("--lr", type=float, default=recipe.lr, help="default: %(default)g")
-    parser.add_argument("--seed", type=_whole, default=0)
-    parser.add_argument("--out", metavar="DIR", help="folder for all that is written")
-    parser.add_argument(
-        "--valid-fraction", type=float, help="choose the best model on this share of the training "
-        "pictures (default: on the validation set; 0.2 where there is none)"
-    )  # fmt: skip
-    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--early-stopping", type=_positive, metavar="EPOCHS")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
-
-
-def _add_finetuning(parser: argparse.ArgumentParser) -> None:
-    recipe = Recipe()
-    parser.add_argument(
-        "--freeze", type=_stages_or_names, metavar="LAYERS", help="what does not learn: the first "
-        "stages, 1 to 9, or names, as features or features.0,features.3"
-    )  # fmt: skip
-    parser.add_argument(
-        "--body-lr-scale", type=float, default=1.0, metavar="SHARE",
-        help="learning rate of all but the classifier, as a share of --lr (default: 1)",
-    )  # fmt: skip
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
-    parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
-    parser.add_argument(
-        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
-        "class, as 1,2.5"
-    )  # fmt: skip
-    parser.add_argument(
-        "--schedule", choices=SCHEDULES, default=recipe.schedule, help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--warmup-epochs", type=float, default=recipe.warmup_epochs, help="default: %(default)g"
-    )
-    parser.add_argument(
-        "--factor", type=float, default=recipe.factor, help="by which step and plateau lower the "
-        "learning rate (default: %(default)g)"
-    )  # fmt: skip
-    parser.add_argument(
-        "--step-epochs", type=_positive, default=recipe.step_epochs, metavar="EPOCHS",
-        help="after which step lowers it (default: %(default)d)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--patience", type=_whole, default=recipe.patience, metavar="EPOCHS",
-        help="without a lower loss that plateau allows (default: %(default)d)",
-    )  # fmt: skip
-
-
-def _stages_or_names(text: str) -> int | list[str]:
-    return int(text) if text.isdecimal() else text.split(",")
-
-
-def _weights(text: str) -> str | list[float]:
-    if text == "balanced":
-        return text
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text} found, balanced or one number a class (1,2.5) expected"
-        ) from None
-
-
-def _positive(text: str) -> int:
-    number = _whole(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 1 expected")
-    return number
-
-
-def _whole(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = -1
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 0 expected")
-    return number
 
 
 # -- Data ------------------------------------------------------------------------------------------
@@ -329,7 +228,7 @@ def _train(options: argparse.Namespace) -> int:
         fraction = DEFAULT_VALID_FRACTION
     model = _model_to_train(options, len(training.class_names))
     if options.out and not options.resume:
-        _write_arguments(Path(options.out) / "args.yaml", options)
+        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
     failure = None
     try:
         history = train(
@@ -343,7 +242,7 @@ def _train(options: argparse.Namespace) -> int:
             valid_fraction=fraction,
             augment=options.augment,
             early_stopping=options.early_stopping,
-            recipe=_recipe(options),
+            recipe=recipe_of(options),
             precision=options.precision,
             freeze=options.freeze,
             body_lr_scale=options.body_lr_scale,
@@ -356,7 +255,7 @@ def _train(options: argparse.Namespace) -> int:
     except TrainingError as error:
         history, failure = error.history, str(error)
     if options.resume:  # only now that they were not refused
-        _write_arguments(Path(options.out) / "args.yaml", options)
+        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
     if last:
         model.save(last)
     _write_history(history, csv, png)
@@ -367,17 +266,6 @@ def _train(options: argparse.Namespace) -> int:
         if state:
             failure += f"; to go on: squeezenet-c train --resume {options.out}"
     return _fail(failure) if failure else 0
-
-
-def _recipe(options: argparse.Namespace) -> Recipe:
-    return Recipe(
-        lr=options.lr,
-        warmup_epochs=options.warmup_epochs,
-        schedule=options.schedule,
-        factor=options.factor,
-        step_epochs=options.step_epochs,
-        patience=options.patience,
-    )
 
 
 def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
@@ -394,35 +282,6 @@ def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
     )
 
 
-def _begun_with(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of the run that is to be resumed, from its folder."""
-    if options.out is not None:
-        options.usage_error("--out and --resume: the run stays in its folder")
-    path = Path(options.resume) / "args.yaml"
-    begun = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        name, _, value = line.partition(": ")
-        try:
-            begun[name] = json.loads(value)
-        except ValueError:
-            raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
-    here = {*NOT_ARGUMENTS, "threads"}
-    begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
-    return begun | {"out": options.resume}
-
-
-def _check_network(options: argparse.Namespace, begun: dict[str, Any]) -> None:
-    """ValueError where a resumed run is given another network than it was begun with; `train` sees
-    to the other options."""
-    for name in ("arch", "bypass", "final_relu", "pretrained"):
-        found, expected = getattr(options, name), begun.get(name)
-        if found != expected:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is {found!r}, expected {expected!r}, with which the "
-                f"run in {options.resume} was begun"
-            )
-
-
 def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
     """(best model, last model, table, plot); folders are made."""
     if out is None:
@@ -436,14 +295,6 @@ def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
         folder / "results.csv",
         folder / "results.png",
     )
-
-
-def _write_arguments(path: Path, options: argparse.Namespace) -> None:
-    """The options as YAML; JSON's scalars and lists are YAML's too."""
-    values = {name: value for name, value in vars(options).items() if name not in NOT_ARGUMENTS}
-    values |= {"threads": options.threads or get_num_threads(), "version": __version__}
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
-    path.write_text("".join(lines), encoding="utf-8")
 
 
 def _write_history(history: History, csv: Path, png: Path) -> None:

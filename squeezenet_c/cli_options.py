@@ -1,0 +1,173 @@
+"""What can be given to the commands, and how a run's options are kept in its folder."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from . import __version__, get_num_threads
+from .recipe import SCHEDULES, Recipe
+
+ARGUMENTS_FILE = "args.yaml"
+NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
+
+
+def add_network(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--arch", choices=("1_0", "1_1"), default="1_1")
+    parser.add_argument("--bypass", choices=("simple", "complex"))
+    parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
+
+
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), default="float32", help="what to compute "
+        "in (default: %(default)s; bfloat16 is faster on a CPU with AVX-512)"
+    )  # fmt: skip
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
+        "file; a second one is the validation set"
+    )  # fmt: skip
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on with the run in DIR, its --out, where it stopped; "
+        "DATA and options are those it was begun with"
+    )  # fmt: skip
+    add_network(parser)
+    parser.add_argument(
+        "--pretrained", metavar="MODEL", help="start from this file's network and weights; a head "
+        "for another number of classes is replaced"
+    )  # fmt: skip
+    recipe = Recipe()
+    parser.add_argument("--epochs", type=positive, default=20)
+    parser.add_argument("--batch-size", type=positive, default=16)
+    parser.add_argument("--lr", type=float, default=recipe.lr, help="default: %(default)g")
+    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--out", metavar="DIR", help="folder for all that is written")
+    parser.add_argument(
+        "--valid-fraction", type=float, help="choose the best model on this share of the training "
+        "pictures (default: on the validation set; 0.2 where there is none)"
+    )  # fmt: skip
+    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--early-stopping", type=positive, metavar="EPOCHS")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+
+
+def add_finetuning(parser: argparse.ArgumentParser) -> None:
+    recipe = Recipe()
+    parser.add_argument(
+        "--freeze", type=_stages_or_names, metavar="LAYERS", help="what does not learn: the first "
+        "stages, 1 to 9, or names, as features or features.0,features.3"
+    )  # fmt: skip
+    parser.add_argument(
+        "--body-lr-scale", type=float, default=1.0, metavar="SHARE",
+        help="learning rate of all but the classifier, as a share of --lr (default: 1)",
+    )  # fmt: skip
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
+    parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument(
+        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
+        "class, as 1,2.5"
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule", choices=SCHEDULES, default=recipe.schedule, help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--warmup-epochs", type=float, default=recipe.warmup_epochs, help="default: %(default)g"
+    )
+    parser.add_argument(
+        "--factor", type=float, default=recipe.factor, help="by which step and plateau lower the "
+        "learning rate (default: %(default)g)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--step-epochs", type=positive, default=recipe.step_epochs, metavar="EPOCHS",
+        help="after which step lowers it (default: %(default)d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patience", type=whole, default=recipe.patience, metavar="EPOCHS",
+        help="without a lower loss that plateau allows (default: %(default)d)",
+    )  # fmt: skip
+
+
+def _stages_or_names(text: str) -> int | list[str]:
+    return int(text) if text.isdecimal() else text.split(",")
+
+
+def _weights(text: str) -> str | list[float]:
+    if text == "balanced":
+        return text
+    try:
+        return [float(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text} found, balanced or one number a class (1,2.5) expected"
+        ) from None
+
+
+def positive(text: str) -> int:
+    number = whole(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 1 expected")
+    return number
+
+
+def whole(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} found, a whole number of at least 0 expected")
+    return number
+
+
+# -- A run's options ------------------------------------------------------------------------------
+
+
+def recipe_of(options: argparse.Namespace) -> Recipe:
+    return Recipe(
+        lr=options.lr,
+        warmup_epochs=options.warmup_epochs,
+        schedule=options.schedule,
+        factor=options.factor,
+        step_epochs=options.step_epochs,
+        patience=options.patience,
+    )
+
+
+def write_arguments(path: Path, options: argparse.Namespace) -> None:
+    """The options as YAML; JSON's scalars and lists are YAML's too."""
+    values = {name: value for name, value in vars(options).items() if name not in NOT_ARGUMENTS}
+    values |= {"threads": options.threads or get_num_threads(), "version": __version__}
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def begun_with(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of the run that is to be resumed, from its folder."""
+    if options.out is not None:
+        options.usage_error("--out and --resume: the run stays in its folder")
+    path = Path(options.resume) / ARGUMENTS_FILE
+    begun = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        name, _, value = line.partition(": ")
+        try:
+            begun[name] = json.loads(value)
+        except ValueError:
+            raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
+    here = {*NOT_ARGUMENTS, "threads"}
+    begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
+    return begun | {"out": options.resume}
+
+
+def check_network(options: argparse.Namespace, begun: dict[str, Any]) -> None:
+    """ValueError where a resumed run is given another network than it was begun with; `train` sees
+    to the other options."""
+    for name in ("arch", "bypass", "final_relu", "pretrained"):
+        found, expected = getattr(options, name), begun.get(name)
+        if found != expected:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {found!r}, expected {expected!r}, with which the "
+                f"run in {options.resume} was begun"
+            )
