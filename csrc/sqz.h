@@ -210,6 +210,12 @@ void sqz_model_end_write(sqz_model *model);
  * or infinity, h or w too small for the network. */
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error);
+/* The same pass, for what its average pool reads: maps[n][num_classes][map h][map w], the last
+ * convolution's output (after its ReLU if final_relu), whose mean over a map is the logit. They are
+ * float32, in a bfloat16 model the widened values, and the same bits on any number of threads. Map
+ * h and w are those of the last layer's input in sqz_model_layers. */
+sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, int h, int w,
+                          sqz_error *error);
 
 /* One pass forward and back. gradients (overwritten) = d mean loss / d parameters where the mean is
  * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is

@@ -9,6 +9,7 @@ from typing import Any
 from . import palm, synthetic
 from ._native import core as _core
 from .dataset import Dataset
+from .explain import Explanation, explain
 from .exporting import export
 from .history import History
 from .metrics import Report
@@ -41,6 +42,7 @@ __all__ = [
     "BadFileError",
     "CollapseWarning",
     "Dataset",
+    "Explanation",
     "History",
     "Model",
     "Preprocessing",
@@ -50,6 +52,7 @@ __all__ = [
     "__version__",
     "build_info",
     "evaluate",
+    "explain",
     "export",
     "get_backend",
     "get_num_threads",

@@ -93,6 +93,9 @@ class Network:
     spec: dict[str, Any]
     """__init__'s arguments, but seed."""
     def forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
+    def class_maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(N, classes, h, w): the last convolution's output; its mean over h and w is the logit."""
+
     def compute_gradients(
         self,
         x: NDArray[np.float32],

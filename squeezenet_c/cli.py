@@ -14,20 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from . import (
-    Dataset,
     History,
     Model,
     TrainingError,
     __version__,
     build_info,
     evaluate,
-    palm,
     predict,
     set_backend,
     set_num_threads,
     synthetic,
     train,
 )
+from .cli_data import load_evaluation_data, load_training_data
 from .cli_options import (
     ARGUMENTS_FILE,
     add_finetuning,
@@ -41,9 +40,9 @@ from .cli_options import (
     whole,
     write_arguments,
 )
+from .cli_report import add_explain
 from .resume import STATE_IN_RUN_FOLDER, RunState
 
-TRAIN_FOLDERS, VALID_FOLDERS = ("train", "training"), ("valid", "val", "validation")
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 
 
@@ -134,6 +133,8 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     add_precision(parsed)
     parsed.add_argument("--json", action="store_true", help="print a JSON array only")
 
+    add_explain(command("explain", None, "write what pictures' answers are based on, as colours"))
+
     parsed = command("export", _export, "write a model for PyTorch or ONNX runtimes")
     parsed.add_argument("model", metavar="MODEL")
     parsed.add_argument(
@@ -165,49 +166,6 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     parsed.add_argument("--pictures", type=positive, default=160)
     parsed.add_argument("--seed", type=whole, default=0)
     return parser
-
-
-# -- Data ------------------------------------------------------------------------------------------
-
-
-def load_one(path: str, **options: Any) -> Dataset:
-    """A list file, or a folder per class."""
-    return Dataset.from_folder(path, **options) if os.path.isdir(path) else _list(path, **options)
-
-
-def _list(path: str, **options: Any) -> Dataset:
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no file or folder {path}")
-    return Dataset.from_list(path, **options)
-
-
-def load_training_data(paths: Sequence[str], **options: Any) -> tuple[Dataset, Dataset | None]:
-    """(training set, validation set or None) of what DATA names."""
-    if len(paths) > 2:
-        raise ValueError(f"{len(paths)} data sets named, expected one or two")
-    if len(paths) == 2:
-        training = load_one(paths[0], **options)
-        names = training.class_names
-        return training, load_one(paths[1], class_names=names, **options)
-    folder = Path(paths[0])
-    if not folder.is_dir():
-        return load_one(paths[0], **options), None
-    if palm.is_palm(folder):
-        return palm.load(folder, **options)
-    names = {entry.name for entry in folder.iterdir() if entry.is_dir()}
-    training = next((name for name in TRAIN_FOLDERS if name in names), None)
-    valid = next((name for name in VALID_FOLDERS if name in names), None)
-    if training and valid and len(names) <= 3:  # train, valid, and perhaps test
-        return load_training_data([str(folder / training), str(folder / valid)], **options)
-    return Dataset.from_folder(folder, **options), None
-
-
-def load_evaluation_data(path: str, model: Model, **options: Any) -> Dataset:
-    """The set DATA names; of a PALM folder the validation part."""
-    if os.path.isdir(path) and palm.is_palm(path):
-        return palm.load_validation(path, **options)
-    names = model.class_names
-    return load_one(path, class_names=names, **options)
 
 
 def _on_error(options: argparse.Namespace) -> dict[str, str]:

@@ -22,6 +22,13 @@ CLASS_NAMES = ("synthetic normal", "synthetic atrophy")
 
 def draw(label: int, seed: int = 0, size: int = 224) -> NDArray[np.uint8]:
     """A (size, size, 3) picture of class `label`, 0 or 1."""
+    return draw_with_lesion(label, seed, size)[0]
+
+
+def draw_with_lesion(
+    label: int, seed: int = 0, size: int = 224
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The picture of `draw`, and (size, size) where its atrophy is: nowhere in class 0."""
     if label not in (0, 1):
         raise ValueError(f"label is {label!r}, expected 0 or 1")
     random = np.random.default_rng([seed, label])
@@ -29,19 +36,24 @@ def draw(label: int, seed: int = 0, size: int = 224) -> NDArray[np.uint8]:
     picture = np.array([0.75, 0.35, 0.15]) * random.uniform(0.7, 1.1)
     picture = picture * (1 - 0.35 * (x**2 + y**2))[..., None]
     side = random.choice([-1, 1])
+    lesion = np.zeros((size, size))
     disc_x, disc_y = side * random.uniform(0.35, 0.5), random.uniform(-0.15, 0.15)
     if label:
-        _blend(picture, _spot(x, y, disc_x - side * 0.1, disc_y, 0.27, 0.24), (0.95, 0.85, 0.6))
+        crescent = _spot(x, y, disc_x - side * 0.1, disc_y, 0.27, 0.24)
+        _blend(picture, crescent, (0.95, 0.85, 0.6))
+        lesion = np.maximum(lesion, crescent)
         for _ in range(random.integers(2, 6)):
             where = random.uniform(-0.55, 0.55, 2)
             radii = random.uniform(0.06, 0.2, 2)
-            _blend(picture, 0.8 * _spot(x, y, *where, *radii), (0.9, 0.8, 0.55))
+            patch = _spot(x, y, *where, *radii)
+            _blend(picture, 0.8 * patch, (0.9, 0.8, 0.55))
+            lesion = np.maximum(lesion, patch)
     for _ in range(random.integers(7, 11)):
         _vessel(picture, x, y, disc_x, disc_y, random)
     _blend(picture, _spot(x, y, disc_x, disc_y, 0.14, 0.16), (1.0, 0.8, 0.45))
     picture += random.normal(0, 0.02, picture.shape)
     picture *= (x**2 + y**2 < 0.94)[..., None]
-    return (picture.clip(0, 1) * 255).astype(np.uint8)
+    return (picture.clip(0, 1) * 255).astype(np.uint8), lesion > 0.5
 
 
 def write(folder: str | os.PathLike, count: int = 200, seed: int = 0, size: int = 224) -> Dataset:

@@ -1,16 +1,19 @@
-/* predict.c: inference. Pictures that fill all threads go one to a thread. The rest, fewer than
- * threads, are shared: the threads form as many groups as there are pictures, and each group walks
- * its picture together in the memory of its first thread. */
+/* predict.c: inference, for its logits or its class maps. Pictures that fill all threads go one to
+ * a thread. The rest, fewer than threads, are shared: the threads form as many groups as there are
+ * pictures, and each group walks its picture together in the memory of its first thread. */
 #include "model.h"
 
+#include "../base/bfloat16.h"
 #include "../base/parallel.h"
+#include "../ops/layout.h"
 #include "walk.h"
 
 #include <string.h>
 
 typedef struct {
     sqz_entry *entry;
-    float *logits;
+    float *logits; /* NULL: not wanted */
+    float *maps;   /* likewise */
     const float *x;
 } prediction;
 
@@ -25,6 +28,32 @@ static void copy_logits(const prediction *prediction, const sqz_workspace *works
            classes * sizeof(float));
 }
 
+/* From channel blocks of the backend's element. The maps are what the last node reads and the
+ * logits what it writes, so both are in the workspace at the end of a walk. */
+static void copy_maps(const prediction *prediction, const sqz_workspace *workspace, int picture) {
+    const sqz_plan *plan = prediction->entry->plan;
+    int activation = plan->tape.nodes[plan->tape.node_count - 1].input;
+    const sqz_activation *shape = &plan->tape.activations[activation];
+    size_t classes = (size_t)shape->channels[0], pixels = (size_t)shape->h * (size_t)shape->w;
+    const unsigned char *source = sqz_activation_at(plan, workspace, activation);
+    float *maps = prediction->maps + (size_t)picture * classes * pixels;
+    for (size_t c = 0; c < classes; c++)
+        for (size_t pixel = 0; pixel < pixels; pixel++) {
+            size_t from = sqz_layout_offset((int)c, pixel, pixels, plan->ops->block);
+            maps[c * pixels + pixel] = plan->ops->precision == SQZ_FLOAT32
+                                           ? ((const float *)source)[from]
+                                           : sqz_bfloat16_widen(((const uint16_t *)source)[from]);
+        }
+}
+
+static void copy_results(const prediction *prediction, const sqz_workspace *workspace,
+                         int picture) {
+    if (prediction->logits)
+        copy_logits(prediction, workspace, picture);
+    if (prediction->maps)
+        copy_maps(prediction, workspace, picture);
+}
+
 /* -- A picture a thread ------------------------------------------------------------------------ */
 
 static sqz_status forward_picture(void *context, int picture, sqz_workspace *workspace,
@@ -34,7 +63,7 @@ static sqz_status forward_picture(void *context, int picture, sqz_workspace *wor
     const float *x = picture_at(prediction, picture);
     SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
-    copy_logits(prediction, workspace, picture);
+    copy_results(prediction, workspace, picture);
     return SQZ_OK;
 }
 
@@ -55,7 +84,7 @@ static sqz_status forward_part(const prediction *prediction, int picture, sqz_pa
     }
     SQZ_TRY(sqz_walk_forward_part(plan, &own, x, part, &leader->barrier, error));
     if (sqz_barrier_wait(&leader->barrier, part.count) && part.index == 0)
-        copy_logits(prediction, leader, picture);
+        copy_results(prediction, leader, picture);
     return SQZ_OK;
 }
 
@@ -158,25 +187,34 @@ static sqz_status forward_on(const prediction *prediction, const sqz_model *mode
     return apart < n ? forward_together(prediction, apart, n, threads, error) : SQZ_OK;
 }
 
-static sqz_status forward_entered(sqz_model *model, float *logits, const float *x, int n, int h,
-                                  int w, sqz_error *error) {
-    sqz_entry *entry;
+static sqz_status forward_entered(sqz_model *model, prediction *prediction, int n, int h, int w,
+                                  sqz_error *error) {
     int threads = sqz_get_num_threads();
-    SQZ_TRY(sqz_model_entry(model, &entry, h, w, false, n % threads ? threads : 1, error));
-    prediction prediction = {entry, logits, x};
+    SQZ_TRY(
+        sqz_model_entry(model, &prediction->entry, h, w, false, n % threads ? threads : 1, error));
     threads = sqz_threads_take(threads);
-    sqz_status status = forward_on(&prediction, model, n, threads, error);
+    sqz_status status = forward_on(prediction, model, n, threads, error);
     sqz_threads_give(threads);
-    sqz_model_entry_release(model, entry);
+    sqz_model_entry_release(model, prediction->entry);
+    return status;
+}
+
+static sqz_status forward(sqz_model *model, prediction prediction, int n, int h, int w,
+                          sqz_error *error) {
+    if (n < 1)
+        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
+    SQZ_TRY(sqz_model_enter(model, false, error));
+    sqz_status status = forward_entered(model, &prediction, n, h, w, error);
+    sqz_model_leave(model, false);
     return status;
 }
 
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error) {
-    if (n < 1)
-        return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
-    SQZ_TRY(sqz_model_enter(model, false, error));
-    sqz_status status = forward_entered(model, logits, x, n, h, w, error);
-    sqz_model_leave(model, false);
-    return status;
+    return forward(model, (prediction){.logits = logits, .x = x}, n, h, w, error);
+}
+
+sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, int h, int w,
+                          sqz_error *error) {
+    return forward(model, (prediction){.maps = maps, .x = x}, n, h, w, error);
 }

@@ -153,6 +153,55 @@ static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
     return (PyObject *)logits;
 }
 
+/* The last layer's input has the maps' shape. -1 with an exception set. */
+static int map_shape(npy_intp shape[4], sqz_py_network *self, int h, int w) {
+    sqz_error error;
+    size_t count = 0;
+    sqz_status status = sqz_model_layers(self->model, h, w, NULL, 0, &count, &error);
+    sqz_layer *rows = status == SQZ_OK ? calloc(count, sizeof *rows) : NULL;
+    if (rows) {
+        status = sqz_model_layers(self->model, h, w, rows, count, &count, &error);
+        const sqz_layer *last = &rows[count - 1];
+        shape[1] = last->in_c;
+        shape[2] = last->in_h;
+        shape[3] = last->in_w;
+        free(rows);
+    } else if (status == SQZ_OK)
+        PyErr_NoMemory();
+    if (status != SQZ_OK)
+        sqz_py_raise_from((PyObject *)self, status, &error);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static PyObject *network_class_maps(sqz_py_network *self, PyObject *argument) {
+    sqz_model *model = sqz_py_network_model(self);
+    int n, h, w;
+    if (!model)
+        return NULL;
+    PyArrayObject *x = pictures_of(argument, &n, &h, &w);
+    if (!x)
+        return NULL;
+    npy_intp shape[4] = {n};
+    PyArrayObject *maps = NULL;
+    if (map_shape(shape, self, h, w) == 0)
+        maps = (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
+    if (!maps) {
+        Py_DECREF(x);
+        return NULL;
+    }
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_maps(model, PyArray_DATA(maps), PyArray_DATA(x), n, h, w, &error);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(x);
+    if (status != SQZ_OK) {
+        Py_DECREF(maps);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
+    }
+    return (PyObject *)maps;
+}
+
 /* The pass itself; the arrays are the caller's to release. */
 static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObject *x,
                               PyArrayObject *labels) {
@@ -423,6 +472,10 @@ static PyMethodDef methods[] = {
      "Logits (N, classes) of x (N, 3, H, W), float32 and normalised, without dropout. Several\n"
      "threads may call it at once. ValueError: wrong shape, NaN or infinity. TypeError: wrong\n"
      "dtype. RuntimeError: the network is being trained by another thread."},
+    {"class_maps", (PyCFunction)network_class_maps, METH_O,
+     "class_maps(x) -> maps\n\n"
+     "(N, classes, h, w) float32: the last convolution's output for x (N, 3, H, W), the mean of\n"
+     "which over h and w is the logit. Without dropout; as forward otherwise."},
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
