@@ -15,9 +15,10 @@ from .history import History
 from .metrics import Report
 from .model import Model
 from .optimizer import Adam
-from .prediction import Answer, evaluate, predict, predict_proba
+from .prediction import Answer, choose_threshold, evaluate, predict, predict_proba
 from .preprocessing import Preprocessing
 from .recipe import Recipe
+from .reporting import Findings, report
 from .training import CollapseWarning, TrainingError, train
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __all__ = [
     "CollapseWarning",
     "Dataset",
     "Explanation",
+    "Findings",
     "History",
     "Model",
     "Preprocessing",
@@ -51,6 +53,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "build_info",
+    "choose_threshold",
     "evaluate",
     "explain",
     "export",
@@ -59,6 +62,7 @@ __all__ = [
     "palm",
     "predict",
     "predict_proba",
+    "report",
     "set_backend",
     "set_num_threads",
     "synthetic",

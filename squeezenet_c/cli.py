@@ -19,14 +19,13 @@ from . import (
     TrainingError,
     __version__,
     build_info,
-    evaluate,
     predict,
     set_backend,
     set_num_threads,
     synthetic,
     train,
 )
-from .cli_data import load_evaluation_data, load_training_data
+from .cli_data import load_training_data
 from .cli_options import (
     ARGUMENTS_FILE,
     add_finetuning,
@@ -40,7 +39,7 @@ from .cli_options import (
     whole,
     write_arguments,
 )
-from .cli_report import add_explain
+from .cli_report import add_evaluate, add_explain
 from .resume import STATE_IN_RUN_FOLDER, RunState
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
@@ -117,15 +116,9 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     add_precision(parsed)
     parsed.set_defaults(usage_error=parsed.error, **(train_defaults or {}))
 
-    parsed = command("evaluate", _evaluate, "measure a model on a labelled set")
-    parsed.add_argument("model", metavar="MODEL")
-    parsed.add_argument(
-        "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
-        "or a list file"
-    )  # fmt: skip
-    parsed.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    parsed = command("evaluate", None, "measure a model on a labelled set")
+    add_evaluate(parsed)
     add_precision(parsed)
-    parsed.add_argument("--json", action="store_true")
 
     parsed = command("predict", _predict, "say what is in pictures")
     parsed.add_argument("model", metavar="MODEL")
@@ -267,14 +260,6 @@ def _print_best(history: History, checkpoint: Path) -> None:
     print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
     if history.held_out:
         print(f"On the validation set, which had no part in choosing it:\n{history.held_out}")
-
-
-def _evaluate(options: argparse.Namespace) -> int:
-    model = Model.load(options.model, options.precision)
-    dataset = load_evaluation_data(options.data, model, **_on_error(options))
-    report = evaluate(model, dataset)
-    print(json.dumps(report.to_dict(), ensure_ascii=False) if options.json else report)
-    return 0
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -1,10 +1,76 @@
 """The commands that explain, report and check."""
 
 import argparse
+import json
 from pathlib import Path
 
+from .cli_data import load_evaluation_data, load_training_data
+from .dataset import Dataset
 from .explain import explain
 from .model import Model
+from .prediction import choose_threshold, evaluate
+from .reporting import report
+from .torch_file import is_torch_file
+
+# -- evaluate --------------------------------------------------------------------------------------
+
+
+def add_evaluate(parser: argparse.ArgumentParser) -> None:
+    """The options of `evaluate`."""
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument(
+        "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
+        "or a list file"
+    )  # fmt: skip
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    parser.add_argument(
+        "--out", metavar="DIR", help="write a report into this folder: index.html, metrics.json, "
+        "predictions.csv, plots"
+    )  # fmt: skip
+    parser.add_argument(
+        "--training-data", metavar="DATA", help="what the model was trained on: the report then "
+        "says which pictures are in both sets"
+    )  # fmt: skip
+    parser.add_argument(
+        "--threshold-from", metavar="DATA", help="first choose the decision threshold on this set "
+        "(of a PALM folder, the training part), by Youden's index, and store it in MODEL"
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    model = Model.load(options.model, options.precision)
+    on_error = "skip" if options.skip_bad else "raise"
+    dataset = load_evaluation_data(options.data, model, on_error=on_error)
+    if options.threshold_from:
+        _store_threshold(model, options.model, _training_set(options.threshold_from, on_error))
+    if options.out:
+        training = None
+        if options.training_data:
+            training = _training_set(options.training_data, on_error)
+        title = f"{Path(options.model).name} on {Path(options.data).name}"
+        findings = report(model, dataset, options.out, training=training, title=title)
+    result = evaluate(model, dataset) if not options.out else findings.summary
+    print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result)
+    if options.out and not options.json:
+        print(f"\n{findings}\nWritten: {Path(options.out) / 'index.html'}")
+    return 0
+
+
+def _store_threshold(model: Model, path: str, dataset: Dataset) -> None:
+    if is_torch_file(path):
+        raise ValueError(
+            f"{path}: a PyTorch file has no place for a threshold; "
+            f"`squeezenet-c export {path} model.safetensors` makes one that has"
+        )
+    choose_threshold(model, dataset)
+    model.save(path)
+
+
+def _training_set(data: str, on_error: str) -> Dataset:
+    return load_training_data([data], on_error=on_error)[0]
+
 
 # -- explain ---------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._native import core
-from .metrics import softmax
+from .metrics import decide, softmax
 from .prediction import to_picture
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def explain(
     if not np.isfinite(probabilities).all():
         raise ValueError("the model's maps are not finite numbers: its weights are broken")
     if label is None:
-        label = _answer(model, probabilities)
+        label = int(decide(probabilities[None], model.threshold)[0])
     evidence = enlarge(maps[label], model.image_size, FIRST_KERNEL[model.version])
     scaled = scale(evidence)
     return Explanation(
@@ -90,10 +90,6 @@ def explain(
         name=model.name_of(label),
         probability=float(probabilities[label]),
     )
-
-
-def _answer(model: "Model", probabilities: NDArray[np.float64]) -> int:
-    return int(probabilities.argmax())
 
 
 def enlarge(cells: NDArray[np.float32], size: int, first_kernel: int) -> NDArray[np.float32]:

@@ -27,6 +27,30 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
     return float((np.asarray(logits).argmax(axis=1) == np.asarray(labels)).mean())
 
 
+def decide(probabilities: ArrayLike, threshold: float | None = None) -> NDArray[np.int64]:
+    """The class of each row of (N, classes): the one with the largest probability; of two classes
+    with a threshold, class 1 where its probability is at least that."""
+    probabilities = np.asarray(probabilities)
+    if threshold is None:
+        return probabilities.argmax(axis=1).astype(np.int64)
+    return (probabilities[:, 1] >= threshold).astype(np.int64)
+
+
+def youden_threshold(positive: ArrayLike, scores: ArrayLike) -> float:
+    """The threshold of the largest sensitivity + specificity - 1 (Youden, "Index for rating
+    diagnostic tests", Cancer 1950), half way between two scores; of equally good ones the nearest
+    to 0.5. ValueError: no positive, no negative, or all scores are one."""
+    positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
+    known = np.unique(scores)
+    if positive.all() or not positive.any() or len(known) < 2:
+        raise ValueError("a threshold needs pictures of both classes, with different scores")
+    between = (known[1:] + known[:-1]) / 2
+    below = [np.searchsorted(np.sort(scores[side]), between) for side in (positive, ~positive)]
+    merit = below[1] / (~positive).sum() - below[0] / positive.sum()
+    best = between[merit > merit.max() - 1e-12]
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: row the true class, column the predicted one."""
     flat = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
@@ -63,17 +87,24 @@ class Report:
 
     @classmethod
     def from_logits(
-        cls, logits: NDArray[np.float32], labels: ArrayLike, class_names: tuple[str, ...]
+        cls,
+        logits: NDArray[np.float32],
+        labels: ArrayLike,
+        class_names: tuple[str, ...],
+        threshold: float | None = None,
     ) -> "Report":
-        """Of (N, classes) logits and N labels."""
+        """Of (N, classes) logits and N labels; threshold: see `decide`."""
         labels = np.asarray(labels, dtype=np.int64)
         classes = logits.shape[1]
-        matrix = confusion_matrix(labels, logits.argmax(axis=1), classes)
+        predicted = logits.argmax(axis=1)
+        if threshold is not None:
+            predicted = decide(softmax(logits), threshold)
+        matrix = confusion_matrix(labels, predicted, classes)
         sensitivity = specificity = None
         if classes == 2:
             specificity, sensitivity = (_share(matrix[i, i], matrix[i].sum()) for i in range(2))
         return cls(
-            accuracy=accuracy(logits, labels),
+            accuracy=float((predicted == labels).mean()),
             loss=cross_entropy(logits, labels),
             auc=_mean_auc(labels, softmax(logits)),
             sensitivity=sensitivity,

@@ -78,6 +78,7 @@ class Model(core.Network):
         super().__init__(seed=seed, **spec)
         self._class_names: tuple[str, ...] | None = None
         self.class_names = class_names
+        self._threshold: float | None = None
         self.precision = precision
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
@@ -138,6 +139,24 @@ class Model(core.Network):
                 )
             names = tuple(names)
         self._class_names = names
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability of class 1 from which on it is the answer; None: the more probable class
+        is. It is saved with the model. ValueError: not between 0 and 1, or not two classes."""
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, threshold: float | None) -> None:
+        if threshold is not None:
+            if isinstance(threshold, bool) or not isinstance(threshold, int | float):
+                raise ValueError(f"threshold is {threshold!r}, expected a number or None")
+            if not 0 < threshold < 1:
+                raise ValueError(f"threshold is {threshold!r}, expected more than 0, less than 1")
+            if self.num_classes != 2:
+                raise ValueError(f"a threshold for {self.num_classes} classes, expected two")
+            threshold = float(threshold)
+        self._threshold = threshold
 
     def name_of(self, label: int) -> str:
         """The class's name; its number where the model has no names."""
@@ -269,4 +288,5 @@ class Model(core.Network):
             **self.preprocessing.to_dict(),
         )
         twin.load_state_dict(self.state_dict())
+        twin.threshold = self.threshold
         return twin

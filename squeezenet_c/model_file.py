@@ -6,6 +6,7 @@ Tensors bear torchvision's names. Metadata is text by key:
   spec                 JSON, the arguments of the network
   preprocessing        JSON, the arguments of Preprocessing
   class_names          JSON, a list, or null
+  threshold            JSON, a number; absent where the model has none
 A file without squeezenet_c.format is taken to be torchvision's.
 """
 
@@ -53,12 +54,15 @@ def save(model: "Model", path: str | os.PathLike) -> None:
 
 def metadata_of(model: "Model") -> dict[str, str]:
     """What a file says of a model besides its tensors."""
-    return {
+    metadata = {
         FORMAT_KEY: FORMAT,
         "spec": json.dumps(model.spec),
         "preprocessing": json.dumps(model.preprocessing.to_dict()),
         "class_names": json.dumps(model.class_names, ensure_ascii=False),
     }
+    if model.threshold is not None:
+        metadata["threshold"] = json.dumps(model.threshold)
+    return metadata
 
 
 def read_tensors(path: str) -> tuple[State, dict[str, str]]:
@@ -73,8 +77,12 @@ def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32"
     path = os.fspath(path)
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
+    threshold = None
+    if FORMAT_KEY in metadata and "threshold" in metadata:
+        threshold = _json(path, metadata, "threshold", int | float)
     try:
         model = cls(**arguments)
+        model.threshold = threshold
     except (TypeError, ValueError, OverflowError) as error:
         raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
     _check_state(path, state, model.state_dict())

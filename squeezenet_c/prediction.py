@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._native import core
 from .dataset import Dataset
-from .metrics import Report, softmax
+from .metrics import Report, decide, softmax, youden_threshold
 
 if TYPE_CHECKING:
     from .model import Model
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a picture is: the class's number and name, its probability, and those of all classes."""
+    """What a picture is: the class's number and name, its probability, and those of all classes.
+    The class is the most probable one, or the one that the model's threshold says."""
 
     label: int
     name: str
@@ -32,8 +33,8 @@ def predict(model: "Model", images: Any, batch_size: int = 32) -> "Answer | list
     Pictures are what predict_proba takes."""
     probabilities = predict_proba(model, images, batch_size)
     answers = []
-    for row in probabilities:
-        label = int(row.argmax())
+    for row, label in zip(probabilities, decide(probabilities, model.threshold), strict=True):
+        label = int(label)
         answers.append(Answer(label, model.name_of(label), float(row[label]), row))
     return answers[0] if _is_single(images) else answers
 
@@ -54,7 +55,23 @@ def evaluate(model: "Model", dataset: Dataset, batch_size: int = 32) -> Report:
     """The model's Report on a labelled set. ValueError: labels that are none of its classes."""
     check_labels(dataset, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
-    return Report.from_logits(dataset_logits(model, dataset, batch_size), dataset.labels, names)
+    logits = dataset_logits(model, dataset, batch_size)
+    return Report.from_logits(logits, dataset.labels, names, model.threshold)
+
+
+def choose_threshold(model: "Model", dataset: Dataset) -> float:
+    """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
+    The set should be pictures that neither trained the model nor will be reported on, such as the
+    second of `training_set.split(valid_fraction, seed)` where `train` held these out.
+
+    ValueError: the model has not two classes; a set without both, or with one score for all.
+    """
+    if model.num_classes != 2:
+        raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
+    check_labels(dataset, model.num_classes)
+    scores = softmax(dataset_logits(model, dataset))[:, 1]
+    model.threshold = youden_threshold(dataset.labels == 1, scores)
+    return model.threshold
 
 
 def dataset_logits(model: "Model", dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:

@@ -1,0 +1,114 @@
+"""The plots of a report. Each is written to a path, or shown, by plots.draw."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bootstrap import BINS, calibration_bins
+from .plots import _draw, label
+
+Path = str | os.PathLike
+
+
+def roc_points(
+    positive: NDArray[np.bool_], score: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(false positive rates, true positive rates) of all thresholds, from none to all positive."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.diff(score[order], append=-np.inf))  # of each score
+    sides = (side[order].cumsum()[last] / max(1, side.sum()) for side in (~positive, positive))
+    false_positives, true_positives = (np.concatenate([[0], side]) for side in sides)
+    return false_positives, true_positives
+
+
+def confusion_plot(matrix: NDArray[np.int64], names: tuple[str, ...], path: Path | None) -> None:
+    """Counts, coloured by the share of the true class."""
+    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            axes.text(
+                column, row, f"{count}\n{shares[row, column]:.1%}", ha="center", va="center",
+                color="white" if shares[row, column] > 0.5 else "black",
+            )  # fmt: skip
+        ticks, texts = range(len(names)), [label(name) for name in names]
+        axes.set_xticks(ticks, texts, rotation=0 if len(names) < 4 else 45)
+        axes.set_yticks(ticks, texts, rotation=90 if len(names) < 4 else 0, va="center")
+        axes.set(xlabel="predicted", ylabel="true", title="confusion matrix (pictures)")
+        figure.colorbar(image, label="share of the true class")
+
+    _draw(draw, (5.6, 4.6) if len(names) < 6 else (9, 8), path)
+
+
+def roc_plot(
+    positives: NDArray[np.bool_], scores: NDArray[np.float64], names: tuple[str, ...],
+    point: tuple[float, float] | None, path: Path | None,
+) -> None:  # fmt: skip
+    """Curves of the columns of (N, K) positives and scores, one a name; `point`: the decision's
+    (false, true) positive rates."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label="chance")
+        for column, name in enumerate(names):
+            axes.plot(*roc_points(positives[:, column], scores[:, column]), label=label(name))
+        if point is not None:
+            axes.plot(*point, "o", color="black", label="the model's decision")
+        axes.set(
+            xlabel="false positive rate (1 - specificity)",
+            ylabel="true positive rate (sensitivity)",
+            title="ROC curve", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal",
+        )  # fmt: skip
+        axes.legend(loc="lower right")
+
+    _draw(draw, (5, 4.6), path)
+
+
+def reliability_plot(
+    happened: NDArray[np.bool_], score: NDArray[np.float64], what: str, path: Path | None
+) -> None:
+    """Mean probability against the share in which it happened, a bin a point; below, the pictures
+    in each bin. what: whose probability."""
+    place = calibration_bins(score)
+    counts = np.bincount(place, minlength=BINS)
+    filled = counts > 0
+    means, shares = (
+        np.bincount(place, values, BINS)[filled] / counts[filled] for values in (score, happened)
+    )
+
+    def draw(figure: Any) -> None:
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label="perfect")
+        above.plot(means, shares, "o-", label="the model")
+        above.set(ylabel="share in which it is so", title="reliability", ylim=(-0.03, 1.03))
+        above.legend(loc="upper left")
+        below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color="0.5")
+        below.set(xlabel=f"probability of {what}", ylabel="pictures", xlim=(-0.02, 1.02))
+
+    _draw(draw, (5, 5), path)
+
+
+def scores_plot(
+    labels: NDArray[np.int64], score: NDArray[np.float64], names: tuple[str, ...], what: str,
+    threshold: float | None, path: Path | None,
+) -> None:  # fmt: skip
+    """Histograms of the probability, one a true class."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        groups = [score[labels == c] for c in range(len(names))]
+        axes.hist(groups, bins=np.linspace(0, 1, 21), label=[label(name) for name in names])
+        if threshold is not None:
+            axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+        axes.set_yscale("symlog", linthresh=10)
+        axes.set(
+            xlabel=f"probability of {what}", ylabel="pictures (linear to 10, then logarithmic)",
+            title="scores by true class", xlim=(0, 1),
+        )  # fmt: skip
+        axes.legend(loc="upper center")
+
+    _draw(draw, (6, 4), path)
