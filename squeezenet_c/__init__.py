@@ -8,6 +8,7 @@ from typing import Any
 
 from . import palm, synthetic
 from ._native import core as _core
+from .data_check import DataCheck, check_data
 from .dataset import Dataset
 from .explain import Explanation, explain
 from .exporting import export
@@ -42,6 +43,7 @@ __all__ = [
     "Answer",
     "BadFileError",
     "CollapseWarning",
+    "DataCheck",
     "Dataset",
     "Explanation",
     "Findings",
@@ -53,6 +55,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "build_info",
+    "check_data",
     "choose_threshold",
     "evaluate",
     "explain",

@@ -39,7 +39,7 @@ from .cli_options import (
     whole,
     write_arguments,
 )
-from .cli_report import add_evaluate, add_explain
+from .cli_report import add_check, add_evaluate, add_explain
 from .resume import STATE_IN_RUN_FOLDER, RunState
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
@@ -119,6 +119,8 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     parsed = command("evaluate", None, "measure a model on a labelled set")
     add_evaluate(parsed)
     add_precision(parsed)
+
+    add_check(command("check", None, "look for duplicates and unreadable files in data"))
 
     parsed = command("predict", _predict, "say what is in pictures")
     parsed.add_argument("model", metavar="MODEL")

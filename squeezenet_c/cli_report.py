@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from .cli_data import load_evaluation_data, load_training_data
+from .data_check import check_data
 from .dataset import Dataset
 from .explain import explain
 from .model import Model
@@ -70,6 +72,32 @@ def _store_threshold(model: Model, path: str, dataset: Dataset) -> None:
 
 def _training_set(data: str, on_error: str) -> Dataset:
     return load_training_data([data], on_error=on_error)[0]
+
+
+# -- check -----------------------------------------------------------------------------------------
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """The options of `check`."""
+    parser.add_argument(
+        "data", metavar="DATA", nargs="+", help="a PALM folder, a folder per class, or a list "
+        "file; a second one is the validation set"
+    )  # fmt: skip
+    parser.set_defaults(run=_check)
+
+
+def _check(options: argparse.Namespace) -> int:
+    """Status 1 where something was found."""
+    check = check_data(*load_training_data(options.data))
+    print(check)
+    if check.ok:
+        return 0
+    print(
+        f"squeezenet-c: {len(check.unreadable)} unreadable files, {len(check.pairs)} pairs of "
+        f"pictures that are the same or look so, {len(check.leaks)} of them in both sets",
+        file=sys.stderr,
+    )
+    return 1
 
 
 # -- explain ---------------------------------------------------------------------------------------

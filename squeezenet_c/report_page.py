@@ -4,9 +4,10 @@ import base64
 import os
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .bootstrap import BINS
+from .data_check import DataCheck
 from .synthetic import encode_png
 
 if TYPE_CHECKING:
@@ -54,8 +55,10 @@ CAPTIONS = {
 }
 
 
-def write_page(findings: "Findings", checked: Any, path: Path, title: str, resamples: int) -> None:
-    """Write the page; checked: a data_check.DataCheck, or None."""
+def write_page(
+    findings: "Findings", checked: DataCheck | None, path: Path, title: str, resamples: int
+) -> None:
+    """Write the page; checked: of its training data, or None."""
     parts = [
         f"<h1>{escape(title)}</h1>",
         _summary(findings),

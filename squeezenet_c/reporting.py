@@ -6,12 +6,13 @@ import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bootstrap import RESAMPLES, SEED, Figure, measure
+from .data_check import DataCheck, check_data
 from .dataset import Dataset
 from .explain import Explanation, explain
 from .metrics import Report, decide, softmax
@@ -114,11 +115,9 @@ def report(
     return findings
 
 
-def _check(training: Dataset | None, dataset: Dataset) -> Any:
+def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
     if training is None:
         return None
-    from .data_check import check_data
-
     return check_data(training, dataset)
 
 

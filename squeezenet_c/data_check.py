@@ -1,0 +1,172 @@
+"""What may be wrong with pictures before a model is trained or judged on them.
+
+A picture that is in the training set and in the validation set makes figures look better than they
+are. Pictures are compared as they come out of their files, upright, at any size:
+
+exact duplicates   have the same pixels: SHA-256 of width, height and RGB
+near duplicates    look the same: at 16 x 16 grey values, brought there by resampling with
+                   antialiasing, their correlation (Pearson's) is at least 0.995 and their grey
+                   values differ by at most 4 of 255 on average. So a picture that was scaled or
+                   compressed anew is found; one that was cropped or turned is not.
+
+A few pixels more or less and compression leave a photograph's correlation above 0.999. Two eyes
+taken with the same camera often reach 0.98; the fellow eye of the same patient is not meant.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._native import core
+from .dataset import Dataset
+
+SIDE = 16
+CORRELATION, DIFFERENCE = 0.995, 4.0
+# Of sRGB for grey: ITU-R BT.601, as JPEG has it.
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+PAIRS_AT_ONCE = 1 << 22
+FEW = 10  # lines of a kind that are printed
+UNEVEN = 3  # times as many pictures in the largest class as in the smallest are mentioned
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two pictures that are the same (exact) or look so. A set is "training" or "validation"."""
+
+    first: str
+    first_set: str
+    second: str
+    second_set: str
+    exact: bool
+    same_label: bool
+
+    @property
+    def leaks(self) -> bool:
+        """Whether one trains the model and the other judges it."""
+        return self.first_set != self.second_set
+
+    def __str__(self) -> str:
+        kind = "same pixels" if self.exact else "look the same"
+        labels = "" if self.same_label else ", WITH DIFFERENT LABELS"
+        return f"{kind}{labels}: {self.first} ({self.first_set}), {self.second} ({self.second_set})"
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What `check_data` found.
+
+    counts      pictures of each class, by set and class name
+    pairs       duplicates, those between the sets first
+    unreadable  (path, reason) of files that are no pictures; they are in nothing else here
+    """
+
+    counts: dict[str, dict[str, int]]
+    pairs: list[Pair]
+    unreadable: list[tuple[str, str]]
+
+    @property
+    def leaks(self) -> list[Pair]:
+        """The pairs of a training and a validation picture."""
+        return [pair for pair in self.pairs if pair.leaks]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all files can be read, and no two pictures are the same or look so."""
+        return not self.pairs and not self.unreadable
+
+    def __str__(self) -> str:
+        lines = []
+        for name, counts in self.counts.items():
+            total = max(1, sum(counts.values()))
+            shares = [f"{key}: {count} ({count / total:.0%})" for key, count in counts.items()]
+            lines.append(f"{name} set, {sum(counts.values())} pictures: {', '.join(shares)}")
+            least, most = min(counts.values()), max(counts.values())
+            if most > UNEVEN * least:
+                lines.append(f"  uneven: one class has {most} pictures, another {least}")
+        within = [pair for pair in self.pairs if not pair.leaks]
+        lines += _listed("in both training and validation set", self.leaks)
+        lines += _listed("duplicates within a set", within)
+        lines += _listed("unreadable files", [why for _, why in self.unreadable])
+        return "\n".join(lines)
+
+
+def _listed(what: str, found: list) -> list[str]:
+    lines = [f"{what}: {len(found) or 'none'}", *(f"  {item}" for item in found[:FEW])]
+    return lines + ([f"  and {len(found) - FEW} more"] if len(found) > FEW else [])
+
+
+def check_data(training: Dataset, validation: Dataset | None = None) -> DataCheck:
+    """Look for unreadable files, and for pictures that are in the data twice: exactly, or nearly
+    (see the module's text). Every file is decoded once; pairs are all compared."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    sets = {"training": training}
+    if validation is not None:
+        sets["validation"] = validation
+    paths = [path for dataset in sets.values() for path in dataset.paths]
+    homes = [name for name, dataset in sets.items() for _ in dataset.paths]
+    labels = [
+        dataset.class_names[label] for dataset in sets.values() for label in dataset.labels.tolist()
+    ]
+    with ThreadPoolExecutor(core.get_num_threads()) as pool:
+        looks = list(pool.map(_look, paths))
+    unreadable = [pair for dataset in sets.values() for pair in dataset.skipped]
+    unreadable += [(path, look) for path, look in zip(paths, looks, strict=True) if _bad(look)]
+    good = [place for place, look in enumerate(looks) if not _bad(look)]
+    pairs = [
+        Pair(paths[a], homes[a], paths[b], homes[b], exact, labels[a] == labels[b])
+        for a, b, exact in _pairs([looks[place] for place in good], good)
+    ]
+    counts = {name: dict.fromkeys(dataset.class_names, 0) for name, dataset in sets.items()}
+    for place in good:
+        counts[homes[place]][labels[place]] += 1
+    return DataCheck(counts, sorted(pairs, key=lambda pair: not pair.leaks), unreadable)
+
+
+# -- Comparing -------------------------------------------------------------------------------------
+
+# A picture's hash and its 16 x 16 grey values; of a file that cannot be read, why.
+_Look = tuple[bytes, NDArray[np.float32]] | str
+
+
+def _bad(look: _Look) -> bool:
+    return isinstance(look, str)
+
+
+def _look(path: str) -> _Look:
+    import hashlib
+
+    try:
+        picture = core.read_image(path)
+    except (OSError, ValueError) as error:
+        return str(error)
+    digest = hashlib.sha256(repr(picture.shape).encode())
+    digest.update(picture)
+    return digest.digest(), core.resize_image(picture, SIDE, SIDE).astype(np.float32) @ LUMA
+
+
+def _pairs(looks: list, places: list[int]) -> list[tuple[int, int, bool]]:
+    """(place, later place, whether exact) of all that are the same or look so."""
+    if not looks:
+        return []
+    digests = [digest for digest, _ in looks]
+    grey = np.stack([grey.ravel() for _, grey in looks])
+    centred = grey - grey.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(centred, axis=1, keepdims=True)
+    unit = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 1e-3)
+    flat = norms[:, 0] <= 1e-3  # of one grey value: nothing to correlate
+    found = []
+    step = max(1, PAIRS_AT_ONCE // len(looks))
+    for start in range(0, len(looks), step):
+        rows = slice(start, start + step)
+        alike = unit[rows] @ unit.T >= CORRELATION
+        alike |= flat[rows, None] & flat
+        for row, other in np.argwhere(alike):
+            a = start + row
+            if other <= a:
+                continue
+            exact = digests[a] == digests[other]
+            if exact or np.abs(grey[a] - grey[other]).mean() <= DIFFERENCE:
+                found.append((places[a], places[other], exact))
+    return found
