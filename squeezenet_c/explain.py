@@ -21,7 +21,8 @@ from .prediction import to_picture
 if TYPE_CHECKING:
     from .model import Model
 
-OVERLAY_SHARE = 0.45  # of the colours in an overlay, the rest is the picture
+# Of the colours in an overlay where the evidence is least and most; the rest is the picture.
+OVERLAY_SHARES = (0.12, 0.5)
 # From little to much evidence, as red, green and blue at equal distances. Fundus photographs are
 # orange, so that what is low is blue.
 COLOURS = np.array(
@@ -118,5 +119,6 @@ def colour(picture: NDArray[np.uint8], scaled: NDArray[np.float32]) -> NDArray[n
     """(H, W, 3) uint8 under the colours of an (H, W) map of 0..1."""
     stops = np.linspace(0, 1, len(COLOURS))
     heat = np.stack([np.interp(scaled, stops, channel) for channel in COLOURS.T], axis=-1)
-    mixed = (1 - OVERLAY_SHARE) * picture + OVERLAY_SHARE * 255 * heat
+    share = np.interp(scaled, (0, 1), OVERLAY_SHARES)[..., None]
+    mixed = (1 - share) * picture + share * 255 * heat
     return mixed.round().clip(0, 255).astype(np.uint8)

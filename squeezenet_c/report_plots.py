@@ -1,4 +1,4 @@
-"""The plots of a report. Each is written to a path, or shown, by plots.draw."""
+"""The plots of a report. Each is written to a path, or shown."""
 
 import os
 from typing import Any
@@ -87,7 +87,7 @@ def reliability_plot(
         above.set(ylabel="share in which it is so", title="reliability", ylim=(-0.03, 1.03))
         above.legend(loc="upper left")
         below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color="0.5")
-        below.set(xlabel=f"probability of {what}", ylabel="pictures", xlim=(-0.02, 1.02))
+        below.set(xlabel=f"probability of {label(what)}", ylabel="pictures", xlim=(-0.02, 1.02))
 
     _draw(draw, (5, 5), path)
 
@@ -104,9 +104,14 @@ def scores_plot(
         axes.hist(groups, bins=np.linspace(0, 1, 21), label=[label(name) for name in names])
         if threshold is not None:
             axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
-        axes.set_yscale("symlog", linthresh=10)
+        axes.set_yscale("symlog", linthresh=10)  # a few pictures are seen beside many
+        most = axes.get_ylim()[1]
+        ticks = [m * 10**e for e in range(1, 8) for m in (1, 2, 5) if m * 10**e <= most]
+        axes.set_yticks([0, 5, *ticks], [str(tick) for tick in (0, 5, *ticks)])
+        axes.minorticks_off()
         axes.set(
-            xlabel=f"probability of {what}", ylabel="pictures (linear to 10, then logarithmic)",
+            xlabel=f"probability of {label(what)}",
+            ylabel="pictures (linear to 10, then logarithmic)",
             title="scores by true class", xlim=(0, 1),
         )  # fmt: skip
         axes.legend(loc="upper center")

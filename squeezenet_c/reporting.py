@@ -1,7 +1,5 @@
 """A report on a model: a folder of figures, plots, tables and one page that holds it all."""
 
-import csv
-import json
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -177,6 +175,8 @@ def _write_plots(findings: Findings, folder: Path) -> None:
 
 
 def _write_predictions(findings: Findings, path: Path) -> None:
+    import csv
+
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         names = findings.class_names
@@ -196,6 +196,8 @@ def _write_predictions(findings: Findings, path: Path) -> None:
 def _write_results(findings: Findings, path: Path) -> None:
     """The file that the PALM challenge asks for: a picture's name and the probability that it is
     pathologic, which is class 1."""
+    import csv
+
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["FileName", "PM Risk"])
@@ -204,6 +206,8 @@ def _write_results(findings: Findings, path: Path) -> None:
 
 
 def _write_json(findings: Findings, path: Path, resamples: int, seed: int) -> None:
+    import json
+
     contents = {
         "pictures": len(findings.paths),
         "class_names": list(findings.class_names),
