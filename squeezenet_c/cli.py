@@ -40,6 +40,7 @@ from .cli_options import (
     write_arguments,
 )
 from .cli_report import add_check, add_evaluate, add_explain
+from .cli_run import add_run_end, check_run_end, end_run
 from .resume import STATE_IN_RUN_FOLDER, RunState
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
@@ -113,6 +114,7 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     parsed = command("train", _train, "train a model and keep the best one")
     add_train(parsed)
     add_finetuning(parsed)
+    add_run_end(parsed)
     add_precision(parsed)
     parsed.set_defaults(usage_error=parsed.error, **(train_defaults or {}))
 
@@ -173,6 +175,7 @@ def _on_error(options: argparse.Namespace) -> dict[str, str]:
 def _train(options: argparse.Namespace) -> int:
     if not options.data:
         options.usage_error("the following arguments are required: DATA")
+    check_run_end(options)
     best, last, csv, png = _outputs(options.out)
     state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
     training, valid = load_training_data(options.data, **_on_error(options))
@@ -213,6 +216,8 @@ def _train(options: argparse.Namespace) -> int:
         model.save(last)
     _write_history(history, csv, png)
     if history.best:
+        if not (history.interrupted or failure):
+            end_run(options, history, best, training, valid, fraction)
         _print_best(history, best)
     if history.interrupted:
         failure = f"stopped by Ctrl-C after {len(history)} whole epochs"

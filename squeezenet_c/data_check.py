@@ -9,8 +9,9 @@ near duplicates    look the same: at 16 x 16 grey values, brought there by resam
                    values differ by at most 4 of 255 on average. So a picture that was scaled or
                    compressed anew is found; one that was cropped or turned is not.
 
-A few pixels more or less and compression leave a photograph's correlation above 0.999. Two eyes
-taken with the same camera often reach 0.98; the fellow eye of the same patient is not meant.
+The bounds are from PALM's 400 training photographs at 224 x 224: of their 79800 pairs one is the
+same picture twice, and all others are below 0.991. Scaled to 40 % and saved as JPEG of quality 40,
+a photograph's correlation with itself stays above 0.999, and its grey values within 1.
 """
 
 from dataclasses import dataclass

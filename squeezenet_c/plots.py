@@ -31,7 +31,7 @@ ENGLISH = {
 }
 
 
-def _draw(
+def draw_figure(
     draw: Callable[[Any], None], size_inches: tuple[float, float], path: str | os.PathLike | None
 ) -> None:
     """Let `draw` fill a figure, then write it to `path`, or show it."""
@@ -80,7 +80,7 @@ def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> 
         axes.bar_label(bars)
         axes.set(xlabel=label("类别"), ylabel=label("数量"), title=label("数据类别数量"))
 
-    _draw(draw, (6, 4), path)
+    draw_figure(draw, (6, 4), path)
 
 
 def history_plot(history: "History", path: str | os.PathLike | None = None) -> None:
@@ -102,4 +102,4 @@ def history_plot(history: "History", path: str | os.PathLike | None = None) -> N
             else:
                 axes.set(xlabel="epoch", ylabel="cross-entropy", title="loss")
 
-    _draw(draw, (12, 3), path)
+    draw_figure(draw, (12, 3), path)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bootstrap import BINS, calibration_bins
-from .plots import _draw, label
+from .plots import draw_figure, label
 
 Path = str | os.PathLike
 
@@ -41,7 +41,7 @@ def confusion_plot(matrix: NDArray[np.int64], names: tuple[str, ...], path: Path
         axes.set(xlabel="predicted", ylabel="true", title="confusion matrix (pictures)")
         figure.colorbar(image, label="share of the true class")
 
-    _draw(draw, (5.6, 4.6) if len(names) < 6 else (9, 8), path)
+    draw_figure(draw, (5.6, 4.6) if len(names) < 6 else (9, 8), path)
 
 
 def roc_plot(
@@ -65,7 +65,7 @@ def roc_plot(
         )  # fmt: skip
         axes.legend(loc="lower right")
 
-    _draw(draw, (5, 4.6), path)
+    draw_figure(draw, (5, 4.6), path)
 
 
 def reliability_plot(
@@ -89,7 +89,7 @@ def reliability_plot(
         below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color="0.5")
         below.set(xlabel=f"probability of {label(what)}", ylabel="pictures", xlim=(-0.02, 1.02))
 
-    _draw(draw, (5, 5), path)
+    draw_figure(draw, (5, 5), path)
 
 
 def scores_plot(
@@ -116,4 +116,4 @@ def scores_plot(
         )  # fmt: skip
         axes.legend(loc="upper center")
 
-    _draw(draw, (6, 4), path)
+    draw_figure(draw, (6, 4), path)

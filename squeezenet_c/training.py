@@ -95,7 +95,8 @@ def train(
                     other is named. Only `epochs` may differ from what the run was begun with, and
                     not with the cosine schedule
 
-    Class names are taken from the set where the model has none. Ctrl-C stops within a batch and
+    Class names are taken from the set where the model has none; a decision threshold that it had is
+    dropped. Ctrl-C stops within a batch and
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
     that has collapsed says so in a CollapseWarning and in history.collapsed.
 
@@ -131,6 +132,7 @@ def train(
             f"{train.class_names[train.labels[0]]}: there is nothing to tell apart",
             stacklevel=2,
         )
+    model.threshold = None  # it was for other weights
     if model.class_names is None and len(train.class_names) == model.num_classes:
         model.class_names = train.class_names
 

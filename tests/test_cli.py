@@ -26,6 +26,7 @@ def test_train_writes_its_folder(trained):
     run = trained / "run"
     assert {path.name for path in run.iterdir()} == {
         "args.yaml",
+        "confusion_matrix.png",
         "results.csv",
         "results.png",
         "weights",

@@ -254,3 +254,21 @@ def test_command_line(home, tmp_path, capsys):
     sq.Model.load(model).export(tmp_path / "model.pth")
     assert main(["evaluate", str(tmp_path / "model.pth"), data, "--threshold-from", data]) == 1
     assert "no place for a threshold" in capsys.readouterr().err
+
+
+def test_train_chooses_a_threshold(home, tmp_path, capsys):
+    data, run = str(home / "pictures"), tmp_path / "run"
+    command = ["train", data, data, "--epochs", "1", "--batch-size", "4", "--out", str(run)]
+    assert main([*command, "--choose-threshold"]) == 1
+    assert "--choose-threshold needs --valid-fraction" in capsys.readouterr().err
+    assert not run.exists()
+    assert main([*command, "--choose-threshold", "--valid-fraction", "0.5"]) == 0
+    printed = capsys.readouterr().out
+    assert "chosen on 12 training pictures held out" in printed
+    model = sq.Model.load(run / "weights" / "best.safetensors")
+    assert f"Threshold: {model.threshold:.4f}" in printed
+    report = sq.evaluate(model, sq.Dataset.from_folder(data))
+    assert str(report) in printed
+    assert (run / "confusion_matrix.png").stat().st_size > 5000
+    sq.train(model, sq.Dataset.from_folder(data), epochs=1, progress=False)
+    assert model.threshold is None
