@@ -272,3 +272,31 @@ def test_train_chooses_a_threshold(home, tmp_path, capsys):
     assert (run / "confusion_matrix.png").stat().st_size > 5000
     sq.train(model, sq.Dataset.from_folder(data), epochs=1, progress=False)
     assert model.threshold is None
+
+
+def test_many_classes_and_few_pictures(home, tmp_path):
+    """Three classes, one of them without a picture; then one picture alone."""
+    paths = sq.Dataset.from_folder(home / "pictures").paths[:6]
+    names = ("a", "b<i>", "é")
+    model = sq.Model(num_classes=3, image_size=SIZE, class_names=names)
+    dataset = sq.Dataset(paths, [0, 1, 0, 1, 0, 1], names)
+    findings = sq.report(model, dataset, tmp_path / "three", resamples=20)
+    assert findings.figures["auc"].value is None and findings.figures["accuracy"].value is not None
+    assert len(findings.worst) == 6
+    assert not (tmp_path / "three" / "Classification_Results.csv").exists()
+    page = (tmp_path / "three" / "index.html").read_text(encoding="utf-8")
+    assert "b&lt;i&gt;" in page and "é" in page and "b<i>" not in page
+    alone = sq.Dataset(paths[:1], [1], ("no", "yes"))
+    model = sq.Model.load(home / "model.safetensors")
+    findings = sq.report(model, alone, tmp_path / "one", resamples=20)
+    assert findings.figures["specificity"].value is None
+    assert findings.figures["sensitivity"].value in (0, 1)
+    assert '<td class="number">-</td>' in (tmp_path / "one" / "index.html").read_text("utf-8")
+
+
+def test_labels_that_are_no_class_of_the_model(home, tmp_path):
+    paths = sq.Dataset.from_folder(home / "pictures").paths[:2]
+    model = sq.Model.load(home / "model.safetensors")
+    with pytest.raises(ValueError, match="has the label 5, expected 0 to 1"):
+        sq.report(model, sq.Dataset(paths, [0, 5]), tmp_path / "r")
+    assert not (tmp_path / "r").exists()

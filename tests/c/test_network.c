@@ -72,6 +72,29 @@ static void check_learning(const float *x, sqz_version version, sqz_bypass bypas
     sqz_model_destroy(model);
 }
 
+/* The mean of a class's map is its logit. */
+static void check_maps(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    sqz_layer rows[64];
+    sqz_error error;
+    size_t count = 0;
+    CHECK(sqz_model_layers(model, SIDE, SIDE, rows, 64, &count, &error) == SQZ_OK);
+    const sqz_layer *last = &rows[count - 1];
+    size_t pixels = (size_t)last->in_h * (size_t)last->in_w, maps_count = N * 3 * pixels;
+    float logits[N * 3], *maps = malloc(maps_count * sizeof *maps);
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    CHECK(sqz_model_maps(model, maps, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    for (size_t i = 0; i < N * 3; i++) {
+        double sum = 0;
+        for (size_t pixel = 0; pixel < pixels; pixel++)
+            sum += maps[i * pixels + pixel];
+        CHECK(fabs(sum / (double)pixels - logits[i]) < 1e-5);
+    }
+    CHECK(sqz_model_maps(model, maps, x, 0, SIDE, SIDE, &error) == SQZ_INVALID);
+    free(maps);
+    sqz_model_destroy(model);
+}
+
 static void check_threads(const float *x) {
     sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
     size_t size_bytes = sqz_model_parameter_count(model) * sizeof(float);
@@ -215,6 +238,7 @@ void test_network(void) {
         CHECK(sqz_set_backend(backends[i], &error) == SQZ_OK);
         check_learning(x, SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
         check_learning(x, SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
+        check_maps(x);
         check_threads(x);
         check_plan();
         check_bfloat16(x);
