@@ -20,6 +20,8 @@ CHINESE_FONTS = (
     "WenQuanYi Micro Hei",
     "WenQuanYi Zen Hei",
     "Arial Unicode MS",
+    "Noto Sans CJK JP",  # what matplotlib finds in the family's .ttc; it has all the characters
+    "Noto Sans CJK TC",
 )
 # What stands in a plot where there is no font for the Chinese.
 ENGLISH = {
@@ -78,6 +80,7 @@ def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> 
         axes = figure.add_subplot()
         bars = axes.bar([label(name) for name in counts], list(counts.values()), width=0.5)
         axes.bar_label(bars)
+        axes.margins(y=0.1)  # room for the numbers
         axes.set(xlabel=label("类别"), ylabel=label("数量"), title=label("数据类别数量"))
 
     draw_figure(draw, (6, 4), path)
