@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from .bootstrap import BINS
 from .data_check import DataCheck
+from .plots import ENGLISH
 from .synthetic import encode_png
 
 if TYPE_CHECKING:
@@ -85,13 +86,18 @@ def write_page(
     )
 
 
+def _named(name: str) -> str:
+    """A class's name as HTML, with the English of PALM's Chinese ones."""
+    return escape(f"{name} ({ENGLISH[name]})" if name in ENGLISH else name)
+
+
 def _summary(findings: "Findings") -> str:
     names = findings.class_names
     counts = [int((findings.labels == label).sum()) for label in range(len(names))]
-    kinds = ", ".join(f"{escape(name)}: {count}" for name, count in zip(names, counts, strict=True))
+    kinds = ", ".join(f"{_named(name)}: {count}" for name, count in zip(names, counts, strict=True))
     text = f"<p>{len(findings.paths)} pictures ({kinds}). "
     if len(names) == 2:
-        positive = escape(names[1])
+        positive = _named(names[1])
         threshold = 0.5 if findings.threshold is None else findings.threshold
         text += f"The positive class is {positive}. A picture is called so from a probability of "
         text += f"{threshold:.3g} on"
@@ -104,7 +110,7 @@ def _summary(findings: "Findings") -> str:
 
 def _figures(findings: "Findings") -> str:
     rows = []
-    positive = findings.class_names[-1]
+    positive = _named(findings.class_names[-1])
     for key, figure in findings.figures.items():
         name, meaning = MEANING[key]
         value, interval = "-", ""
@@ -112,13 +118,13 @@ def _figures(findings: "Findings") -> str:
             value, interval = f"{figure.value:.3f}", f"({figure.low:.3f} to {figure.high:.3f})"
         rows.append(
             f'<tr><th>{name}</th><td class="number">{value}</td><td class="number">{interval}'
-            f"</td><td>{escape(meaning.format(positive=positive))}</td></tr>"
+            f"</td><td>{meaning.format(positive=positive)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 
 
 def _confusion(findings: "Findings") -> str:
-    names = [escape(name) for name in findings.class_names]
+    names = [_named(name) for name in findings.class_names]
     head = "".join(f"<th>called {name}</th>" for name in names)
     rows = [
         f"<tr><th>{name}</th>{''.join(f'<td class=number>{count}</td>' for count in row)}</tr>"
@@ -143,7 +149,7 @@ def _worst(findings: "Findings") -> str:
         verdict = (
             "called so"
             if said == explanation.label
-            else f'<span class="wrong">called {escape(findings.class_names[said])}</span>'
+            else f'<span class="wrong">called {_named(findings.class_names[said])}</span>'
         )
         name = escape(os.path.basename(findings.paths[place]))
         images = "".join(
@@ -151,7 +157,7 @@ def _worst(findings: "Findings") -> str:
             for what, pixels in (("picture", explanation.picture), ("map", explanation.overlay))
         )
         figures.append(
-            f"<figure>{images}<figcaption>{name}: truly {escape(explanation.name)}, which was given"
+            f"<figure>{images}<figcaption>{name}: truly {_named(explanation.name)}, which was given"
             f" the probability {explanation.probability:.3g}; {verdict}</figcaption></figure>"
         )
     return (

@@ -288,9 +288,11 @@ def test_many_classes_and_few_pictures(home, tmp_path):
     assert "b&lt;i&gt;" in page and "é" in page and "b<i>" not in page
     alone = sq.Dataset(paths[:1], [1], ("no", "yes"))
     model = sq.Model.load(home / "model.safetensors")
+    model.class_names = sq.palm.CLASS_NAMES
     findings = sq.report(model, alone, tmp_path / "one", resamples=20)
     assert findings.figures["specificity"].value is None
     assert findings.figures["sensitivity"].value in (0, 1)
+    assert "病理性近视 (pathologic myopia)" in (tmp_path / "one" / "index.html").read_text("utf-8")
     assert '<td class="number">-</td>' in (tmp_path / "one" / "index.html").read_text("utf-8")
 
 
