@@ -19,7 +19,7 @@ from typing import Any
 WORKER = Path(__file__).resolve().parent / "worker.py"
 
 # Set on some machines; they choose slower NumPy kernels than NumPy would.
-UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONDONTWRITEBYTECODE")
 
 Result = dict[str, Any]
 

@@ -1,7 +1,6 @@
 """Models for other programs, and a check that those compute what we compute."""
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -75,7 +74,7 @@ def _onnx(model: "Model") -> bytes:
 def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     """Through a temporary file beside it, so that `path` is what it was, or complete."""
     target = path.resolve()
-    temporary = target.with_name(f".sqz-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".sqz-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             write(file)
