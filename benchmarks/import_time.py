@@ -11,13 +11,17 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import measure
 
 
 def seconds_of(statement: str) -> float:
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", statement], env=measure.environment(), check=True)
+    # Where this file is, and not in the source folder, whose package may not be compiled.
+    folder = Path(__file__).resolve().parent
+    command = [sys.executable, "-c", statement]
+    subprocess.run(command, env=measure.environment(), cwd=folder, check=True)
     return time.perf_counter() - start
 
 

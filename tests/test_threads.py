@@ -28,6 +28,7 @@ def _python(code: str, **settings: str) -> str:
         capture_output=True,
         text=True,
         env=environment,
+        cwd=Path(__file__).parent,  # not the source folder, whose package is not compiled
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
