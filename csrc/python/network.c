@@ -127,6 +127,24 @@ static PyArrayObject *new_logits(const sqz_model *model, int n) {
     return (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
 }
 
+/* An inference of the library into `results`, which is returned; x is released. */
+static PyObject *inferred(sqz_py_network *self,
+                          sqz_status (*infer)(sqz_model *model, float *results, const float *x,
+                                              int n, int h, int w, sqz_error *error),
+                          PyArrayObject *results, PyArrayObject *x, int n, int h, int w) {
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = infer(self->model, PyArray_DATA(results), PyArray_DATA(x), n, h, w, &error);
+    Py_END_ALLOW_THREADS
+    Py_DECREF(x);
+    if (status != SQZ_OK) {
+        Py_DECREF(results);
+        return sqz_py_raise_from((PyObject *)self, status, &error);
+    }
+    return (PyObject *)results;
+}
+
 static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
     sqz_model *model = sqz_py_network_model(self);
     int n, h, w;
@@ -140,17 +158,7 @@ static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
         Py_DECREF(x);
         return NULL;
     }
-    sqz_error error;
-    sqz_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = sqz_model_forward(model, PyArray_DATA(logits), PyArray_DATA(x), n, h, w, &error);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(x);
-    if (status != SQZ_OK) {
-        Py_DECREF(logits);
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    }
-    return (PyObject *)logits;
+    return inferred(self, sqz_model_forward, logits, x, n, h, w);
 }
 
 /* The last layer's input has the maps' shape. -1 with an exception set. */
@@ -189,17 +197,7 @@ static PyObject *network_class_maps(sqz_py_network *self, PyObject *argument) {
         Py_DECREF(x);
         return NULL;
     }
-    sqz_error error;
-    sqz_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = sqz_model_maps(model, PyArray_DATA(maps), PyArray_DATA(x), n, h, w, &error);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(x);
-    if (status != SQZ_OK) {
-        Py_DECREF(maps);
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    }
-    return (PyObject *)maps;
+    return inferred(self, sqz_model_maps, maps, x, n, h, w);
 }
 
 /* The pass itself; the arrays are the caller's to release. */

@@ -21,6 +21,11 @@
 
 enum { SIDE = 4, PATCH = 6, POINTS = PATCH * PATCH }; /* of a tile, of its source */
 
+/* Output blocks that a matrix product keeps in registers: the packed weights are in this order. And
+ * a cache line between points, so that the 36 streams of a transform do not fall into the same sets
+ * of the cache. */
+enum { CHUNK = 2, GAP = 16 };
+
 /* Of B' d. */
 ALWAYS_INLINE void source_line(vec to[PATCH], const vec d[PATCH]) {
     vec even = d[4] - 4 * d[2], odd = d[3] - 4 * d[1];

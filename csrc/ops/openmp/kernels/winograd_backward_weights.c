@@ -25,7 +25,6 @@
 #define ROWS 6
 #define EACH_ROWS(each) each(1) each(2) each(3) each(4) each(5) each(6)
 #endif
-enum { CHUNK = 2, GAP = 16 };
 enum { GROUP_BYTES = 224 * 1024, GRADIENT_BYTES = 128 * 1024 };
 
 /* -- The matrix product at one point ----------------------------------------------------------- */

@@ -24,12 +24,9 @@
 #define PANEL 6
 #define EACH_PANEL(each) each(1) each(2) each(3) each(4) each(5) each(6)
 #endif
-enum { CHUNK = 2 };
 
-/* Of v and of m, at a time; and a cache line between points, so that the 36 streams of a transform
- * do not fall into the same sets of the cache. */
+/* Of v and of m, at a time. */
 enum { SOURCE_BYTES = 256 * 1024, PRODUCT_BYTES = 64 * 1024 };
-enum { GAP = 16 };
 
 /* -- The matrix product at one point ----------------------------------------------------------- */
 

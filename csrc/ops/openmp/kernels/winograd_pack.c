@@ -2,8 +2,6 @@
  * that winograd_convolve.c reads them: [chunk][POINTS][channels summed over][blocks][BLOCK]. */
 #include "winograd.h"
 
-enum { CHUNK = 2 };
-
 /* Of G g. */
 ALWAYS_INLINE void kernel_line(vec to[PATCH], const vec g[3]) {
     vec outer = g[0] + g[2], far_outer = g[0] + 4 * g[2];
