@@ -104,10 +104,15 @@ void sqz_image_free(sqz_image *image);
 sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                             int in_w, sqz_error *error);
 
-/* The tutorial's square: the longer side scaled to `size` in doubles (scale = size / longer;
- * max(1, (int)(side * scale))), pasted on black at ((size - w) / 2, (size - h) / 2).
- * out: [size][size][3]. */
-sqz_status sqz_image_fit(uint8_t *out, int size, const uint8_t *in, int in_h, int in_w,
+/* How a picture becomes a square of `size`:
+ * PAD, the tutorial's: the longer side scaled to `size` in doubles (scale = size / longer;
+ *      max(1, (int)(side * scale))), pasted on black at ((size - w) / 2, (size - h) / 2).
+ * CROP, ImageNet's: the shorter side scaled to size * 256 / 224 (256 for 224), the longer to
+ *      (int)(that * longer / shorter), and of this the middle `size` x `size`: torchvision's Resize
+ *      and CenterCrop (https://pytorch.org/vision/stable/models.html), with this resize. */
+typedef enum { SQZ_FIT_PAD = 0, SQZ_FIT_CROP = 1 } sqz_fit;
+/* out: [size][size][3]. A picture of that size already is copied as it stands, whatever the fit. */
+sqz_status sqz_image_fit(uint8_t *out, int size, sqz_fit fit, const uint8_t *in, int in_h, int in_w,
                          sqz_error *error);
 
 /* The flips of picture `index` in `epoch`: bit 0 left-right, bit 1 upside down, each with
@@ -130,7 +135,7 @@ void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
  * again past it. All functions may be called from several threads on one data set. */
 typedef struct sqz_dataset sqz_dataset;
 sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
-                              int image_size, size_t cache_bytes, sqz_error *error);
+                              int image_size, sqz_fit fit, size_t cache_bytes, sqz_error *error);
 void sqz_dataset_destroy(sqz_dataset *dataset);
 size_t sqz_dataset_count(const sqz_dataset *dataset);
 size_t sqz_dataset_cached_bytes(const sqz_dataset *dataset);

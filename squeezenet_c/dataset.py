@@ -18,7 +18,8 @@ class Dataset:
     """Picture files `paths`, each of the class `labels[i]` (a whole number from 0).
 
     class_names  one name a class; None: the numbers themselves, up to the largest label
-    image_size   side in pixels of the squares that pictures become
+    image_size, fit     side in pixels of the squares that pictures become, and how: "pad" or
+                 "crop", see Preprocessing
     cache_bytes  decoded pictures are kept in memory up to this bound, decoded again past it
     on_error     "raise": a file that cannot be decoded raises when its turn comes. "skip": all are
                  decoded now, and those that cannot be are left out, listed in `skipped` as
@@ -34,6 +35,7 @@ class Dataset:
         class_names: Sequence[str] | None = None,
         *,
         image_size: int = 224,
+        fit: str = "pad",
         cache_bytes: int = CACHE_BYTES,
         on_error: str = "raise",
     ):
@@ -49,9 +51,9 @@ class Dataset:
                 f"label {self.labels.max()} found, expected 0 to {len(self.class_names) - 1}: "
                 f"there are {len(self.class_names)} class names"
             )
-        self.cache_bytes = cache_bytes
+        self.cache_bytes, self.fit = cache_bytes, fit
         self.skipped: list[tuple[str, str]] = []
-        self._store = core.PictureStore(self.paths, image_size, cache_bytes)
+        self._store = core.PictureStore(self.paths, image_size, cache_bytes, fit)
         self._places = np.arange(len(self.paths), dtype=np.int64)  # of our pictures in the store
         if on_error == "skip":
             self._leave_out_broken()
@@ -134,15 +136,18 @@ class Dataset:
     def image_size(self) -> int:
         return self._store.image_size
 
-    def at_size(self, image_size: int) -> "Dataset":
-        """The same pictures as squares of `image_size`; the set itself where that is its size."""
-        if image_size == self.image_size:
+    def at_size(self, image_size: int, fit: str | None = None) -> "Dataset":
+        """The same pictures as squares of `image_size` by `fit` (None: the set's own); the set
+        itself where they are that already."""
+        fit = self.fit if fit is None else fit
+        if (image_size, fit) == (self.image_size, self.fit):
             return self
         return Dataset(
             self.paths,
             self.labels,
             self.class_names,
             image_size=image_size,
+            fit=fit,
             cache_bytes=self.cache_bytes,
         )
 
@@ -157,7 +162,7 @@ class Dataset:
         part.paths = [self.paths[index] for index in indices]
         part.labels = self.labels[indices]
         part.class_names = self.class_names
-        part.cache_bytes = self.cache_bytes
+        part.cache_bytes, part.fit = self.cache_bytes, self.fit
         part.skipped = []
         part._store = self._store
         part._places = self._places[indices]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import core
 from .metrics import decide, softmax
 from .prediction import to_picture
 
@@ -72,7 +71,7 @@ def explain(
     """
     if label is not None and not 0 <= label < model.num_classes:
         raise ValueError(f"label is {label!r}, expected 0 to {model.num_classes - 1}")
-    picture = core.fit_image(to_picture(image), model.image_size)
+    picture = model.preprocessing.square(to_picture(image))
     x = model.preprocessing.normalise(picture[None])
     maps = model.class_maps(x)[0]
     probabilities = softmax(maps.mean(axis=(1, 2), dtype=np.float64)[None])[0]

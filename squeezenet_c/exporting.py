@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from . import model_file
-from ._native import core
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
 from .prediction import to_picture
 
@@ -18,8 +17,10 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-4  # of probabilities, between two programs that both compute in float32
 DESCRIPTION = (
-    "SqueezeNet. pictures: RGB bytes, fitted into a black square; the graph scales and normalises "
-    "them. metadata class_names: JSON, the names of the columns of probabilities and logits."
+    "SqueezeNet. pictures: RGB bytes, made square as fit says in the JSON of metadata "
+    "preprocessing (pad: fitted into a black square; crop: the middle); the graph scales and "
+    "normalises them. metadata class_names: JSON, the names of the columns of probabilities and "
+    "logits."
 )
 
 
@@ -103,7 +104,7 @@ def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> 
         raise ValueError(f"{path} ends in {kind!r}, expected .onnx, .pth or .pt")
     if not len(pictures):
         raise ValueError("no pictures to verify with, expected at least one")
-    fitted = [core.fit_image(to_picture(picture), model.image_size) for picture in pictures]
+    fitted = [model.preprocessing.square(to_picture(picture)) for picture in pictures]
     try:
         theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
     except ImportError:

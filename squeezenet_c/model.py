@@ -35,7 +35,7 @@ class Model(core.Network):
     squeeze_ratio, pct_3x3, base_e, incr_e, freq    the paper's metaparameters (section 5.1)
     precision       "float32" or "bfloat16", see the property
     class_names     one name a class; None: taken from the training data by `train`
-    image_size, mean, std   see Preprocessing; mean="imagenet" sets both
+    image_size, mean, std, fit      see Preprocessing; mean="imagenet" sets `std` too
 
     ValueError names the argument that is not what it should be.
     """
@@ -59,6 +59,7 @@ class Model(core.Network):
         image_size: int = 224,
         mean: float | Sequence[float] | str = 0.5,
         std: float | Sequence[float] = 0.5,
+        fit: str = "pad",
     ):
         if version not in _VERSIONS:
             raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
@@ -74,7 +75,7 @@ class Model(core.Network):
             "incr_e": incr_e,
             "freq": freq,
         }
-        self._preprocessing = Preprocessing(image_size, mean, std)
+        self._preprocessing = Preprocessing(image_size, mean, std, fit)
         super().__init__(seed=seed, **spec)
         self._class_names: tuple[str, ...] | None = None
         self.class_names = class_names
@@ -258,7 +259,8 @@ class Model(core.Network):
     @classmethod
     def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
         """The model of a file: one of `save` or `export`, or torchvision's SqueezeNet, which is
-        read with final_relu=True and ImageNet's preprocessing. It computes in `precision`.
+        read with final_relu=True and ImageNet's preprocessing (fit="crop" too). It computes in
+        `precision`.
 
         The file is safetensors, or what torch.save wrote of a state_dict (or of a dict with one
         under "state_dict", "model_state_dict" or "model"): its contents tell, not its name.
@@ -274,8 +276,9 @@ class Model(core.Network):
         cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
     ) -> "Model":
         """A model to train further. Where `num_classes` is given and differs from the file's, the
-        last convolution is a fresh one (of `seed`), final_relu is False, there are no class names,
-        and a UserWarning says so; else it is what `load` gives."""
+        last convolution is a fresh one (of `seed`), final_relu is False, fit is "pad" (it is for
+        other pictures, of which nothing is to be cut off), there are no class names, and a
+        UserWarning says so; else it is what `load` gives."""
         return model_file.load_pretrained(cls, path, num_classes, seed)
 
     def copy(self) -> "Model":

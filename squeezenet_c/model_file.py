@@ -104,7 +104,8 @@ def load_pretrained(
         stacklevel=3,  # the caller of Model.from_pretrained
     )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
-    model = cls(**spec, seed=seed, **pretrained.preprocessing.to_dict())
+    preprocessing = pretrained.preprocessing.to_dict() | {"fit": "pad"}
+    model = cls(**spec, seed=seed, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     return model
@@ -119,7 +120,8 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
             f"{path}: format {metadata[FORMAT_KEY]!r}, this version reads {FORMAT!r}"
         )
     spec = _json(path, metadata, "spec", dict)
-    preprocessing = _json(path, metadata, "preprocessing", dict)
+    # Files of the first versions say nothing of fit: there was one.
+    preprocessing = {"fit": "pad"} | _json(path, metadata, "preprocessing", dict)
     class_names = _json(path, metadata, "class_names", list | None)
     preprocessing_keys = {field.name for field in fields(Preprocessing)}
     for name, found, expected in (
@@ -167,6 +169,7 @@ def _torchvision_arguments(path: str, state: State) -> dict[str, Any]:
         "num_classes": head[0],
         "final_relu": True,
         "mean": "imagenet",
+        "fit": "crop",
     }
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ._native import core
 from .dataset import Dataset
 from .metrics import Report, decide, softmax, youden_threshold
+from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     from .model import Model
@@ -47,7 +48,7 @@ def predict_proba(model: "Model", images: Any, batch_size: int = 32) -> NDArray[
     which is grey.
     TypeError, ValueError: something else; BadFileError, OSError: a file that is no picture.
     """
-    batches = _batches(images, model.image_size, batch_size)
+    batches = _batches(images, model.preprocessing, batch_size)
     return softmax(_logits(model, batches)).astype(np.float32)
 
 
@@ -76,7 +77,7 @@ def choose_threshold(model: "Model", dataset: Dataset) -> float:
 
 def dataset_logits(model: "Model", dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:
     """(N, classes) logits of a set's pictures, in its order."""
-    return _logits(model, _batches(dataset, model.image_size, batch_size))
+    return _logits(model, _batches(dataset, model.preprocessing, batch_size))
 
 
 def check_labels(dataset: Dataset, num_classes: int) -> None:
@@ -105,11 +106,14 @@ def _is_single(images: Any) -> bool:
     return not isinstance(images, Dataset | Sequence) or isinstance(images, str)
 
 
-def _batches(images: Any, image_size: int, batch_size: int) -> Iterator[NDArray[np.uint8]]:
+def _batches(
+    images: Any, preprocessing: Preprocessing, batch_size: int
+) -> Iterator[NDArray[np.uint8]]:
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")
+    image_size, fit = preprocessing.image_size, preprocessing.fit
     if isinstance(images, Dataset):
-        for _, pictures in images.at_size(image_size).batches(batch_size):
+        for _, pictures in images.at_size(image_size, fit).batches(batch_size):
             yield pictures
         return
     if _is_single(images):
@@ -117,13 +121,13 @@ def _batches(images: Any, image_size: int, batch_size: int) -> Iterator[NDArray[
     if len(images) and all(isinstance(image, str | os.PathLike) for image in images):
         # Decoded ahead on threads, and not kept.
         paths = [os.fspath(image) for image in images]
-        loader = core.PictureStore(paths, image_size, 0).loader(np.arange(len(paths)))
+        loader = core.PictureStore(paths, image_size, 0, fit).loader(np.arange(len(paths)))
         for start in range(0, len(paths), batch_size):
             yield loader.next(min(batch_size, len(paths) - start))
         return
     for start in range(0, len(images), batch_size):
         group = images[start : start + batch_size]
-        yield np.stack([core.fit_image(to_picture(image), image_size) for image in group])
+        yield np.stack([preprocessing.square(to_picture(image)) for image in group])
 
 
 def to_picture(image: Any) -> NDArray[np.uint8]:

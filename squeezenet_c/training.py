@@ -163,10 +163,10 @@ def train(
         model, recipe.lr, weight_decay=weight_decay, freeze=freeze, body_lr_scale=body_lr_scale
     )
     loss = {"label_smoothing": label_smoothing, "class_weights": weights}
-    train = train.at_size(model.image_size)
+    train = train.at_size(model.image_size, model.preprocessing.fit)
     run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss)
     if valid is not None:
-        valid = valid.at_size(model.image_size)
+        valid = valid.at_size(model.image_size, model.preprocessing.fit)
     keeper = _Keeper(model, optimizer, arguments, checkpoint, state)
     keeper.begin(resumed)
     history = keeper.history

@@ -1,5 +1,6 @@
 """Models to files and back; files that are not what they should be."""
 
+import dataclasses
 import json
 import os
 
@@ -13,7 +14,14 @@ from squeezenet_c._native import core
 @pytest.fixture(scope="module")
 def model():
     return sq.Model(
-        "1_1", 3, seed=4, bypass="simple", class_names=["a", "β", "类"], image_size=64, mean=0.4
+        "1_1",
+        3,
+        seed=4,
+        bypass="simple",
+        class_names=["a", "β", "类"],
+        image_size=64,
+        mean=0.4,
+        fit="crop",
     )
 
 
@@ -37,6 +45,16 @@ def test_all_of_a_model_comes_back(model, tmp_path):
     assert np.array_equal(loaded.forward(x), model.forward(x))
 
 
+def test_a_file_that_says_nothing_of_fit_pads(model, tmp_path):
+    """The first versions wrote such files."""
+    model.save(tmp_path / "new.safetensors")
+    preprocessing = model.preprocessing.to_dict()
+    del preprocessing["fit"]
+    metadata = {"preprocessing": json.dumps(preprocessing)}
+    rewrite(tmp_path / "new.safetensors", tmp_path / "old.safetensors", metadata=metadata)
+    assert sq.Model.load(tmp_path / "old.safetensors").preprocessing.fit == "pad"
+
+
 @pytest.mark.parametrize("version", ["1_0", "1_1"])
 def test_torchvision_files(shared, version):
     path = shared / "pretrained" / f"squeezenet{version}-imagenet.safetensors"
@@ -45,7 +63,8 @@ def test_torchvision_files(shared, version):
     assert model.spec["final_relu"] and model.preprocessing.mean == (0.485, 0.456, 0.406)
     with pytest.warns(UserWarning, match="for 1000 classes, is replaced by a fresh one for 2"):
         tuned = sq.Model.from_pretrained(path, num_classes=2, seed=1)
-    assert not tuned.spec["final_relu"] and tuned.preprocessing == model.preprocessing
+    assert not tuned.spec["final_relu"] and model.preprocessing.fit == "crop"
+    assert tuned.preprocessing == dataclasses.replace(model.preprocessing, fit="pad")
     old, new = model.state_dict(), tuned.state_dict()
     for key in old:
         assert np.array_equal(old[key], new[key]) == (not key.startswith("classifier"))
@@ -75,6 +94,7 @@ def test_torchvision_files(shared, version):
         ({}, {"spec": None}, "spec is missing"),
         ({}, {"class_names": '["a"]'}, "1 class names, expected one for each of 3"),
         ({}, {"preprocessing": '{"image_size": 64, "mean": 0, "std": 0}'}, "std is 0"),
+        ({}, {"preprocessing": '{"image_size": 64, "mean": 0, "std": 1, "fit": 2}'}, "fit is 2"),
         ({}, {"squeezenet_c.format": None}, r"classifier|features\.\d+|expected"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import squeezenet_c as sq
 from squeezenet_c._native import core
 
 Image = pytest.importorskip("PIL.Image", reason="Pillow, the peer of these tests, is missing")
@@ -115,6 +116,57 @@ def test_fit_keeps_the_tutorials_223():
 def test_fit_keeps_one_pixel_of_a_thin_picture():
     square = core.fit_image(np.full((2000, 1, 3), 255, np.uint8), 224)
     assert (square[:, :, 1] > 0).sum() == 224
+
+
+def pillow_crop(array: np.ndarray, size: int) -> np.ndarray:
+    """torchvision's Resize(size * 256 // 224) and CenterCrop(size), with the bicubic filter."""
+    h, w = array.shape[:2]
+    shorter = size * 256 // 224
+    resized_h, resized_w = (int(shorter * side / min(h, w)) for side in (h, w))
+    top, left = (round((side - size) / 2.0) for side in (resized_h, resized_w))
+    return pillow_resize(array, resized_h, resized_w)[top : top + size, left : left + size]
+
+
+def test_crop_equals_pillow_on_photographs(shared):
+    photographs = sorted((shared / "imagenet_samples").glob("*.jpg"))
+    assert photographs
+    for path in photographs + sorted((shared / "fundus_fullres").glob("*.jpg")):
+        array = np.array(Image.open(path).convert("RGB"))
+        for size in (224, 227, 64):
+            assert np.array_equal(core.fit_image(array, size, "crop"), pillow_crop(array, size))
+
+
+def test_crop_equals_pillow_on_random_sizes():
+    rng = np.random.default_rng(4)
+    for _ in range(100):
+        h, w = (int(side) for side in np.exp(rng.uniform(2, 6.3, 2)))
+        shorter = 256 / min(h, w)
+        if order_depends_on_pillow(h, w, int(h * shorter), int(w * shorter)):
+            continue
+        array = rng.integers(0, 256, (h, w, 3), np.uint8)
+        assert np.array_equal(core.fit_image(array, 224, "crop"), pillow_crop(array, 224)), (h, w)
+
+
+def test_crop_of_a_thin_picture_makes_no_more_than_the_square():
+    """Of a picture 1 x 100000, the whole that it is the middle of would take 20 GB."""
+    array = np.zeros((1, 100_000, 3), np.uint8)
+    array[:, 49_990:50_010] = 255
+    for picture in (array, array.transpose(1, 0, 2)):
+        assert (core.fit_image(picture, 224, "crop") == 255).all()
+
+
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_a_picture_of_the_size_is_left_as_it_is(fit):
+    array = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    assert np.array_equal(core.fit_image(array, 64, fit), array)
+
+
+@pytest.mark.parametrize("fit", ["squash", "", None, 1])
+def test_fit_refuses_other_ways(fit):
+    with pytest.raises(ValueError, match=f"fit is {fit!r}, expected 'pad' or 'crop'"):
+        core.fit_image(np.zeros((2, 2, 3), np.uint8), 8, fit)
+    with pytest.raises(ValueError, match=f"fit is {fit!r}, expected "):
+        sq.Model(fit=fit)
 
 
 def test_resize_takes_arrays_that_are_not_contiguous():

@@ -410,7 +410,7 @@ def test_imagenet_weights_by_way_of_pytorch(shared: Path, path: Path, version: s
     torch = pytest.importorskip("torch")
     source = shared / "pretrained" / f"squeezenet{version}-imagenet.safetensors"
     state = {k: torch.tensor(v) for k, v in sq.Model.load(source).state_dict().items()}
-    x = np.stack([imagenet_crop(shared, picture) for picture in ("cat.jpg", "000017.jpg")])
+    paths = [shared / "imagenet_samples" / picture for picture in ("cat.jpg", "000017.jpg")]
     for saved, element in (
         (state, torch.float32),
         ({"epoch": 1, "state_dict": {f"module.{k}": v for k, v in state.items()}}, torch.float32),
@@ -423,25 +423,15 @@ def test_imagenet_weights_by_way_of_pytorch(shared: Path, path: Path, version: s
         ours = model.state_dict()
         assert all(np.array_equal(ours[k], v.numpy()) for k, v in rounded.items())
     model, spec = sq.Model.from_pretrained(source), {"version": version, "bypass": None}
+    x = np.stack([model.preprocessing.square(sq._core.read_image(file)) for file in paths])
     normalised = torch.tensor(model.preprocessing.normalise(x))
     logits = networks.torch_forward(state, normalised, spec | {"final_relu": True})
-    probabilities = model.predict_proba(x)
+    probabilities = model.predict_proba(paths)
     assert np.abs(probabilities - logits.softmax(1).numpy()).max() < 1e-4
     lines = (shared / "imagenet_samples" / "synset_words.txt").read_text().splitlines()
     best = [[lines[i].split(" ", 1)[1] for i in row.argsort()[::-1]] for row in probabilities]
     assert best[0][0].startswith("kit fox") and best[1][0].startswith("paddle")
     assert version == "1_0" or best[0][1] == "tiger cat"
-
-
-def imagenet_crop(shared: Path, picture: str) -> np.ndarray:
-    """(224, 224, 3): what ImageNet's networks are measured on, the middle of the picture scaled to
-    256 on its shorter side."""
-    image = sq._core.read_image(shared / "imagenet_samples" / picture)
-    scale = 256 / min(image.shape[:2])
-    height, width = (round(side * scale) for side in image.shape[:2])
-    image = sq._core.resize_image(image, height, width)
-    top, left = (height - 224) // 2, (width - 224) // 2
-    return image[top : top + 224, left : left + 224]
 
 
 def test_what_pytorch_saves_besides(path: Path, refuses: Refuses) -> None:

@@ -17,6 +17,7 @@ struct sqz_dataset {
     size_t count;
     char **paths;
     int image_size;
+    sqz_fit fit;
     size_t picture_bytes, cache_bytes;
     pthread_mutex_t mutex; /* of the two below */
     uint8_t **cached;      /* [count], NULL where the picture is not kept */
@@ -38,7 +39,7 @@ static sqz_status check_arguments(const char *const *paths, size_t count, int im
 }
 
 sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
-                              int image_size, size_t cache_bytes, sqz_error *error) {
+                              int image_size, sqz_fit fit, size_t cache_bytes, sqz_error *error) {
     *dataset = NULL;
     SQZ_TRY(check_arguments(paths, count, image_size, error));
     sqz_dataset *made = calloc(1, sizeof *made);
@@ -49,6 +50,7 @@ sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, s
         return sqz_fail(error, SQZ_INTERNAL, "a data set's mutex could not be made");
     }
     made->image_size = image_size;
+    made->fit = fit;
     made->picture_bytes =
         sqz_size_multiply(sqz_size_multiply((size_t)image_size, (size_t)image_size), 3);
     made->cache_bytes = cache_bytes;
@@ -99,8 +101,8 @@ static sqz_status decode(const sqz_dataset *dataset, size_t index, uint8_t *pict
                          sqz_error *error) {
     sqz_image image;
     SQZ_TRY(sqz_image_read(&image, dataset->paths[index], error));
-    sqz_status status =
-        sqz_image_fit(picture, dataset->image_size, image.pixels, image.h, image.w, error);
+    sqz_status status = sqz_image_fit(picture, dataset->image_size, dataset->fit, image.pixels,
+                                      image.h, image.w, error);
     sqz_image_free(&image);
     return status;
 }

@@ -1,5 +1,4 @@
-/* resize.c: bicubic resampling, equal in every byte to Pillow's Image.resize, and the tutorial's
- * square.
+/* resize.c: bicubic resampling, equal in every byte to Pillow's Image.resize, or to a part of it.
  *
  * Each output sample is a weighted sum of the input samples under a kernel that widens with the
  * scale when shrinking (so that no input sample is passed over). Rows first, then columns, with
@@ -12,11 +11,11 @@
 #include <string.h>
 
 #include "../base/memory.h"
-#include "../base/status.h"
 #include "kernels/kernels.h"
+#include "resize.h"
 
-/* Output sample i is the sum over j of weights[i * stride + j] * input[first[i] + j],
- * 0 <= j < count[i]. */
+/* Output sample i of the part that is wanted is the sum over j of weights[i * stride + j] *
+ * input[first[i] + j], 0 <= j < count[i]. */
 typedef struct {
     int *first, *count;
     int32_t *weights;
@@ -40,10 +39,13 @@ static void filter_free(resize_filter *filter) {
     free(filter->weights);
 }
 
-/* The weights of output sample i, in doubles (room for `stride` of them) and then rounded. */
-static void fill_weights(resize_filter *filter, double *exact, int i, double scale, int in_size) {
+/* The weights of output sample i, which is sample `place` of the whole, in doubles (room for
+ * `stride` of them) and then rounded. */
+static void fill_weights(resize_filter *filter, double *exact, int i, int64_t place, double scale,
+                         int in_size) {
     double widening = scale < 1.0 ? 1.0 : scale;
-    double support = 2.0 * widening, centre = (i + 0.5) * scale, narrowing = 1.0 / widening;
+    double support = 2.0 * widening, narrowing = 1.0 / widening;
+    double centre = ((double)place + 0.5) * scale;
     int first = (int)(centre - support + 0.5), end = (int)(centre + support + 0.5);
     first = first < 0 ? 0 : first;
     end = end > in_size ? in_size : end;
@@ -61,11 +63,12 @@ static void fill_weights(resize_filter *filter, double *exact, int i, double sca
     }
 }
 
-static sqz_status filter_create(resize_filter *filter, int out_size, int in_size,
+/* From in_size samples to those of `out`. */
+static sqz_status filter_create(resize_filter *filter, sqz_resize_part out, int in_size,
                                 sqz_error *error) {
-    double scale = (double)in_size / out_size;
+    double scale = (double)in_size / (double)out.whole;
     filter->stride = 2 * (size_t)ceil(2.0 * (scale < 1.0 ? 1.0 : scale)) + 1;
-    size_t outputs = (size_t)out_size, weights = sqz_size_multiply(outputs, filter->stride);
+    size_t outputs = (size_t)out.count, weights = sqz_size_multiply(outputs, filter->stride);
     filter->first = calloc(outputs, sizeof *filter->first);
     filter->count = calloc(outputs, sizeof *filter->count);
     filter->weights = calloc(weights, sizeof *filter->weights);
@@ -76,8 +79,8 @@ static sqz_status filter_create(resize_filter *filter, int out_size, int in_size
         return sqz_fail_memory(error, "resampling weights",
                                sqz_size_multiply(weights, sizeof *filter->weights));
     }
-    for (int i = 0; i < out_size; i++)
-        fill_weights(filter, exact, i, scale, in_size);
+    for (int i = 0; i < out.count; i++)
+        fill_weights(filter, exact, i, out.first + i, scale, in_size);
     free(exact);
     return SQZ_OK;
 }
@@ -158,34 +161,59 @@ static void resize_columns(uint8_t *out, int out_h, const uint8_t *in, int first
 
 /* Does Pillow take the columns first? From version 13 on where the height loses more than twice as
  * many samples as the width (python-pillow/Pillow#9549; the factor found by trying all sizes). */
-static bool columns_first(int out_h, int out_w, int in_h, int in_w) {
-    int64_t lost_h = (int64_t)in_h - out_h, lost_w = (int64_t)in_w - out_w;
+static bool columns_first(int64_t whole_h, int64_t whole_w, int in_h, int in_w) {
+    int64_t lost_h = in_h - whole_h, lost_w = in_w - whole_w;
     return lost_h > 2 * (lost_w > 0 ? lost_w : 0);
 }
 
-/* Both passes. Where the rows come first, only those that the columns need are made. */
-static sqz_status resize_both(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
-                              int in_w, const resize_filter *across, const resize_filter *down,
-                              const sqz_image_kernels *kernels, sqz_error *error) {
-    bool swapped = columns_first(out_h, out_w, in_h, in_w);
-    int first_row = down->first[0];
-    int rows = down->first[out_h - 1] + down->count[out_h - 1] - first_row;
-    size_t between_bytes = swapped ? sqz_size_multiply(3 * (size_t)in_w, (size_t)out_h)
-                                   : sqz_size_multiply(3 * (size_t)out_w, (size_t)rows);
+/* The columns first, over the whole width: what lies between is [out_h][in_w][3]. */
+static sqz_status resize_down_then_across(uint8_t *out, int out_h, int out_w, const uint8_t *in,
+                                          int in_w, const resize_filter *down,
+                                          const resize_filter *across,
+                                          const sqz_image_kernels *kernels, sqz_error *error) {
+    size_t between_bytes = sqz_size_multiply(3 * (size_t)in_w, (size_t)out_h);
     uint8_t *between = malloc(between_bytes);
     if (!between)
         return sqz_fail_memory(error, "a picture that is resized", between_bytes);
-    sqz_status status;
-    if (swapped) {
-        resize_columns(between, out_h, in, 0, in_w, down, kernels);
-        status = resize_rows(out, out_w, between, in_w, out_h, across, kernels, error);
-    } else {
-        in += 3 * (size_t)in_w * (size_t)first_row;
-        status = resize_rows(between, out_w, in, in_w, rows, across, kernels, error);
-        if (status == SQZ_OK)
-            resize_columns(out, out_h, between, first_row, out_w, down, kernels);
-    }
+    resize_columns(between, out_h, in, 0, in_w, down, kernels);
+    sqz_status status = resize_rows(out, out_w, between, in_w, out_h, across, kernels, error);
     free(between);
+    return status;
+}
+
+/* The rows first, but only those that the columns need: [rows][out_w][3]. */
+static sqz_status resize_across_then_down(uint8_t *out, int out_h, int out_w, const uint8_t *in,
+                                          int in_w, const resize_filter *down,
+                                          const resize_filter *across,
+                                          const sqz_image_kernels *kernels, sqz_error *error) {
+    int first_row = down->first[0];
+    int rows = down->first[out_h - 1] + down->count[out_h - 1] - first_row;
+    size_t between_bytes = sqz_size_multiply(3 * (size_t)out_w, (size_t)rows);
+    uint8_t *between = malloc(between_bytes);
+    if (!between)
+        return sqz_fail_memory(error, "a picture that is resized", between_bytes);
+    in += 3 * (size_t)in_w * (size_t)first_row;
+    sqz_status status = resize_rows(between, out_w, in, in_w, rows, across, kernels, error);
+    if (status == SQZ_OK)
+        resize_columns(out, out_h, between, first_row, out_w, down, kernels);
+    free(between);
+    return status;
+}
+
+sqz_status sqz_image_resize_part(uint8_t *out, sqz_resize_part rows, sqz_resize_part columns,
+                                 const uint8_t *in, int in_h, int in_w, sqz_error *error) {
+    const sqz_image_kernels *kernels;
+    SQZ_TRY(sqz_image_kernels_find(&kernels, error));
+    resize_filter down, across;
+    SQZ_TRY(filter_create(&down, rows, in_h, error));
+    sqz_status status = filter_create(&across, columns, in_w, error);
+    if (status == SQZ_OK) {
+        bool swapped = columns_first(rows.whole, columns.whole, in_h, in_w);
+        status = (swapped ? resize_down_then_across : resize_across_then_down)(
+            out, rows.count, columns.count, in, in_w, &down, &across, kernels, error);
+        filter_free(&across);
+    }
+    filter_free(&down);
     return status;
 }
 
@@ -199,58 +227,7 @@ sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *i
         memcpy(out, in, 3 * (size_t)in_h * (size_t)in_w);
         return SQZ_OK;
     }
-    const sqz_image_kernels *kernels;
-    SQZ_TRY(sqz_image_kernels_find(&kernels, error));
-    resize_filter across = {0}, down = {0};
-    sqz_status status = SQZ_OK;
-    /* A side that stays needs no pass. */
-    if (in_w != out_w)
-        status = filter_create(&across, out_w, in_w, error);
-    if (status == SQZ_OK && in_h != out_h) {
-        status = filter_create(&down, out_h, in_h, error);
-        if (status != SQZ_OK && in_w != out_w)
-            filter_free(&across);
-    }
-    if (status != SQZ_OK)
-        return status;
-    if (in_h == out_h)
-        status = resize_rows(out, out_w, in, in_w, in_h, &across, kernels, error);
-    else if (in_w == out_w)
-        resize_columns(out, out_h, in, 0, in_w, &down, kernels);
-    else
-        status = resize_both(out, out_h, out_w, in, in_h, in_w, &across, &down, kernels, error);
-    filter_free(&across);
-    filter_free(&down);
-    return status;
-}
-
-/* A side of the tutorial's square, in Pillow's and Python's own doubles: int() cuts, so that for
- * some longer sides the longer side comes out one short of `size`. */
-static int fit_side(int side, double scale, int size) {
-    int fitted = (int)(side * scale);
-    return fitted < 1 ? 1 : fitted > size ? size : fitted;
-}
-
-sqz_status sqz_image_fit(uint8_t *out, int size, const uint8_t *in, int in_h, int in_w,
-                         sqz_error *error) {
-    if (in_h < 1 || in_w < 1 || size < 1)
-        return sqz_fail(error, SQZ_INVALID,
-                        "cannot fit %d x %d (h x w) into a square of %d: every side is at least 1",
-                        in_h, in_w, size);
-    double scale = size / (double)(in_h > in_w ? in_h : in_w);
-    int h = fit_side(in_h, scale, size), w = fit_side(in_w, scale, size);
-    size_t fitted_bytes = sqz_size_multiply(3 * (size_t)w, (size_t)h);
-    uint8_t *fitted = malloc(fitted_bytes);
-    if (!fitted)
-        return sqz_fail_memory(error, "a picture that is fitted", fitted_bytes);
-    sqz_status status = sqz_image_resize(fitted, h, w, in, in_h, in_w, error);
-    if (status == SQZ_OK) {
-        size_t row_bytes = 3 * (size_t)size;
-        memset(out, 0, row_bytes * (size_t)size);
-        out += (size_t)((size - h) / 2) * row_bytes + 3 * (size_t)((size - w) / 2);
-        for (int y = 0; y < h; y++)
-            memcpy(out + (size_t)y * row_bytes, fitted + 3 * (size_t)w * (size_t)y, 3 * (size_t)w);
-    }
-    free(fitted);
-    return status;
+    /* A side that stays goes through its pass unchanged: all its weights are 0 but one, 1. */
+    sqz_resize_part rows = {out_h, 0, out_h}, columns = {out_w, 0, out_w};
+    return sqz_image_resize_part(out, rows, columns, in, in_h, in_w, error);
 }

@@ -36,6 +36,17 @@ int sqz_py_to_int(PyObject *object, void *result) {
     return 1;
 }
 
+int sqz_py_to_fit(PyObject *object, void *result) {
+    static const char *const names[] = {[SQZ_FIT_PAD] = "pad", [SQZ_FIT_CROP] = "crop"};
+    for (int i = 0; i < 2; i++)
+        if (PyUnicode_Check(object) && PyUnicode_CompareWithASCIIString(object, names[i]) == 0) {
+            *(sqz_fit *)result = (sqz_fit)i;
+            return 1;
+        }
+    PyErr_Format(PyExc_ValueError, "fit is %R, expected 'pad' or 'crop'", object);
+    return 0;
+}
+
 PyObject *sqz_py_shape(const int *shape, int rank) {
     PyObject *tuple = PyTuple_New(rank);
     for (int i = 0; tuple && i < rank; i++) {

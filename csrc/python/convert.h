@@ -4,12 +4,12 @@
 #define SQZ_PYTHON_CONVERT_H
 
 #include "numpy_api.h"
-
-#include <stdint.h>
+#include "../sqz.h"
 
 /* Converters for PyArg_Parse's "O&". They return 1, or 0 with an exception set. */
 int sqz_py_to_uint64(PyObject *object, void *result); /* uint64_t: seeds and steps */
 int sqz_py_to_int(PyObject *object, void *result);    /* int; ValueError where it does not fit */
+int sqz_py_to_fit(PyObject *object, void *result);    /* sqz_fit, of its name */
 
 /* A new reference to `object` as a C-contiguous float32 array in native byte order, a copy only if
  * need be. TypeError: no array, or another dtype. ValueError: not `rank` dimensions, or an empty

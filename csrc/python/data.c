@@ -3,6 +3,7 @@
  * module. */
 #include <limits.h>
 
+#include "convert.h"
 #include "errors.h"
 #include "parts.h"
 
@@ -78,8 +79,8 @@ static PyArrayObject *as_order(PyObject *object) {
 
 /* -- PictureStore ------------------------------------------------------------------------------ */
 
-static sqz_status create_dataset(store_object *self, PyObject *paths, size_t cache_bytes,
-                                 sqz_error *error) {
+static sqz_status create_dataset(store_object *self, PyObject *paths, sqz_fit fit,
+                                 size_t cache_bytes, sqz_error *error) {
     Py_ssize_t count = PyTuple_GET_SIZE(paths);
     const char **names = PyMem_Calloc((size_t)count + 1, sizeof *names);
     if (!names) {
@@ -89,17 +90,18 @@ static sqz_status create_dataset(store_object *self, PyObject *paths, size_t cac
     for (Py_ssize_t i = 0; i < count; i++)
         names[i] = PyBytes_AS_STRING(PyTuple_GET_ITEM(paths, i));
     sqz_status status = sqz_dataset_create(&self->dataset, names, (size_t)count, self->image_size,
-                                           cache_bytes, error);
+                                           fit, cache_bytes, error);
     PyMem_Free(names);
     return status;
 }
 
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"paths", "image_size", "cache_bytes", NULL};
+    static char *names[] = {"paths", "image_size", "cache_bytes", "fit", NULL};
     PyObject *paths, *size_argument = NULL, *cache_argument = NULL;
+    sqz_fit fit = SQZ_FIT_PAD;
     Py_ssize_t image_size = 224, cache_bytes = (Py_ssize_t)1 << 30;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OO:PictureStore", names, &paths,
-                                     &size_argument, &cache_argument))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO&:PictureStore", names, &paths,
+                                     &size_argument, &cache_argument, sqz_py_to_fit, &fit))
         return NULL;
     if (size_argument && !as_integer(&image_size, size_argument, "image_size", 1, INT_MAX))
         return NULL;
@@ -111,7 +113,7 @@ static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     if (self) {
         sqz_error error;
         self->image_size = (int)image_size;
-        sqz_status status = create_dataset(self, encoded, (size_t)cache_bytes, &error);
+        sqz_status status = create_dataset(self, encoded, fit, (size_t)cache_bytes, &error);
         if (status != SQZ_OK) {
             sqz_py_raise_from((PyObject *)self, status, &error);
             Py_CLEAR(self);
@@ -238,10 +240,10 @@ static PyGetSetDef store_attributes[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot store_slots[] = {
-    {Py_tp_doc, "PictureStore(paths, image_size=224, cache_bytes=2**30)\n--\n\n"
-                "Files that become (image_size, image_size, 3) uint8 pictures: the longer side\n"
-                "scaled, centred on black. Once decoded they stay in memory while all of them fit\n"
-                "into cache_bytes. May be used from several threads at once."},
+    {Py_tp_doc, "PictureStore(paths, image_size=224, cache_bytes=2**30, fit=\"pad\")\n--\n\n"
+                "Files that become (image_size, image_size, 3) uint8 pictures by fit_image. Once\n"
+                "decoded they stay in memory while all of them fit into cache_bytes. May be used\n"
+                "from several threads at once."},
     {Py_tp_new, (void *)store_new},
     {Py_tp_dealloc, (void *)store_dealloc},
     {Py_tp_traverse, (void *)store_traverse},

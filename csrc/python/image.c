@@ -135,8 +135,8 @@ static PyObject *read_image(PyObject *module, PyObject *argument) {
 
 /* -- Resizing ---------------------------------------------------------------------------------- */
 
-/* A picture of h x w made from `object`: resized, or (fit) fitted into the square of side h. */
-static PyObject *resized(PyObject *module, PyObject *object, int h, int w, bool fit) {
+/* A picture of h x w made from `object`: resized, or where there is a fit, by it to a square. */
+static PyObject *resized(PyObject *module, PyObject *object, int h, int w, const sqz_fit *fit) {
     PyArrayObject *picture = as_picture(object);
     if (!picture)
         return NULL;
@@ -151,7 +151,7 @@ static PyObject *resized(PyObject *module, PyObject *object, int h, int w, bool 
     sqz_error error;
     sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = fit ? sqz_image_fit(out_data, h, in, in_h, in_w, &error)
+    status = fit ? sqz_image_fit(out_data, h, *fit, in, in_h, in_w, &error)
                  : sqz_image_resize(out_data, h, w, in, in_h, in_w, &error);
     Py_END_ALLOW_THREADS
     Py_DECREF(picture);
@@ -172,18 +172,20 @@ static PyObject *resize_image(PyObject *module, PyObject *args, PyObject *keywor
         return PyErr_Format(PyExc_ValueError,
                             "height is %d and width is %d, expected at least 1 each", height,
                             width);
-    return resized(module, image, height, width, false);
+    return resized(module, image, height, width, NULL);
 }
 
 static PyObject *fit_image(PyObject *module, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"image", "size", NULL};
+    static char *names[] = {"image", "size", "fit", NULL};
     PyObject *image;
     int size;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "Oi:fit_image", names, &image, &size))
+    sqz_fit fit = SQZ_FIT_PAD;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "Oi|O&:fit_image", names, &image, &size,
+                                     sqz_py_to_fit, &fit))
         return NULL;
     if (size < 1)
         return PyErr_Format(PyExc_ValueError, "size is %d, expected at least 1", size);
-    return resized(module, image, size, size, true);
+    return resized(module, image, size, size, &fit);
 }
 
 /* -- Augmenting and normalising ---------------------------------------------------------------- */
@@ -307,8 +309,10 @@ static PyMethodDef functions[] = {
      "resize_image(image, height, width)\n\n"
      "(h, w, 3) to (height, width, 3), bicubic, equal in every byte to Pillow's."},
     {"fit_image", WITH_KEYWORDS(fit_image), METH_VARARGS | METH_KEYWORDS,
-     "fit_image(image, size)\n\n"
-     "(h, w, 3) to (size, size, 3): the longer side scaled to size, centred on black."},
+     "fit_image(image, size, fit=\"pad\")\n\n"
+     "(h, w, 3) to (size, size, 3). \"pad\": the longer side scaled to size, centred on black;\n"
+     "\"crop\": the shorter side scaled to size * 256 / 224, the middle taken, as ImageNet's\n"
+     "networks are tested. A picture of that size is left as it is."},
     {"augment_flips", WITH_KEYWORDS(augment_flips), METH_VARARGS | METH_KEYWORDS,
      "augment_flips(seed, epoch, indices)\n\n"
      "One uint8 for each index. Bit 0: left-right, bit 1: upside down."},

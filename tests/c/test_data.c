@@ -55,7 +55,8 @@ static void draw(album *a, size_t i) {
     snprintf(a->names[i], sizeof a->names[i], "%s/眼 %zu.bmp", folder, i);
     a->paths[i] = a->names[i];
     write_bmp(a->paths[i], pixels, (uint32_t)side);
-    CHECK_OK(sqz_image_fit(a->expected[i], SIZE, pixels, side, side, &failure), failure);
+    CHECK_OK(sqz_image_fit(a->expected[i], SIZE, SQZ_FIT_PAD, pixels, side, side, &failure),
+             failure);
 }
 
 static void make_album(album *a) {
@@ -78,8 +79,8 @@ static bool is_picture(const album *a, size_t index, const uint8_t *picture) {
 static sqz_dataset *open_album(const album *a, size_t cached_pictures) {
     sqz_dataset *dataset;
     sqz_error failure;
-    CHECK_OK(sqz_dataset_create(&dataset, a->paths, COUNT, SIZE, cached_pictures * PICTURE_BYTES,
-                                &failure),
+    CHECK_OK(sqz_dataset_create(&dataset, a->paths, COUNT, SIZE, SQZ_FIT_PAD,
+                                cached_pictures * PICTURE_BYTES, &failure),
              failure);
     return dataset;
 }
@@ -105,14 +106,14 @@ static void test_dataset_arguments(const album *a) {
     sqz_dataset *dataset;
     sqz_error failure;
     const char *const empty[] = {"a", ""}, *const missing[] = {NULL};
-    CHECK_FAILS(sqz_dataset_create(&dataset, a->paths, COUNT, 0, 0, &failure), failure, SQZ_INVALID,
-                "image_size is 0, expected 1 to");
+    CHECK_FAILS(sqz_dataset_create(&dataset, a->paths, COUNT, 0, SQZ_FIT_PAD, 0, &failure), failure,
+                SQZ_INVALID, "image_size is 0, expected 1 to");
     CHECK(!dataset);
-    CHECK_FAILS(sqz_dataset_create(&dataset, empty, 2, SIZE, 0, &failure), failure, SQZ_INVALID,
-                "paths[1] is empty");
-    CHECK_FAILS(sqz_dataset_create(&dataset, missing, 1, SIZE, 0, &failure), failure, SQZ_INVALID,
-                "paths[0] is empty");
-    CHECK_OK(sqz_dataset_create(&dataset, NULL, 0, SIZE, 0, &failure), failure);
+    CHECK_FAILS(sqz_dataset_create(&dataset, empty, 2, SIZE, SQZ_FIT_PAD, 0, &failure), failure,
+                SQZ_INVALID, "paths[1] is empty");
+    CHECK_FAILS(sqz_dataset_create(&dataset, missing, 1, SIZE, SQZ_FIT_PAD, 0, &failure), failure,
+                SQZ_INVALID, "paths[0] is empty");
+    CHECK_OK(sqz_dataset_create(&dataset, NULL, 0, SIZE, SQZ_FIT_PAD, 0, &failure), failure);
     CHECK(sqz_dataset_count(dataset) == 0);
     sqz_dataset_destroy(dataset);
 }
@@ -233,7 +234,7 @@ static void test_failure_at_its_turn(const album *a) {
         order[i] = (int64_t)i;
         paths[i] = i == 3 ? "/nowhere/three.bmp" : i == 8 ? "/nowhere/eight.bmp" : a->paths[i];
     }
-    CHECK_OK(sqz_dataset_create(&dataset, paths, COUNT, SIZE, 0, &failure), failure);
+    CHECK_OK(sqz_dataset_create(&dataset, paths, COUNT, SIZE, SQZ_FIT_PAD, 0, &failure), failure);
     for (int threads = 1; threads <= 4; threads++) {
         CHECK_OK(sqz_loader_create(&loader, dataset, order, COUNT, COUNT, threads, &failure),
                  failure);

@@ -189,12 +189,13 @@ static void test_fit(void) {
     sqz_error error;
     uint8_t in[3 * 4 * 2], out[3 * 8 * 8];
     memset(in, 50, sizeof in);
-    CHECK_OK(sqz_image_fit(out, 8, in, 4, 2, &error), error); /* 8 high, 4 wide, from column 2 */
+    CHECK_OK(sqz_image_fit(out, 8, SQZ_FIT_PAD, in, 4, 2, &error),
+             error); /* 8 high, 4 wide, from column 2 */
     for (int p = 0; p < 64; p++)
         CHECK(out[3 * p] == (p % 8 >= 2 && p % 8 < 6 ? 50 : 0));
-    CHECK_OK(sqz_image_fit(out, 1, in, 4, 2, &error), error);
+    CHECK_OK(sqz_image_fit(out, 1, SQZ_FIT_PAD, in, 4, 2, &error), error);
     CHECK(out[0] == 50);
-    CHECK_FAILS(sqz_image_fit(out, 0, in, 4, 2, &error), error, SQZ_INVALID,
+    CHECK_FAILS(sqz_image_fit(out, 0, SQZ_FIT_PAD, in, 4, 2, &error), error, SQZ_INVALID,
                 "cannot fit 4 x 2 (h x w) into a square of 0");
 }
 
