@@ -242,6 +242,9 @@ typedef struct {
     const double *class_weights; /* [num_classes], each above 0; NULL: all 1 */
     double total_weight;         /* of the global batch's labels. 0: it is summed here, which needs
                                     the whole of it. Without class_weights not used */
+    const bool *frozen;          /* [tensor count], as sqz_model_tensor numbers them: what needs no
+                                    gradient, whose gradient becomes 0. The way back ends where
+                                    nothing before it learns. NULL: all learn */
 } sqz_batch;
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
                                        const sqz_batch *batch, sqz_error *error);

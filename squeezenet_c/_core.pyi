@@ -1,7 +1,7 @@
 """The compiled part of squeezenet_c. The Python modules beside it are its only callers."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,11 @@ class Network:
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
+        frozen: Collection[str] = (),
     ) -> float:
         """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
-        needs the whole batch."""
+        needs the whole batch. frozen: names of parameters whose gradient is not wanted; it becomes
+        0, and the way back ends where nothing before it learns."""
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
     def state_dict(self) -> dict[str, NDArray[np.float32]]: ...

@@ -3,7 +3,7 @@
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import model_file
 from ._native import core
+from .optimizer import Adam
 from .preprocessing import Preprocessing
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
@@ -192,6 +193,7 @@ class Model(core.Network):
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
+        frozen: Collection[str] = (),
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 
@@ -203,7 +205,9 @@ class Model(core.Network):
         The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
         share of the target evenly over the classes; `class_weights`, one number above 0 a class,
         weigh the pictures, and the mean then divides by the sum of the labels' weights. Of a batch
-        in parts that sum must be given as `total_weight`. ValueError names what does not fit.
+        in parts that sum must be given as `total_weight`. Parameters whose names are in `frozen`
+        get no gradient (theirs becomes 0), and the pass does not go back further than those that do
+        need. ValueError names what does not fit.
         """
         step = self.step if step is None else step
         seed = self.seed if seed is None else seed
@@ -217,21 +221,26 @@ class Model(core.Network):
             label_smoothing=label_smoothing,
             class_weights=class_weights,
             total_weight=total_weight,
+            frozen=frozen,
         )
 
     def train_step(
         self,
         x: NDArray[np.float32],
         labels: ArrayLike,
-        optimizer: core.Adam,
+        optimizer: Adam,
         *,
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
     ) -> float:
         """One update; returns the batch's mean loss before it. The two calls it is made of are
-        `compute_gradients(x, labels, ...)` and `optimizer.step()`."""
+        `compute_gradients(x, labels, ..., frozen=optimizer.frozen)` and `optimizer.step()`."""
         loss = self.compute_gradients(
-            x, labels, label_smoothing=label_smoothing, class_weights=class_weights
+            x,
+            labels,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+            frozen=optimizer.frozen,
         )
         optimizer.step()
         return loss

@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ._native import core
 
 HEAD = "classifier"
@@ -18,7 +20,8 @@ class Adam(core.Adam):
     weight_decay    decoupled from the gradient (Loshchilov & Hutter 2019, arXiv:1711.05101,
                     algorithm 2): each step first multiplies parameters by 1 - lr * weight_decay. As
                     PyTorch does by default, all parameters decay, biases too
-    freeze          what no step changes by a bit, moments neither: None; a layer's name or the
+    freeze          what no step changes by a bit, moments neither, and what needs no gradient, so
+                    that freezing the first layers saves time: None; a layer's name or the
                     beginning of names ("features", "features.3", "features.3.squeeze.bias"); a
                     sequence of such; or how many of the first stages, 1 to 9: the first convolution
                     and the eight Fire modules
@@ -40,9 +43,30 @@ class Adam(core.Adam):
         body_lr_scale: float = 1.0,
     ):
         super().__init__(model, lr, betas, eps)
-        self.set_spans(spans_of(model, weight_decay, freeze, body_lr_scale))
         self._follower = model
+        self.set_spans(spans_of(model, weight_decay, freeze, body_lr_scale))
         model.step = 0
+
+    def set_spans(self, spans: Sequence[tuple[int, float, float]]) -> None:
+        """(floats, lr_scale, weight_decay) of stretches of the flat parameters; what the arguments
+        of Adam stand for."""
+        super().set_spans(spans)
+        self._frozen = self._without_rate()
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """The names of the parameters that no step changes."""
+        return self._frozen
+
+    def _without_rate(self) -> frozenset[str]:
+        """Those in spans whose learning rate is 0 whatever `lr` is."""
+        ends = np.cumsum([count for count, _, _ in self.spans])
+        names, end = set(), 0
+        for name, view in self._follower.gradients.items():
+            end += view.size
+            if self.spans[int(np.searchsorted(ends, end))][1] == 0:
+                names.add(name)
+        return frozenset(names)
 
     def step(self) -> None:
         """Update the parameters from the model's gradients."""
@@ -53,6 +77,7 @@ class Adam(core.Adam):
         """Continue where `state`, of state_dict(), left off; learning rate, decay and what is
         frozen are the state's."""
         super().load_state_dict(state)
+        self._frozen = self._without_rate()
         self._follower.step = self.step_count
 
 

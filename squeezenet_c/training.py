@@ -268,7 +268,9 @@ class _Run:
         flips = core.augment_flips(self.seed, epoch, indices) if self.augment else None
         x = self.model.preprocessing.normalise(pictures, flips)
         labels = self.train.labels[indices]
-        loss = self.model.compute_gradients(x, labels, step=step, seed=self.seed, **self.loss)
+        loss = self.model.compute_gradients(
+            x, labels, step=step, seed=self.seed, frozen=self.optimizer.frozen, **self.loss
+        )
         if math.isfinite(loss):
             self.optimizer.lr = self.recipe.rate(step, self.steps_per_epoch, self.epochs, losses)
             self.optimizer.step()

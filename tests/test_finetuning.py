@@ -30,6 +30,62 @@ def flat(state):
     return np.concatenate([tensor.ravel() for tensor in state.values()])
 
 
+# -- The way back, cut short -----------------------------------------------------------------------
+
+FREEZES = [1, 4, "features", "classifier", ["features.7", "features.9.squeeze"], "features.0.bias"]
+
+
+@pytest.mark.parametrize("freeze", FREEZES, ids=str)
+@pytest.mark.parametrize("bypass", [None, "simple", "complex"])
+@pytest.mark.parametrize("version", ["1_0", "1_1"])
+def test_what_learns_has_the_gradients_of_the_whole_way_back(version, bypass, freeze):
+    """Bit for bit; the rest has none, though there were some of a batch before."""
+    model = sq.Model(version, CLASSES, seed=1, bypass=bypass)
+    frozen = sq.Adam(model, freeze=freeze).frozen
+    assert frozen and frozen < set(model.gradients)
+    x, labels = batch(n=3)
+    loss = model.compute_gradients(x, labels, seed=5)
+    whole = {name: np.array(gradient) for name, gradient in model.gradients.items()}
+    model.compute_gradients(*batch(seed=8, n=18))  # so that lanes have been added
+    assert model.compute_gradients(x, labels, seed=5, frozen=frozen) == loss
+    for name, gradient in model.gradients.items():
+        expected = np.zeros_like(gradient) if name in frozen else whole[name]
+        assert np.array_equal(gradient, expected), name
+
+
+def test_a_frozen_batch_on_more_threads_has_the_same_bits():
+    model, before = make(), sq.get_num_threads()
+    x, labels = batch(n=21)
+    found = []
+    try:
+        for threads in (1, 3):
+            sq.set_num_threads(threads)
+            model.compute_gradients(x, labels, frozen=sq.Adam(model, freeze=5).frozen)
+            found.append(model.flat_gradients.copy())
+    finally:
+        sq.set_num_threads(before)
+    assert np.array_equal(*found) and found[0].any()
+
+
+@pytest.mark.parametrize("frozen", [["features.1"], ["features.0.bias"] * 2, "features.0.bias"])
+def test_frozen_takes_names_of_parameters(frozen):
+    with pytest.raises((ValueError, TypeError), match="frozen is|requires string|not iterable"):
+        make().compute_gradients(*batch(), frozen=frozen)
+    with pytest.raises(TypeError, match="len"):
+        make().compute_gradients(*batch(), frozen=3)
+
+
+def test_adam_names_what_is_frozen():
+    model = make()
+    assert sq.Adam(model).frozen == frozenset()
+    head = {"classifier.1.weight", "classifier.1.bias"}
+    tuned = sq.Adam(model, freeze="features")
+    assert tuned.frozen == set(model.gradients) - head == sq.Adam(model, body_lr_scale=0).frozen
+    other = sq.Adam(model)
+    other.load_state_dict(tuned.state_dict())
+    assert other.frozen == tuned.frozen
+
+
 # -- AdamW -----------------------------------------------------------------------------------------
 
 

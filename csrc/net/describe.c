@@ -128,7 +128,10 @@ static sqz_status one_pass(sqz_entry *entry, sqz_workspace *workspace, const flo
     float *d_logits = sqz_d_logits_at(plan, workspace);
     memset(d_logits, 0, plan->placed[sqz_plan_output(plan)].size_bytes);
     d_logits[0] = 1;
-    return sqz_walk_backward(plan, workspace, entry->lanes.first, false, x, &dropout, clock, error);
+    sqz_reach reach;
+    sqz_reach_find(&reach, &plan->tape, NULL);
+    return sqz_walk_backward(plan, workspace, entry->lanes.first, false, &reach, x, &dropout, clock,
+                             error);
 }
 
 static int compare(const void *left, const void *right) {

@@ -55,6 +55,7 @@ typedef struct {
     sqz_entry *entry;
     float *logits; /* may be NULL */
     const sqz_batch *batch;
+    sqz_reach reach;
     double divisor; /* of the mean loss */
 } training;
 
@@ -82,7 +83,8 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
     if (training->logits)
         memcpy(training->logits + (size_t)picture * (size_t)classes, scores,
                (size_t)classes * sizeof *scores);
-    return sqz_walk_backward(plan, workspace, lane, accumulate, x, used, NULL, error);
+    return sqz_walk_backward(plan, workspace, lane, accumulate, &training->reach, x, used, NULL,
+                             error);
 }
 
 /* The first picture of the batch that falls into a lane; n or more if none does. */
@@ -105,15 +107,39 @@ static sqz_status run_lane(void *context, int lane, sqz_workspace *workspace, sq
 
 /* -- The batch --------------------------------------------------------------------------------- */
 
+/* Floats at a lane's start that belong to convolutions that do not learn. */
+static size_t frozen_floats(const sqz_plan *plan, const sqz_reach *reach) {
+    size_t floats = plan->lane_bias;
+    for (int slot = 0; slot < plan->conv_count; slot++) {
+        int node = plan->conv_nodes[slot];
+        if (reach->learns[node] && plan->steps[node].gradient < floats)
+            floats = plan->steps[node].gradient;
+    }
+    return floats;
+}
+
 typedef struct {
-    const sqz_entry *entry;
+    const training *training;
     float *gradients;
 } unpacking;
 
+static void clear_if_frozen(const unpacking *unpacking, int parameter) {
+    const bool *frozen = unpacking->training->batch->frozen;
+    const sqz_parameter *tensor = &unpacking->training->entry->plan->tape.parameters[parameter];
+    if (frozen && frozen[parameter])
+        memset(unpacking->gradients + tensor->offset, 0, tensor->count * sizeof(float));
+}
+
 static sqz_status unpack_slot(void *context, int slot, sqz_workspace *workspace, sqz_error *error) {
     const unpacking *unpacking = context;
-    return sqz_plan_unpack(unpacking->entry->plan, slot, unpacking->gradients,
-                           sqz_lanes_total(&unpacking->entry->lanes), workspace, error);
+    const sqz_entry *entry = unpacking->training->entry;
+    int index = entry->plan->conv_nodes[slot];
+    if (unpacking->training->reach.learns[index])
+        SQZ_TRY(sqz_plan_unpack(entry->plan, slot, unpacking->gradients,
+                                sqz_lanes_total(&entry->lanes), workspace, error));
+    clear_if_frozen(unpacking, entry->plan->tape.nodes[index].weight);
+    clear_if_frozen(unpacking, entry->plan->tape.nodes[index].bias);
+    return SQZ_OK;
 }
 
 /* What the sum of the pictures' losses is divided by. */
@@ -145,11 +171,13 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
     bool filled[SQZ_LANES];
     for (int lane = 0; lane < SQZ_LANES; lane++)
         filled[lane] = first_of_lane(batch, lane) < batch->n;
-    training training = {entry, logits, batch, divisor_of(batch)};
-    unpacking unpacking = {entry, model->gradients};
+    training training = {
+        .entry = entry, .logits = logits, .batch = batch, .divisor = divisor_of(batch)};
+    unpacking unpacking = {&training, model->gradients};
+    sqz_reach_find(&training.reach, &entry->plan->tape, batch->frozen);
     SQZ_TRY(reserve_losses(entry, batch->n, error));
     SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
-    sqz_lanes_begin(&entry->lanes, filled);
+    sqz_lanes_begin(&entry->lanes, filled, frozen_floats(entry->plan, &training.reach));
     SQZ_TRY(sqz_entry_parallel(entry, SQZ_LANES, threads, run_lane, &training, error));
     SQZ_TRY(sqz_entry_parallel(entry, entry->plan->conv_count, threads, unpack_slot, &unpacking,
                                error));

@@ -57,7 +57,7 @@ void sqz_lanes_finish(sqz_lanes *lanes, int lane, float *sum) {
     for (; node > 1 && leave_or_take(lanes, node, sum, &neighbour); node /= 2) {
         float *left = node & 1 ? neighbour : sum, *right = node & 1 ? sum : neighbour;
         if (left && right) {
-            for (size_t i = 0; i < lanes->count; i++)
+            for (size_t i = lanes->skipped; i < lanes->count; i++)
                 left[i] += right[i];
             give_back(lanes, right);
         }
@@ -67,7 +67,8 @@ void sqz_lanes_finish(sqz_lanes *lanes, int lane, float *sum) {
         lanes->sums[1] = sum;
 }
 
-void sqz_lanes_begin(sqz_lanes *lanes, const bool filled[SQZ_LANES]) {
+void sqz_lanes_begin(sqz_lanes *lanes, const bool filled[SQZ_LANES], size_t skipped) {
+    lanes->skipped = skipped;
     memset(lanes->done, 0, sizeof lanes->done);
     memset(lanes->sums, 0, sizeof lanes->sums);
     for (int i = 0; i < SQZ_LANES; i++)

@@ -16,6 +16,7 @@ enum { SQZ_LANES = 16 };
 
 typedef struct {
     size_t count;           /* floats of a lane */
+    size_t skipped;         /* at its start, which are not added */
     unsigned char *memory;  /* owned */
     float *first;           /* in it, aligned: SQZ_LANES arrays. What is never taken is never
                                resident. */
@@ -32,8 +33,9 @@ sqz_status sqz_lanes_init(sqz_lanes *lanes, size_t count, sqz_error *error);
 void sqz_lanes_free(sqz_lanes *lanes); /* of {0} too */
 
 /* Starts a batch, whatever became of the one before. Lanes that are not `filled` have no picture
- * and count as zero; each other one is taken, overwritten and finished once, by any thread. */
-void sqz_lanes_begin(sqz_lanes *lanes, const bool filled[SQZ_LANES]);
+ * and count as zero; each other one is taken, overwritten and finished once, by any thread. The
+ * first `skipped` floats have no sum. */
+void sqz_lanes_begin(sqz_lanes *lanes, const bool filled[SQZ_LANES], size_t skipped);
 float *sqz_lanes_take(sqz_lanes *lanes);
 void sqz_lanes_finish(sqz_lanes *lanes, int lane, float *sum);
 

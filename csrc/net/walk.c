@@ -33,6 +33,7 @@ typedef struct {
     const sqz_dropout *dropout;
     float *lane;
     bool accumulate;
+    const sqz_reach *reach;
     sqz_clock *clock;
     sqz_part part; /* of each forward op */
 } walk;
@@ -126,10 +127,12 @@ static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
         relu_backward(walk, index, node->output);
         lap(walk->clock);
     }
-    SQZ_TRY(ops->conv_backward_weights(step->conv, worker, walk->lane + step->gradient,
-                                       input_of(walk, node), d_dst, walk->accumulate, error));
-    lap(walk->clock);
-    if (node->input == 0)
+    if (walk->reach->learns[index]) {
+        SQZ_TRY(ops->conv_backward_weights(step->conv, worker, walk->lane + step->gradient,
+                                           input_of(walk, node), d_dst, walk->accumulate, error));
+        lap(walk->clock);
+    }
+    if (!walk->reach->wanted[node->input])
         return SQZ_OK;
     SQZ_TRY(ops->conv_backward_data(
         step->conv, worker, sqz_gradient_at(plan, walk->workspace, node->input), d_dst,
@@ -161,6 +164,8 @@ static void sum_backward(const walk *walk, int index) {
     bool accumulate[2] = {step->accumulate_input, step->accumulate_addend};
     /* Each input gets a copy of its own: a convolution's backward masks its gradient in place. */
     for (int i = 0; i < 2; i++) {
+        if (!walk->reach->wanted[inputs[i]])
+            continue;
         void *d_input = sqz_gradient_at(plan, walk->workspace, inputs[i]);
         if (accumulate[i])
             plan->ops->sum(d_input, d_input, d_output, placed->count);
@@ -314,16 +319,19 @@ sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace,
 }
 
 sqz_status sqz_walk_backward(const sqz_plan *plan, sqz_workspace *workspace, float *lane,
-                             bool accumulate, const float *x, const sqz_dropout *dropout,
-                             sqz_clock *clock, sqz_error *error) {
+                             bool accumulate, const sqz_reach *reach, const float *x,
+                             const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error) {
     walk walk = {.plan = plan,
                  .workspace = workspace,
                  .x = x,
                  .dropout = dropout,
                  .lane = lane,
                  .accumulate = accumulate,
+                 .reach = reach,
                  .clock = clock};
     for (int index = plan->tape.node_count - 1; index >= 0; index--) {
+        if (!reach->visited[index])
+            continue;
         switch (plan->tape.nodes[index].kind) {
         case SQZ_NODE_CONV:
             SQZ_TRY(conv_backward(&walk, index, error));

@@ -3,6 +3,7 @@
 #define SQZ_NET_WALK_H
 
 #include "plan.h"
+#include "reach.h"
 
 /* Where the time of a walk goes: one lap an op, in the order the ops run. */
 enum { SQZ_LAPS = 4 * SQZ_TAPE_NODES };
@@ -25,10 +26,11 @@ sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, cons
 sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
                                  sqz_part part, sqz_barrier *barrier, sqz_error *error);
 
-/* From the logits' gradient, which the caller has written (stored channels), to all parameters'
- * gradients: overwrites the lane, or adds to it. The same x and dropout as on the way forward. */
+/* From the logits' gradient, which the caller has written (stored channels), to the gradients of
+ * the parameters that learn: overwrites their part of the lane, or adds to it; what the lane has of
+ * others is undefined. The same x and dropout as on the way forward. */
 sqz_status sqz_walk_backward(const sqz_plan *plan, sqz_workspace *workspace, float *lane,
-                             bool accumulate, const float *x, const sqz_dropout *dropout,
-                             sqz_clock *clock, sqz_error *error);
+                             bool accumulate, const sqz_reach *reach, const float *x,
+                             const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error);
 
 #endif

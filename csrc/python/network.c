@@ -236,17 +236,47 @@ static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) 
     return weights;
 }
 
+/* Which tensors the container has the names of, [tensor count], for the caller to PyMem_Free; NULL
+ * with an exception set. ValueError: it has others too. */
+static bool *frozen_of(const sqz_model *model, PyObject *names) {
+    size_t count = sqz_model_tensor_count(model);
+    Py_ssize_t left = PyObject_Size(names);
+    bool *frozen = left < 0 ? NULL : PyMem_Calloc(count, sizeof *frozen);
+    if (left >= 0 && !frozen)
+        PyErr_NoMemory();
+    for (size_t i = 0; frozen && i < count; i++) {
+        PyObject *name = PyUnicode_FromString(sqz_model_tensor(model, i)->name);
+        int found = name ? PySequence_Contains(names, name) : -1;
+        Py_XDECREF(name);
+        if (found < 0) {
+            PyMem_Free(frozen);
+            return NULL;
+        }
+        frozen[i] = found;
+        left -= found;
+    }
+    if (frozen && left != 0) {
+        PyErr_Format(PyExc_ValueError, "frozen is %R, expected names of state_dict, each once",
+                     names);
+        PyMem_Free(frozen);
+        return NULL;
+    }
+    return frozen;
+}
+
 static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"x",    "labels",          "global_batch",  "first_index",  "step",
-                            "seed", "label_smoothing", "class_weights", "total_weight", NULL};
+                            "seed", "label_smoothing", "class_weights", "total_weight", "frozen",
+                            NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
+    PyObject *frozen_given = NULL;
     sqz_batch batch = {0};
     if (!model || !PyArg_ParseTupleAndKeywords(
-                      args, kwargs, "OO|OO&O&O&$dOd:compute_gradients", names, &x_given,
+                      args, kwargs, "OO|OO&O&O&$dOdO:compute_gradients", names, &x_given,
                       &labels_given, &global_batch, sqz_py_to_int, &batch.first_index,
                       sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
-                      &batch.label_smoothing, &weights_given, &batch.total_weight))
+                      &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given))
         return NULL;
     PyArrayObject *x = pictures_of(x_given, &batch.n, &batch.h, &batch.w);
     if (!x)
@@ -262,8 +292,15 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
         ready = weights;
         batch.class_weights = weights ? PyArray_DATA(weights) : NULL;
     }
+    bool *frozen = NULL;
+    if (ready && frozen_given) {
+        frozen = frozen_of(model, frozen_given);
+        ready = frozen;
+        batch.frozen = frozen;
+    }
     if (ready)
         loss = gradients_of(self, &batch, x, labels);
+    PyMem_Free(frozen);
     Py_XDECREF(weights);
     Py_XDECREF(labels);
     Py_DECREF(x);
