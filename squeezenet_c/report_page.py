@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from .reporting import Findings
 
 STYLE = """
-body { font: 16px/1.5 sans-serif; color: #222 }
-body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 sans-serif; color: #222; max-width: 62rem }
+body { margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.7rem } h2 { font-size: 1.25rem; margin-top: 2.2rem }
 table { border-collapse: collapse } th, td { padding: .3rem .8rem; text-align: left }
 th, td { border-bottom: 1px solid #ccc; vertical-align: top }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 figure { margin: 0 } figcaption { font-size: .9rem; overflow-wrap: anywhere }
-.plots, .worst { display: flex; flex-wrap: wrap; gap: 1.5rem }
-.plots img { max-width: 29rem; width: 100% } .worst figure { width: 29rem }
-.worst img { width: 14.3rem } .wrong { color: #a40000; font-weight: bold }
+.plots, .worst { display: grid; gap: 1.5rem; align-items: start }
+.plots, .worst { grid-template-columns: repeat(auto-fill, minmax(min(26rem, 100%), 1fr)) }
+.plots img { width: 100% } .worst img { width: 50% }
+.wrong { color: #a40000; font-weight: bold }
 .note { background: #f4f4f0; padding: .6rem 1rem }
 """
 
