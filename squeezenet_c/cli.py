@@ -36,6 +36,7 @@ from .cli_options import (
     check_network,
     positive,
     recipe_of,
+    settle_rates,
     whole,
     write_arguments,
 )
@@ -176,6 +177,7 @@ def _train(options: argparse.Namespace) -> int:
     if not options.data:
         options.usage_error("the following arguments are required: DATA")
     check_run_end(options)
+    settle_rates(options)
     best, last, csv, png = _outputs(options.out)
     state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
     training, valid = load_training_data(options.data, **_on_error(options))

@@ -42,7 +42,11 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     recipe = Recipe()
     parser.add_argument("--epochs", type=positive, default=20)
     parser.add_argument("--batch-size", type=positive, default=16)
-    parser.add_argument("--lr", type=float, default=recipe.lr, help="default: %(default)g")
+    tuned = Recipe.fine_tuning()
+    parser.add_argument(
+        "--lr", type=float, help=f"default: {recipe.lr:g}, with --pretrained {tuned.lr:g} for the "
+        f"head and {tuned.lr * tuned.body_lr_scale:g} for the body"
+    )  # fmt: skip
     parser.add_argument("--seed", type=whole, default=0)
     parser.add_argument("--out", metavar="DIR", help="folder for all that is written")
     parser.add_argument(
@@ -61,8 +65,8 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         "stages, 1 to 9, or names, as features or features.0,features.3"
     )  # fmt: skip
     parser.add_argument(
-        "--body-lr-scale", type=float, default=1.0, metavar="SHARE",
-        help="learning rate of all but the classifier, as a share of --lr (default: 1)",
+        "--body-lr-scale", type=float, metavar="SHARE", help="learning rate of all but the "
+        "classifier, as a share of --lr (default: 1; with --pretrained and no --lr, see there)",
     )  # fmt: skip
     parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
     parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
@@ -123,6 +127,13 @@ def whole(text: str) -> int:
 
 
 # -- A run's options ------------------------------------------------------------------------------
+
+
+def settle_rates(options: argparse.Namespace) -> None:
+    """Of `train`: learning rates that are not given are the defaults of how the run begins."""
+    default = Recipe.fine_tuning() if options.pretrained else Recipe()
+    recipe = default.with_rates(options.lr, options.body_lr_scale)
+    options.lr, options.body_lr_scale = recipe.lr, recipe.body_lr_scale
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

@@ -13,6 +13,7 @@ from . import model_file
 from ._native import core
 from .optimizer import Adam
 from .preprocessing import Preprocessing
+from .recipe import Recipe
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
@@ -82,6 +83,9 @@ class Model(core.Network):
         self.class_names = class_names
         self._threshold: float | None = None
         self.precision = precision
+        self.recipe = Recipe()
+        """Where `train` takes its learning rates from when it is told nothing else; of a model of
+        `from_pretrained`, Recipe.fine_tuning(). It is not saved with the model."""
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
         Adam counts it."""
@@ -284,10 +288,10 @@ class Model(core.Network):
     def from_pretrained(
         cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
     ) -> "Model":
-        """A model to train further. Where `num_classes` is given and differs from the file's, the
-        last convolution is a fresh one (of `seed`), final_relu is False, fit is "pad" (it is for
-        other pictures, of which nothing is to be cut off), there are no class names, and a
-        UserWarning says so; else it is what `load` gives."""
+        """A model to train further, by default with Recipe.fine_tuning(). Where `num_classes` is
+        given and differs from the file's, the last convolution is a fresh one (of `seed`),
+        final_relu is False, fit is "pad" (it is for other pictures, of which nothing is to be cut
+        off), there are no class names, and a UserWarning says so; else it is what `load` gives."""
         return model_file.load_pretrained(cls, path, num_classes, seed)
 
     def copy(self) -> "Model":
@@ -301,4 +305,5 @@ class Model(core.Network):
         )
         twin.load_state_dict(self.state_dict())
         twin.threshold = self.threshold
+        twin.recipe = self.recipe
         return twin

@@ -21,6 +21,7 @@ import numpy as np
 
 from ._native import core
 from .preprocessing import Preprocessing
+from .recipe import Recipe
 
 if TYPE_CHECKING:
     from .model import Model
@@ -96,6 +97,7 @@ def load_pretrained(
 ) -> "Model":
     """See Model.from_pretrained."""
     pretrained = load(cls, path)
+    pretrained.recipe = Recipe.fine_tuning()
     if num_classes is None or num_classes == pretrained.num_classes:
         return pretrained
     warnings.warn(
@@ -108,6 +110,7 @@ def load_pretrained(
     model = cls(**spec, seed=seed, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
+    model.recipe = pretrained.recipe
     return model
 
 

@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +58,7 @@ def train(
     recipe: Recipe | None = None,
     precision: str | None = None,
     freeze: str | int | Sequence[str] | None = None,
-    body_lr_scale: float = 1.0,
+    body_lr_scale: float | None = None,
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
     class_weights: str | Sequence[float] | None = None,
@@ -70,7 +70,8 @@ def train(
 
     train, valid    the sets; pictures are brought to the model's image size
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
-    lr, recipe      the peak learning rate (default: the recipe's) and its course over the run
+    lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
+                    the model's recipe, which is another where its weights are pretrained)
     seed            of the order, the flips and dropout
     checkpoint      file for the model of the best validation accuracy, ties by the lower loss
                     (without a validation set, of the best training accuracy). Written atomically,
@@ -82,7 +83,8 @@ def train(
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
     freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
-                    smaller learning rate for all but the classifier, AdamW's decay
+                    smaller learning rate for all but the classifier (default: the recipe's; 1 where
+                    lr is given), AdamW's decay
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
@@ -116,9 +118,7 @@ def train(
             check_writable(path)
     if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
-    recipe = recipe or Recipe()
-    if lr is not None:
-        recipe = replace(recipe, lr=lr)
+    recipe = (recipe or model.recipe).with_rates(lr, body_lr_scale)
     held_out = None
     if valid_fraction is not None:
         held_out = valid
@@ -149,7 +149,6 @@ def train(
         "early_stopping": early_stopping,
         "valid_fraction": valid_fraction,
         "freeze": freeze,
-        "body_lr_scale": body_lr_scale,
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
         "class_weights": weights,
@@ -160,7 +159,11 @@ def train(
     if resumed is not None:
         resumed.check(arguments)
     optimizer = Adam(
-        model, recipe.lr, weight_decay=weight_decay, freeze=freeze, body_lr_scale=body_lr_scale
+        model,
+        recipe.lr,
+        weight_decay=weight_decay,
+        freeze=freeze,
+        body_lr_scale=recipe.body_lr_scale,
     )
     loss = {"label_smoothing": label_smoothing, "class_weights": weights}
     train = train.at_size(model.image_size, model.preprocessing.fit)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import squeezenet_c as sq
+
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
@@ -271,3 +273,46 @@ def test_readme_section_is_rewritten(tmp_path: Path) -> None:
     readme.write_text("no section", encoding="utf-8")
     with pytest.raises(ValueError, match="has no section between"):
         report.write_readme(readme, result)
+
+
+# -- Fine-tuning -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("peer_seeds", [0, 1])
+def test_fine_tuning_beside_pytorch(tmp_path: Path, peer_seeds: int) -> None:
+    """On a few drawn pictures in PALM's layout, one of which is in both sets."""
+    if peer_seeds:
+        pytest.importorskip("torch")
+        pytest.importorskip("PIL")
+    openpyxl = pytest.importorskip("openpyxl")
+    training = tmp_path / "palm" / "PALM-Training400" / "PALM-Training400"
+    valid = tmp_path / "palm" / "PALM-Validation400"
+    sheet = openpyxl.Workbook()
+    sheet.active.append(("imgName", "Label"))
+    for folder in (training, valid):
+        folder.mkdir(parents=True)
+    for number in range(8):
+        label = number % 2
+        picture = sq.synthetic.encode_png(sq.synthetic.draw(label, number, 224))
+        (training / f"{'NP'[label]}{number:04}.jpg").write_bytes(picture)
+        if number != 7:
+            picture = sq.synthetic.encode_png(sq.synthetic.draw(label, 100 + number, 224))
+        (valid / f"V{number}.jpg").write_bytes(picture)
+        sheet.active.append((f"V{number}.jpg", label))
+    sheet.save(valid / "PM_Label_and_Fovea_Location.xlsx")
+    sq.Model("1_1", 3).save(tmp_path / "weights.safetensors")
+    result = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "finetune.py"), "palm", "weights.safetensors"]
+        + ["--seeds", "1", "--epochs", "1", "--peer-seeds", str(peer_seeds)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "left out of training: P0007.jpg" in result.stdout
+    assert "7 training and 8 validation pictures" in result.stdout
+    for who in ("ours", "PyTorch")[: 1 + peer_seeds]:
+        assert f"{who} seed 0: accuracy " in result.stdout
+        assert f"{who} AUC: mean " in result.stdout and "over pictures" in result.stdout
+    assert ("pair by pair" in result.stdout) == bool(peer_seeds)

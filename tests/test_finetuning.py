@@ -360,6 +360,27 @@ def test_balanced_is_the_weights_it_stands_for(unbalanced):
         assert np.array_equal(value, fresh[name]) == name.startswith("features"), name
 
 
+def test_pretrained_weights_are_trained_at_rates_of_their_own(unbalanced, tmp_path, monkeypatch):
+    """Unless another one is given."""
+    fresh = sq.Model("1_1", 2, seed=1, image_size=SIDE)
+    fresh.save(tmp_path / "fresh.safetensors")
+    tuned = sq.Model.from_pretrained(tmp_path / "fresh.safetensors").copy()
+    fine = sq.Recipe.fine_tuning()
+    assert fine.lr * fine.body_lr_scale < sq.Recipe().lr
+    taken = []
+    monkeypatch.setattr(sq.training, "Adam", lambda *a, **k: taken.append(k) or sq.Adam(*a, **k))
+    for model, options, expected in (
+        (fresh, {}, (sq.Recipe().lr, 1)),
+        (tuned, {}, (fine.lr, fine.body_lr_scale)),
+        (tuned, {"lr": 2e-5}, (2e-5, 1)),
+        (tuned, {"lr": 2e-5, "body_lr_scale": 0.5}, (2e-5, 0.5)),
+        (tuned, {"body_lr_scale": 0.5}, (fine.lr, 0.5)),
+        (tuned, {"recipe": sq.Recipe()}, (sq.Recipe().lr, 1)),
+    ):
+        history = sq.train(model, unbalanced, epochs=2, progress=False, **options)
+        assert (max(row.lr for row in history), taken[-1]["body_lr_scale"]) == expected
+
+
 def test_the_epochs_loss_weighs_pictures_by_class(unbalanced):
     """With a learning rate of 0 it is the whole set's weighted mean, however batches fell."""
     weights = np.array([3.0, 0.5])

@@ -281,11 +281,12 @@ def test_resume_at_the_command_line(pictures, tmp_path, monkeypatch, capsys):
             assert mine.keys() == theirs.keys() and same(mine, theirs)
         else:
             assert mine.read_bytes() == theirs.read_bytes()
+    lr = sq.Recipe.fine_tuning().lr
     rows = [line.split(",")[:6] for line in (stopped / "results.csv").read_text().splitlines()]
     assert rows == [
         line.split(",")[:6] for line in (whole / "results.csv").read_text().splitlines()
     ]
-    assert [float(row[5]) for row in rows[1:]] == pytest.approx([5e-4, 2.5e-4, 1.25e-4])
+    assert [float(row[5]) for row in rows[1:]] == pytest.approx([lr, lr / 2, lr / 4])
 
 
 def test_more_epochs_at_the_command_line(pictures, tmp_path):

@@ -431,7 +431,7 @@ def test_imagenet_weights_by_way_of_pytorch(shared: Path, path: Path, version: s
     lines = (shared / "imagenet_samples" / "synset_words.txt").read_text().splitlines()
     best = [[lines[i].split(" ", 1)[1] for i in row.argsort()[::-1]] for row in probabilities]
     assert best[0][0].startswith("kit fox") and best[1][0].startswith("paddle")
-    assert version == "1_0" or best[0][1] == "tiger cat"
+    assert "tiger cat" in best[0][: {"1_0": 5, "1_1": 2}[version]]
 
 
 def test_what_pytorch_saves_besides(path: Path, refuses: Refuses) -> None:

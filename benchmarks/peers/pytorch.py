@@ -61,7 +61,7 @@ def _train(job: Job, state: dict[str, torch.Tensor], x: torch.Tensor) -> Prepare
         value.requires_grad_(True)
     labels = torch.from_numpy(job.labels())
     optimizer = torch.optim.Adam(state.values(), lr=1e-4)
-    side = _last_side(job.arch, job.size)
+    side = last_side(job.arch, job.size)
     ones = torch.ones(job.batch, 512, side, side).contiguous(memory_format=_layout(job))
 
     def step() -> float:
@@ -79,7 +79,7 @@ def _train(job: Job, state: dict[str, torch.Tensor], x: torch.Tensor) -> Prepare
     return Prepared(step, first_loss, job.batch, x.nbytes)
 
 
-def _last_side(arch: str, size: int) -> int:
+def last_side(arch: str, size: int) -> int:
     """Of the map before the classifier: the first convolution, then three pools, ceil_mode."""
     side = (size - (7 if arch == "1_0" else 3)) // 2 + 1
     for _ in range(3):
