@@ -90,14 +90,21 @@ def run_pytorch(job: dict[str, Any]) -> list[float]:
             tensor = torch.from_numpy(value)
             tensor = tensor.contiguous(memory_format=layout) if value.ndim == 4 else tensor
             state[name] = tensor.requires_grad_(True)
-    optimizer = torch.optim.Adam(state.values())
+    head = {name for name in state if name.startswith("classifier")}
+    groups = [
+        {"params": [state[name] for name in state if (name in head) == is_head], "scale": scale}
+        for is_head, scale in ((True, 1.0), (False, job["body_lr_scale"]))
+    ]
+    optimizer = torch.optim.Adam(groups)
     rates = iter(job["rates"])
     for _ in range(job["epochs"]):
         for picked in torch.from_numpy(random.permutation(len(train))).split(BATCH):
             x = normalised(flipped(train[picked]))
             side = pytorch.last_side(job["arch"], x.shape[-1])
             mask = torch.nn.functional.dropout(torch.ones(len(x), 512, side, side), 0.5)
-            optimizer.param_groups[0]["lr"] = next(rates)
+            rate = next(rates)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
             optimizer.zero_grad()
             logits = pytorch.networks.torch_forward(state, x, spec, mask)
             torch.nn.functional.cross_entropy(logits, labels[picked]).backward()
@@ -159,6 +166,7 @@ def jobs_of(options: argparse.Namespace, folder: Path) -> tuple[list[dict[str, A
                     recipe.rate(step, steps, options.epochs)
                     for step in range(steps * options.epochs)
                 ],
+                "body_lr_scale": recipe.body_lr_scale,
                 "epochs": options.epochs,
                 "seed": seed,
             }
