@@ -45,7 +45,9 @@ def _environment() -> dict[str, str]:
 
 
 def test_there_are_notebooks() -> None:
-    assert {"squeezenet_palm", "squeezenet_variants"} <= set(map(_named, NOTEBOOKS))
+    assert {"squeezenet_palm", "squeezenet_variants", "finetune_and_explain"} <= set(
+        map(_named, NOTEBOOKS)
+    )
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_named)
