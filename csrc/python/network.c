@@ -122,88 +122,72 @@ static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
     return x;
 }
 
-static PyArrayObject *new_logits(const sqz_model *model, int n) {
-    npy_intp shape[2] = {n, sqz_model_spec(model)->num_classes};
+/* Results of an inference or of a batch, to be written. NULL with an exception set. */
+static PyArrayObject *new_logits(sqz_py_network *self, int n, int h, int w) {
+    (void)h;
+    (void)w;
+    npy_intp shape[2] = {n, sqz_model_spec(self->model)->num_classes};
     return (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
 }
 
-/* An inference of the library into `results`, which is returned; x is released. */
-static PyObject *inferred(sqz_py_network *self,
-                          sqz_status (*infer)(sqz_model *model, float *results, const float *x,
-                                              int n, int h, int w, sqz_error *error),
-                          PyArrayObject *results, PyArrayObject *x, int n, int h, int w) {
-    sqz_error error;
-    sqz_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = infer(self->model, PyArray_DATA(results), PyArray_DATA(x), n, h, w, &error);
-    Py_END_ALLOW_THREADS
-    Py_DECREF(x);
-    if (status != SQZ_OK) {
-        Py_DECREF(results);
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    }
-    return (PyObject *)results;
-}
-
-static PyObject *network_forward(sqz_py_network *self, PyObject *argument) {
-    sqz_model *model = sqz_py_network_model(self);
-    int n, h, w;
-    if (!model)
-        return NULL;
-    PyArrayObject *x = pictures_of(argument, &n, &h, &w);
-    if (!x)
-        return NULL;
-    PyArrayObject *logits = new_logits(model, n);
-    if (!logits) {
-        Py_DECREF(x);
-        return NULL;
-    }
-    return inferred(self, sqz_model_forward, logits, x, n, h, w);
-}
-
-/* The last layer's input has the maps' shape. -1 with an exception set. */
-static int map_shape(npy_intp shape[4], sqz_py_network *self, int h, int w) {
+/* The last layer's input has the maps' shape. */
+static PyArrayObject *new_maps(sqz_py_network *self, int n, int h, int w) {
     sqz_error error;
     size_t count = 0;
     sqz_status status = sqz_model_layers(self->model, h, w, NULL, 0, &count, &error);
     sqz_layer *rows = status == SQZ_OK ? calloc(count, sizeof *rows) : NULL;
-    if (rows) {
+    if (status == SQZ_OK && !rows)
+        return (PyArrayObject *)PyErr_NoMemory();
+    if (status == SQZ_OK)
         status = sqz_model_layers(self->model, h, w, rows, count, &count, &error);
-        const sqz_layer *last = &rows[count - 1];
-        shape[1] = last->in_c;
-        shape[2] = last->in_h;
-        shape[3] = last->in_w;
+    if (status != SQZ_OK) {
         free(rows);
-    } else if (status == SQZ_OK)
-        PyErr_NoMemory();
-    if (status != SQZ_OK)
-        sqz_py_raise_from((PyObject *)self, status, &error);
-    return PyErr_Occurred() ? -1 : 0;
+        return (PyArrayObject *)sqz_py_raise_from((PyObject *)self, status, &error);
+    }
+    const sqz_layer *last = &rows[count - 1];
+    npy_intp shape[4] = {n, last->in_c, last->in_h, last->in_w};
+    free(rows);
+    return (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
 }
 
-static PyObject *network_class_maps(sqz_py_network *self, PyObject *argument) {
+/* An inference of the library on pictures, into results that `new_results` makes. */
+static PyObject *inferred(sqz_py_network *self, PyObject *pictures,
+                          PyArrayObject *(*new_results)(sqz_py_network *self, int n, int h, int w),
+                          sqz_status (*infer)(sqz_model *model, float *results, const float *x,
+                                              int n, int h, int w, sqz_error *error)) {
     sqz_model *model = sqz_py_network_model(self);
     int n, h, w;
-    if (!model)
-        return NULL;
-    PyArrayObject *x = pictures_of(argument, &n, &h, &w);
+    PyArrayObject *x = model ? pictures_of(pictures, &n, &h, &w) : NULL;
     if (!x)
         return NULL;
-    npy_intp shape[4] = {n};
-    PyArrayObject *maps = NULL;
-    if (map_shape(shape, self, h, w) == 0)
-        maps = (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
-    if (!maps) {
-        Py_DECREF(x);
-        return NULL;
+    PyArrayObject *results = new_results(self, n, h, w);
+    if (results) {
+        sqz_error error;
+        sqz_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = infer(model, PyArray_DATA(results), PyArray_DATA(x), n, h, w, &error);
+        Py_END_ALLOW_THREADS
+        if (status != SQZ_OK) {
+            Py_CLEAR(results);
+            sqz_py_raise_from((PyObject *)self, status, &error);
+        }
     }
-    return inferred(self, sqz_model_maps, maps, x, n, h, w);
+    Py_DECREF(x);
+    return (PyObject *)results;
+}
+
+static PyObject *network_forward(sqz_py_network *self, PyObject *pictures) {
+    return inferred(self, pictures, new_logits, sqz_model_forward);
+}
+
+static PyObject *network_class_maps(sqz_py_network *self, PyObject *pictures) {
+    return inferred(self, pictures, new_maps, sqz_model_maps);
 }
 
 /* The pass itself; the arrays are the caller's to release. */
 static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObject *x,
                               PyArrayObject *labels) {
-    PyArrayObject *logits = new_logits(self->model, batch->n);
+    PyArrayObject *logits = new_logits(self, batch->n, batch->h, batch->w);
     if (!logits)
         return NULL;
     batch->x = PyArray_DATA(x);
