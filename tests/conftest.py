@@ -5,8 +5,9 @@ no oneDNN) says so with a reason that begins with "hardware: " or "build: "; --n
 """
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,23 @@ def shared() -> Path:
 def palm_folder(shared: Path) -> Path:
     """The PALM photographs, in the tutorial's layout."""
     return shared / "palm"
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., float]:
+    """measured(code, *arguments): the number that the code prints in a process of its own, whose
+    memory is no other test's. It may import `memory`, of the benchmarks."""
+
+    def run(code: str, *arguments: str) -> float:
+        path = [str(ROOT / "benchmarks"), *sys.path]
+        result = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            cwd=ROOT / "tests",  # where no source hides the package
+            capture_output=True,
+            text=True,
+        )
+        assert result.returncode == 0, result.stderr
+        return float(result.stdout)
+
+    return run

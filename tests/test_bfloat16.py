@@ -3,8 +3,6 @@
 SQZ_BF16=emulate lets our own kernels do it on any CPU. Where oneDNN offers it, that is
 tried."""
 
-import os
-import subprocess
 import sys
 import warnings
 
@@ -242,38 +240,24 @@ def test_plan_names_the_element(backend):
 
 MEMORY = """
 import sys
-from pathlib import Path
+import memory
 import numpy as np
 from squeezenet_c._native import core
-
-def peak():  # in KiB; ru_maxrss would begin with the parent's
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
 core.set_num_threads(1)
 network = core.Network("1_0", 2)
 network.precision = sys.argv[1]
 x = np.zeros((1, 3, 1024, 1024), np.float32)
-before = peak()
+before = memory.peak_mib()
 network.compute_gradients(x, [0])
-print(peak() - before)
+print(memory.peak_mib() - before)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
-def test_a_workspace_is_smaller():
+def test_a_workspace_is_smaller(measured):
     """One large picture: activations are all of what counts, and those of a v1.0 are 350 MB in
     float32. (Emulation keeps one layer's arrays in float32 besides.)"""
-    grown = {}
-    for precision in ("float32", "bfloat16"):
-        result = subprocess.run(
-            [sys.executable, "-c", MEMORY, precision],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            cwd=os.path.dirname(__file__),
-        )
-        grown[precision] = int(result.stdout)
+    grown = {precision: measured(MEMORY, precision) for precision in ("float32", "bfloat16")}
     assert grown["bfloat16"] < 0.85 * grown["float32"], grown
 
 

@@ -169,7 +169,7 @@ def test_gradients_are_views_of_the_flat_array():
 
 
 MEMORY = """
-from pathlib import Path
+import memory
 import numpy as np
 from squeezenet_c._native import core
 x, labels = np.random.RandomState(0).rand(4, 3, 96, 96).astype(np.float32), np.arange(4) % 2
@@ -184,29 +184,17 @@ def work(times):
         network.forward(x)
         network.state_dict(), optimizer.state_dict()
 
-def peak():  # in KiB; ru_maxrss would begin with the parent's
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
-
 work(5)
-before = peak()
+before = memory.peak_mib()
 work(20)
-print(peak() - before)
+print(1024 * (memory.peak_mib() - before))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
-def test_memory_is_flat():
-    """Training, predicting, and making and dropping networks allocate nothing that stays. In a
-    process of its own, for the peak of this one may be another test's."""
-    result = subprocess.run(
-        [sys.executable, "-c", MEMORY],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=os.path.dirname(__file__),  # where no source hides the package
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert int(result.stdout) < 40_000  # KiB; one network's plans and lanes are about 90 MB
+def test_memory_is_flat(measured):
+    """Training, predicting, and making and dropping networks allocate nothing that stays."""
+    assert measured(MEMORY) < 40_000  # KiB; one network's plans and lanes are about 90 MB
 
 
 # -- What is refused -------------------------------------------------------------------------------
