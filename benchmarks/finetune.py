@@ -35,15 +35,22 @@ BATCH = 16
 # -- A run, in a process of its own ----------------------------------------------------------------
 
 
+def pretrained(weights: str, seed: int) -> Any:
+    """A sq.Model to fine-tune."""
+    import squeezenet_c as sq
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the head is replaced
+        return sq.Model.from_pretrained(weights, num_classes=2, seed=seed)
+
+
 def run_ours(job: dict[str, Any]) -> list[float]:
     """Probabilities of class 1 of the validation pictures."""
     import squeezenet_c as sq
 
     train = sq.Dataset.from_list(job["train"])
     valid = sq.Dataset.from_list(job["valid"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the head is replaced
-        model = sq.Model.from_pretrained(job["weights"], num_classes=2, seed=job["seed"])
+    model = pretrained(job["weights"], job["seed"])
     sq.train(model, train, valid, epochs=job["epochs"], seed=job["seed"], progress=False)
     return model.predict_proba(valid)[:, 1].tolist()
 
@@ -148,9 +155,7 @@ def jobs_of(options: argparse.Namespace, folder: Path) -> tuple[list[dict[str, A
     valid.write_list(folder / "valid.txt")
     jobs = []
     for seed in range(options.seeds):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            model = sq.Model.from_pretrained(options.weights, num_classes=2, seed=seed)
+        model = pretrained(options.weights, seed)
         np.savez(folder / f"{seed}.npz", **model.state_dict())
         recipe, steps = model.recipe, math.ceil(len(train) / BATCH)
         jobs.append(

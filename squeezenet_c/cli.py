@@ -203,7 +203,6 @@ def _train(options: argparse.Namespace) -> int:
             recipe=recipe_of(options),
             precision=options.precision,
             freeze=options.freeze,
-            body_lr_scale=options.body_lr_scale,
             weight_decay=options.weight_decay,
             label_smoothing=options.label_smoothing,
             class_weights=options.class_weights,

@@ -144,6 +144,7 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         factor=options.factor,
         step_epochs=options.step_epochs,
         patience=options.patience,
+        body_lr_scale=options.body_lr_scale,
     )
 
 
