@@ -104,7 +104,8 @@ def _check_stb(header: bytes, name: str) -> None:
 
 def _download_stb() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", ":all:"]
+        # Not ":all:", by which an older pip compiles the tools that build libstb, CMake among them.
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "libstb"]
         command += ["--disable-pip-version-check", "--dest", folder, f"libstb=={STB_VERSION}"]
         result = subprocess.run(command, capture_output=True, text=True)
         archives = list(Path(folder).glob("libstb-*.tar.gz"))
