@@ -185,7 +185,7 @@ def jobs_of(options: argparse.Namespace, folder: Path) -> tuple[list[dict[str, A
 
 def figures(labels: np.ndarray, scores: np.ndarray) -> tuple[float, float]:
     """(accuracy, AUC)."""
-    from squeezenet_c.metrics import auc
+    from squeezenet_c.inference.metrics import auc
 
     return float(((scores > 0.5) == labels).mean()), auc(labels == 1, scores) or math.nan
 

@@ -6,21 +6,21 @@ openpyxl, tqdm, Pillow) are imported where they are used.
 
 from typing import Any
 
-from . import palm, synthetic
 from ._native import core as _core
-from .data_check import DataCheck, check_data
-from .dataset import Dataset
-from .explain import Explanation, explain
-from .exporting import export
-from .history import History
-from .metrics import Report
+from .data import palm, synthetic
+from .data.check import DataCheck, check_data
+from .data.dataset import Dataset
+from .files.export import export
+from .inference.cam import Explanation, explain
+from .inference.metrics import Report
+from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
 from .model import Model
-from .optimizer import Adam
-from .prediction import Answer, choose_threshold, evaluate, predict, predict_proba
 from .preprocessing import Preprocessing
-from .recipe import Recipe
-from .reporting import Findings, report
-from .training import CollapseWarning, TrainingError, train
+from .reports.findings import Findings, report
+from .training.history import History
+from .training.loop import CollapseWarning, TrainingError, train
+from .training.optimizer import Adam
+from .training.recipe import Recipe
 
 __version__ = "0.1.0"
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import model_file
 from ._native import core
-from .optimizer import Adam
+from .files import native
 from .preprocessing import Preprocessing
-from .recipe import Recipe
+from .training.optimizer import Adam
+from .training.recipe import Recipe
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
@@ -250,8 +250,8 @@ class Model(core.Network):
         return loss
 
     def predict_proba(self, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
-        """(N, classes) float32 probabilities of `images`; see prediction.predict_proba."""
-        from .prediction import predict_proba
+        """(N, classes) float32 probabilities of `images`; see inference.predict.predict_proba."""
+        from .inference.predict import predict_proba
 
         return predict_proba(self, images, batch_size)
 
@@ -260,12 +260,12 @@ class Model(core.Network):
     def save(self, path: str | os.PathLike) -> None:
         """Write the weights with spec, class names and preprocessing to a safetensors file. What
         was at `path` stays until the new file is complete. OSError: it cannot be written."""
-        model_file.save(self, path)
+        native.save(self, path)
 
     def export(self, path: str | os.PathLike) -> None:
         """Write the model for other programs: .pth or .pt for PyTorch, .onnx with the preprocessing
-        in it; see exporting.export."""
-        from .exporting import export
+        in it; see files.export.export."""
+        from .files.export import export
 
         export(self, path)
 
@@ -282,7 +282,7 @@ class Model(core.Network):
         BadFileError (a ValueError) names the file, and the key, what was found and what was
         expected. OSError: it cannot be read.
         """
-        return model_file.load(cls, path, precision)
+        return native.load(cls, path, precision)
 
     @classmethod
     def from_pretrained(
@@ -292,7 +292,7 @@ class Model(core.Network):
         given and differs from the file's, the last convolution is a fresh one (of `seed`),
         final_relu is False, fit is "pad" (it is for other pictures, of which nothing is to be cut
         off), there are no class names, and a UserWarning says so; else it is what `load` gives."""
-        return model_file.load_pretrained(cls, path, num_classes, seed)
+        return native.load_pretrained(cls, path, num_classes, seed)
 
     def copy(self) -> "Model":
         """An independent model with the same weights."""

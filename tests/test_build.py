@@ -110,10 +110,8 @@ def test_a_build_without_onednn_does_not_load_it(tmp_path: Path) -> None:
 
 def _copy_package(target: Path, compiled: bool) -> None:
     """The package's files in target/squeezenet_c, with or without the compiled part."""
-    (target / "squeezenet_c").mkdir()
-    for path in PACKAGE.iterdir():
-        if path.suffix == ".py" or (compiled and path.name.startswith("_core.")):
-            shutil.copy(path, target / "squeezenet_c")
+    left_out = shutil.ignore_patterns("__pycache__", *(() if compiled else ("_core.*",)))
+    shutil.copytree(PACKAGE, target / "squeezenet_c", ignore=left_out)
 
 
 # An editable install finds modules through an entry of sys.meta_path, even those of a copy.

@@ -7,7 +7,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
-from squeezenet_c.synthetic import encode_png
+from squeezenet_c.data.synthetic import encode_png
 
 
 def _photograph(seed, label=0, size=200):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c.synthetic import draw, encode_png
+from squeezenet_c.data.synthetic import draw, encode_png
 
 
 @pytest.fixture

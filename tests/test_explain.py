@@ -5,7 +5,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
-from squeezenet_c.explain import enlarge
+from squeezenet_c.inference.cam import enlarge
 
 SIZE = 128
 

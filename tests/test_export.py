@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c import exporting, torch_file
 from squeezenet_c.cli import main
+from squeezenet_c.files import export as exporting
+from squeezenet_c.files import torch_read
 
 NO_ONNX = "build: onnx is not installed"
 NO_RUNTIME = "build: onnxruntime is not installed"
@@ -90,7 +91,7 @@ def test_onnx_runtime_computes_the_same(tmp_path: Path, name: str) -> None:
 
 def test_varints() -> None:
     """The values and bytes of protobuf's own page on its encoding, and the edges beside them."""
-    from squeezenet_c.onnx_file import _varint
+    from squeezenet_c.files.onnx_write import _varint
 
     for number, encoded in (
         (0, "00"), (1, "01"), (127, "7f"), (128, "8001"), (150, "9601"), (1 << 32, "8080808010")
@@ -255,4 +256,4 @@ def test_exported_photographs(shared: Path, tmp_path: Path) -> None:
         for name in ("model.onnx", "model.pth"):
             model.export(tmp_path / name)
             assert exporting.verify(model, tmp_path / name, pictures) < 1e-4
-        assert torch_file.read(str(tmp_path / "model.pth"))[1]["spec"] == json.dumps(model.spec)
+        assert torch_read.read(str(tmp_path / "model.pth"))[1]["spec"] == json.dumps(model.spec)

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from squeezenet_c import Report, metrics
+from squeezenet_c import Report
+from squeezenet_c.inference import metrics
 
 skl = pytest.importorskip("sklearn.metrics")
 

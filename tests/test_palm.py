@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c.unpack import unpack
+from squeezenet_c.data.archives import unpack
 
 XLSX = "PM_Label_and_Fovea_Location.xlsx"
 

@@ -5,8 +5,8 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
-from squeezenet_c.prediction import to_picture
-from squeezenet_c.synthetic import draw, encode_png
+from squeezenet_c.data.synthetic import draw, encode_png
+from squeezenet_c.inference.predict import to_picture
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c import bootstrap
 from squeezenet_c.cli import main
-from squeezenet_c.metrics import decide, youden_threshold
+from squeezenet_c.inference import intervals
+from squeezenet_c.inference.metrics import decide, youden_threshold
 
 SIZE = 64
 
@@ -26,7 +26,7 @@ def _scores(count=150, seed=0, ties=True):
 
 def _measure(labels, score, **options):
     probabilities = np.stack([1 - score, score], axis=1)
-    return bootstrap.measure(labels, probabilities, decide(probabilities), **options)
+    return intervals.measure(labels, probabilities, decide(probabilities), **options)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -56,7 +56,7 @@ def test_many_classes_against_scikit_learn():
     probabilities[np.arange(200), labels] += 0.3
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     said = decide(probabilities)
-    found = bootstrap.measure(labels, probabilities, said, resamples=5)
+    found = intervals.measure(labels, probabilities, said, resamples=5)
     assert set(found) == {"accuracy", "auc", "f1", "calibration_error"}
     area = metrics.roc_auc_score(labels, probabilities, multi_class="ovr")
     assert found["auc"].value == pytest.approx(area, abs=1e-12)
@@ -76,7 +76,7 @@ def test_a_weight_is_a_repeated_picture():
     weights = np.random.default_rng(2).integers(0, 3, 40)
     again = np.repeat(np.arange(40), weights)
     probabilities = np.stack([1 - score, score], axis=1)
-    weighted = bootstrap._statistics(labels, probabilities, decide(probabilities))
+    weighted = intervals._statistics(labels, probabilities, decide(probabilities))
     repeated = _measure(labels[again], score[again], resamples=1)
     for name, statistic in weighted.items():
         value = statistic(weights[None].astype(float))[0]
@@ -99,7 +99,7 @@ def test_intervals():
 def test_what_is_not_defined_is_none():
     figures = _measure(np.zeros(5, np.int64), np.linspace(0, 0.4, 5), resamples=10)
     for name in ("auc", "sensitivity", "sensitivity_at_95_specificity", "f1"):
-        assert figures[name] == bootstrap.Figure(None, None, None), name
+        assert figures[name] == intervals.Figure(None, None, None), name
     assert figures["specificity"].value == 1
 
 

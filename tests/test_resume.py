@@ -10,7 +10,7 @@ import pytest
 import squeezenet_c as sq
 from squeezenet_c._native import core
 from squeezenet_c.cli import main
-from squeezenet_c.resume import RunState
+from squeezenet_c.training.resume import RunState
 
 QUIET = {"progress": False}
 # All that a schedule, the optimizer and the loss could have to remember.

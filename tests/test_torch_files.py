@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c import torch_file, torch_pickle
+from squeezenet_c.files import torch_pickle, torch_read
 
 Refuses = Callable[..., None]
 NUMBERS = np.arange(6, dtype="<f4")
@@ -78,7 +78,7 @@ def refuses(path: Path) -> Refuses:
 
     def check(message: str) -> None:
         with pytest.raises(sq.BadFileError, match=message) as raised:
-            torch_file.read(str(path))
+            torch_read.read(str(path))
         assert str(path) in str(raised.value)
 
     return check
@@ -100,7 +100,7 @@ def refuses(path: Path) -> Refuses:
 )
 def test_views(path: Path, tensors: bytes, expected: object) -> None:
     write(path, dict_of(plain("a"), tensors))
-    state, metadata = torch_file.read(str(path))
+    state, metadata = torch_read.read(str(path))
     assert state["a"].dtype == np.float32 and state["a"].flags.c_contiguous
     assert state["a"].shape == np.shape(expected) and np.array_equal(state["a"], expected)
     assert metadata == {}
@@ -114,7 +114,7 @@ def test_elements_and_byte_orders(path: Path, order: str, element: str) -> None:
     stored = stored.astype(stored.dtype.newbyteorder("<" if order == "little" else ">"))
     records = {"data/0": stored.tobytes(), "byteorder": order.encode()}
     write(path, dict_of(plain("a"), tensor(storage=f"torch.{element}Storage")), records)
-    assert np.array_equal(torch_file.read(str(path))[0]["a"], NUMBERS.reshape(2, 3))
+    assert np.array_equal(torch_read.read(str(path))[0]["a"], NUMBERS.reshape(2, 3))
 
 
 @pytest.mark.parametrize("key", ["state_dict", "model_state_dict", "model"])
@@ -125,7 +125,7 @@ def test_under_a_key_among_other_things(path: Path, key: str) -> None:
     other_tensor = plain("step") + tensor(storage="torch.LongStorage", key="not there")
     inner = dict_of(plain("module._orig_mod.a"), tensor())
     write(path, others + b"(" + other_tensor + plain(key) + inner + b"u")
-    state, _ = torch_file.read(str(path))
+    state, _ = torch_read.read(str(path))
     assert list(state) == ["a"]
 
 
@@ -133,7 +133,7 @@ def test_shared_storages_and_attributes(path: Path) -> None:
     program = dict_of(plain("a"), tensor((3,), (1,)), plain("b"), tensor((3,), (1,), 3))
     attributes = plain({"_metadata": {"": {"version": 1}}})
     write(path, program + attributes + b"b")
-    state, _ = torch_file.read(str(path))
+    state, _ = torch_read.read(str(path))
     assert np.array_equal(state["b"], [3, 4, 5]) and len(state) == 2
 
 
@@ -230,7 +230,7 @@ def test_a_memo_number_asks_for_no_memory(path: Path) -> None:
     """Python's own unpickler makes a table of twice the number's size of it."""
     write(path, b"Nr" + struct.pack("<I", 0xFFFFFFF0) + b"0" + dict_of(plain("a"), tensor()))
     with pytest.raises(sq.BadFileError, match="opcode POP"):
-        torch_file.read(str(path))
+        torch_read.read(str(path))
     assert torch_pickle.load(whole(b"}r" + struct.pack("<I", 0xFFFFFFF0))) == {}
 
 
@@ -347,7 +347,7 @@ def test_damage_anywhere(path: Path) -> None:
     for file in damaged:
         path.write_bytes(file)
         try:
-            state, _ = torch_file.read(str(path))
+            state, _ = torch_read.read(str(path))
             assert sum(array.size for array in state.values()) <= 6
             outcomes["read"] += 1
         except sq.BadFileError as error:
@@ -357,7 +357,7 @@ def test_damage_anywhere(path: Path) -> None:
 
 
 def test_old_format(path: Path) -> None:
-    path.write_bytes(torch_file.OLD_MAGIC + b"anything")
+    path.write_bytes(torch_read.OLD_MAGIC + b"anything")
     with pytest.raises(sq.BadFileError, match=r"before version 1\.6.*torch\.save\(torch\.load"):
         sq.Model.load(path)
 
@@ -441,15 +441,15 @@ def test_what_pytorch_saves_besides(path: Path, refuses: Refuses) -> None:
     refuses(r"torch\.nn\.modules\.linear\.Linear found")
     torch.save(linear.state_dict(), path, _use_new_zipfile_serialization=False)
     with pytest.raises(sq.BadFileError, match=r"before version 1\.6"):
-        torch_file.is_torch_file(str(path))
+        torch_read.is_torch_file(str(path))
     optimizer = torch.optim.Adam(linear.parameters())
     linear(torch.ones(3)).sum().backward()
     optimizer.step()
     saved = {"state_dict": linear.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 4}
     torch.save(saved, path)
-    state, _ = torch_file.read(str(path))
+    state, _ = torch_read.read(str(path))
     assert np.array_equal(state["weight"], linear.weight.detach().numpy())
     torch.save({"weight": torch.arange(12.0).reshape(3, 4).T[1:]}, path)
     assert np.array_equal(
-        torch_file.read(str(path))[0]["weight"], np.arange(12.0).reshape(3, 4).T[1:]
+        torch_read.read(str(path))[0]["weight"], np.arange(12.0).reshape(3, 4).T[1:]
     )

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c.history import Epoch
-from squeezenet_c.recipe import Recipe
+from squeezenet_c.training.history import Epoch
+from squeezenet_c.training.recipe import Recipe
 
 QUIET = {"progress": False}
 

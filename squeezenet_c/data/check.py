@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import core
+from .._native import core
 from .dataset import Dataset
 
 SIDE = 16

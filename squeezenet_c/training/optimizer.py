@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._native import core
+from .._native import core
 
 HEAD = "classifier"
 BODY = "features"

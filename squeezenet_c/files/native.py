@@ -1,4 +1,4 @@
-"""Models as files: safetensors written and read, PyTorch's read (torch_file.py) and, by export,
+"""Models as files: safetensors written and read, PyTorch's read (torch_read.py) and, by export,
 written.
 
 Tensors bear torchvision's names. Metadata is text by key:
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._native import core
-from .preprocessing import Preprocessing
-from .recipe import Recipe
+from .._native import core
+from ..preprocessing import Preprocessing
+from ..training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
 HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
@@ -68,9 +68,9 @@ def metadata_of(model: "Model") -> dict[str, str]:
 
 def read_tensors(path: str) -> tuple[State, dict[str, str]]:
     """(float32 arrays by name, metadata) of a file of either kind, which its contents tell."""
-    from . import torch_file  # here: most models need neither zip archives nor pickles
+    from . import torch_read  # here: most models need neither zip archives nor pickles
 
-    return torch_file.read(path) if torch_file.is_torch_file(path) else core.read_safetensors(path)
+    return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)
 
 
 def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32") -> "Model":

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import core
-from .dataset import Dataset
+from .._native import core
+from ..data.dataset import Dataset
+from ..preprocessing import Preprocessing
 from .metrics import Report, decide, softmax, youden_threshold
-from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .metrics import decide, softmax
-from .prediction import to_picture
+from .predict import to_picture
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 # Of the colours in an overlay where the evidence is least and most; the rest is the picture.
 OVERLAY_SHARES = (0.12, 0.5)
@@ -54,7 +54,7 @@ class Explanation:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the overlay as a PNG file."""
-        from .synthetic import encode_png
+        from ..data.synthetic import encode_png
 
         with open(path, "wb") as file:
             file.write(encode_png(self.overlay))

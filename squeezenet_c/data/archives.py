@@ -9,7 +9,7 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from ._native import core
+from .._native import core
 
 ARCHIVES = ("training.zip", "validation.zip", "valid_gt.zip")
 # training.zip holds more zips; the photographs are in this one, the others are annotations.

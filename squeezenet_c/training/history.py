@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 
-from .metrics import Report
+from ..inference.metrics import Report
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,6 @@ class History:
     def plot(self, path: str | os.PathLike | None = None) -> None:
         """Accuracies and losses side by side: written to `path`, or shown. Without matplotlib one
         sentence says so."""
-        from .plots import history_plot
+        from ..base.plots import history_plot
 
         history_plot(self, path)

@@ -5,14 +5,14 @@ import json
 import sys
 from pathlib import Path
 
-from .cli_data import load_evaluation_data, load_training_data
-from .data_check import check_data
-from .dataset import Dataset
-from .explain import explain
-from .model import Model
-from .prediction import choose_threshold, evaluate
-from .reporting import report
-from .torch_file import is_torch_file
+from ..data.check import check_data
+from ..data.dataset import Dataset
+from ..data.layouts import load_evaluation_data, load_training_data
+from ..files.torch_read import is_torch_file
+from ..inference.cam import explain
+from ..inference.predict import choose_threshold, evaluate
+from ..model import Model
+from ..reports.findings import report
 
 # -- evaluate --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import (
+from .. import (
     History,
     Model,
     TrainingError,
@@ -22,11 +22,12 @@ from . import (
     predict,
     set_backend,
     set_num_threads,
-    synthetic,
     train,
 )
-from .cli_data import load_training_data
-from .cli_options import (
+from ..data import synthetic
+from ..data.layouts import load_training_data
+from ..training.resume import STATE_IN_RUN_FOLDER, RunState
+from .options import (
     ARGUMENTS_FILE,
     add_finetuning,
     add_network,
@@ -40,9 +41,8 @@ from .cli_options import (
     whole,
     write_arguments,
 )
-from .cli_report import add_check, add_evaluate, add_explain
-from .cli_run import add_run_end, check_run_end, end_run
-from .resume import STATE_IN_RUN_FOLDER, RunState
+from .report import add_check, add_evaluate, add_explain
+from .train import add_run_end, check_run_end, end_run
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 
@@ -293,7 +293,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .exporting import TOLERANCE, export, verify
+    from ..files.export import TOLERANCE, export, verify
 
     model = Model.load(options.model)
     export(model, options.out)
@@ -310,7 +310,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    from .summary import summary_totals
+    from ..summary import summary_totals
 
     if options.model:
         model = Model.load(options.model)

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._native import core
-from .dataset import Dataset
+from .._native import core
+from ..data.dataset import Dataset
+from ..preprocessing import Preprocessing
 from .history import Epoch, History
-from .preprocessing import Preprocessing
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
     from .optimizer import Adam
 
 FORMAT_KEY, FORMAT = "squeezenet_c.state", "1"
@@ -179,8 +179,8 @@ class RunState:
 
     def new_model(self) -> "Model":
         """A model of the run's kind with its last weights."""
-        from .model import Model
-        from .model_file import SPEC_KEYS
+        from ..files.native import SPEC_KEYS
+        from ..model import Model
 
         keys = SPEC_KEYS | set(Preprocessing().to_dict())
         given = {key: value for key, value in self.arguments.items() if key in keys}

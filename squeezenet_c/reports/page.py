@@ -6,13 +6,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .bootstrap import BINS
-from .data_check import DataCheck
-from .plots import ENGLISH
-from .synthetic import encode_png
+from ..base.plots import ENGLISH
+from ..data.check import DataCheck
+from ..data.synthetic import encode_png
+from ..inference.intervals import BINS
 
 if TYPE_CHECKING:
-    from .reporting import Findings
+    from .findings import Findings
 
 STYLE = """
 body { font: 16px/1.5 sans-serif; color: #222; max-width: 62rem }

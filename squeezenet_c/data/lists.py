@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._native import core
+from .._native import core
 
 
 def read_list(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._native import core
+from .._native import core
 
 CACHE_BYTES = 1 << 30
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -195,7 +195,7 @@ class Dataset:
     def plot_class_counts(self, path: str | os.PathLike | None = None) -> None:
         """The counts as a bar chart: written to `path`, or shown. Needs matplotlib; without it one
         sentence says so."""
-        from .plots import bar_chart
+        from ..base.plots import bar_chart
 
         bar_chart(self.class_counts(), path)
 

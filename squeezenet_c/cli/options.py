@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import __version__, get_num_threads
-from .recipe import SCHEDULES, Recipe
+from .. import __version__, get_num_threads
+from ..training.recipe import SCHEDULES, Recipe
 
 ARGUMENTS_FILE = "args.yaml"
 NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run

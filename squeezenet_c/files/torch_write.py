@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from . import torch_pickle
-from .torch_file import METADATA_RECORD
+from .torch_read import METADATA_RECORD
 
 FOLDER = "archive/"
 ALIGNMENT = 64  # of records, as torch.save has it: torch.load(mmap=True) reads in place

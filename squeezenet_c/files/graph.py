@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 PICTURES = "pictures"  # (N, image_size, image_size, 3) uint8, RGB
 LOGITS, PROBABILITIES = "logits", "probabilities"  # both (N, classes) float32

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import BINS, calibration_bins
-from .plots import draw_figure, label
+from ..base.plots import draw_figure, label
+from ..inference.intervals import BINS, calibration_bins
 
 Path = str | os.PathLike
 

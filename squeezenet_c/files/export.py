@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from . import model_file
+from ..inference.predict import to_picture
+from . import native
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
-from .prediction import to_picture
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 TOLERANCE = 1e-4  # of probabilities, between two programs that both compute in float32
 DESCRIPTION = (
@@ -41,11 +41,11 @@ def export(model: "Model", path: str | os.PathLike) -> None:
     path = Path(path)
     kind = path.suffix.lower()
     if kind == ".safetensors":
-        model_file.save(model, path)
+        native.save(model, path)
     elif kind in (".pth", ".pt"):
         from .torch_write import write
 
-        state, metadata = model.state_dict(), model_file.metadata_of(model)
+        state, metadata = model.state_dict(), native.metadata_of(model)
         _write(path, lambda file: write(file, state, metadata))
     elif kind == ".onnx":
         contents = _onnx(model)
@@ -57,8 +57,8 @@ def export(model: "Model", path: str | os.PathLike) -> None:
 
 
 def _onnx(model: "Model") -> bytes:
-    from . import __version__
-    from .onnx_file import encode
+    from .. import __version__
+    from .onnx_write import encode
 
     side = model.image_size
     answer = ("float32", ("N", model.num_classes))
@@ -66,7 +66,7 @@ def _onnx(model: "Model") -> bytes:
         graph_of(model),
         {PICTURES: ("uint8", ("N", side, side, 3))},
         {PROBABILITIES: answer, LOGITS: answer},
-        model_file.metadata_of(model),
+        native.metadata_of(model),
         ("squeezenet_c", __version__),
         DESCRIPTION,
     )

@@ -9,7 +9,7 @@ import os
 import warnings
 from pathlib import Path
 
-from ._native import core
+from .._native import core
 from .dataset import Dataset
 
 CLASS_NAMES = ("非病理性近视", "病理性近视")
@@ -62,7 +62,7 @@ def load_validation(folder: str | os.PathLike, **options) -> Dataset:
 
 def is_palm(folder: str | os.PathLike) -> bool:
     """Whether `folder` looks like PALM: one of its folders, or one of its zip files, is in it."""
-    from .unpack import ARCHIVES
+    from .archives import ARCHIVES
 
     names = {name.lower() for name in os.listdir(folder)}
     known = {TRAINING_FOLDER.lower(), VALIDATION_FOLDER.lower(), *ARCHIVES}
@@ -77,7 +77,7 @@ def kind_counts(training: Dataset) -> dict[str, int]:
 
 def plot_kind_counts(training: Dataset, path: str | os.PathLike | None = None) -> None:
     """The tutorial's bar chart of H, N and P: written to `path`, or shown."""
-    from .plots import bar_chart
+    from ..base.plots import bar_chart
 
     bar_chart(kind_counts(training), path)
 
@@ -139,7 +139,7 @@ def _label_by_name(path: str) -> int:
 
 
 def _pictures(folder: str | os.PathLike, name: str, archive: str) -> list[str]:
-    from .unpack import unpack_archive
+    from .archives import unpack_archive
 
     root = Path(folder)
     if not root.is_dir():

@@ -21,8 +21,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from .._native import core
 from . import torch_pickle
-from ._native import core
 from .torch_pickle import Tensor
 
 METADATA_RECORD = "extra/squeezenet_c.json"

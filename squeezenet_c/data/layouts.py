@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..model import Model
 from . import palm
 from .dataset import Dataset
-from .model import Model
 
 TRAIN_FOLDERS, VALID_FOLDERS = ("train", "training"), ("valid", "val", "validation")
 

@@ -4,10 +4,10 @@ import argparse
 import warnings
 from pathlib import Path
 
-from .dataset import Dataset
-from .history import History
-from .model import Model
-from .prediction import choose_threshold, evaluate
+from ..data.dataset import Dataset
+from ..inference.predict import choose_threshold, evaluate
+from ..model import Model
+from ..training.history import History
 
 
 def add_run_end(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def end_run(
     if history.held_out:
         history.held_out = found
     if options.out:
-        from .report_plots import confusion_plot
+        from ..reports.plots import confusion_plot
 
         path = Path(options.out) / "confusion_matrix.png"
         confusion_plot(found.confusion_matrix, found.class_names, path)

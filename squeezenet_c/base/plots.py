@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .history import History
+    from ..training.history import History
 
 CHINESE_FONTS = (
     "Noto Sans CJK SC",

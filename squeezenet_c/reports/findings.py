@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .bootstrap import RESAMPLES, SEED, Figure, measure
-from .data_check import DataCheck, check_data
-from .dataset import Dataset
-from .explain import Explanation, explain
-from .metrics import Report, decide, softmax
-from .prediction import check_labels, dataset_logits
+from ..data.check import DataCheck, check_data
+from ..data.dataset import Dataset
+from ..inference.cam import Explanation, explain
+from ..inference.intervals import RESAMPLES, SEED, Figure, measure
+from ..inference.metrics import Report, decide, softmax
+from ..inference.predict import check_labels, dataset_logits
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 WORST = 8  # pictures that are shown
 PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
@@ -82,7 +82,7 @@ def report(
 
     ValueError: labels that are none of its classes. OSError: a file cannot be written.
     """
-    from .report_page import write_page
+    from .page import write_page
 
     check_labels(dataset, model.num_classes)
     folder = Path(folder)
@@ -144,16 +144,16 @@ def _write_plots(findings: Findings, folder: Path) -> None:
             stacklevel=3,
         )
         return
-    from . import report_plots
+    from . import plots
 
     names, labels = findings.class_names, findings.labels
     paths = {name: folder / f"{name}.png" for name in PLOTS}
-    report_plots.confusion_plot(findings.summary.confusion_matrix, names, paths[PLOTS[0]])
+    plots.confusion_plot(findings.summary.confusion_matrix, names, paths[PLOTS[0]])
     binary = len(names) == 2
     columns = [1] if binary else list(range(len(names)))
     matrix = findings.summary.confusion_matrix
     shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
-    report_plots.roc_plot(
+    plots.roc_plot(
         labels[:, None] == columns,
         findings.probabilities[:, columns],
         tuple(names[column] for column in columns),
@@ -165,9 +165,9 @@ def _write_plots(findings: Findings, folder: Path) -> None:
     else:
         happened = labels == findings.predicted
         score, what = findings.probabilities.max(axis=1), "the predicted class"
-    report_plots.reliability_plot(happened, score, what, paths["reliability"])
+    plots.reliability_plot(happened, score, what, paths["reliability"])
     threshold = (findings.threshold or 0.5) if binary else None
-    report_plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
+    plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
     findings.plots.update(paths)
 
 

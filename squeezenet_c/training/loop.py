@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ._native import core
-from .dataset import Dataset
+from .._native import core
+from ..data.dataset import Dataset
+from ..inference.metrics import accuracy, cross_entropy
+from ..inference.predict import check_labels, dataset_logits, evaluate
 from .history import Epoch, History
-from .metrics import accuracy, cross_entropy
 from .optimizer import Adam
-from .prediction import check_labels, dataset_logits, evaluate
 from .recipe import Recipe
 from .resume import RunState, fingerprint, state_path, write_state
 
 if TYPE_CHECKING:
-    from .model import Model
+    from ..model import Model
 
 # A loss this near to ln(classes), the loss of knowing nothing, for this many epochs is stuck. (The
 # tutorial's network gets there and stays at 0.6931.)

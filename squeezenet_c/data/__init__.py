@@ -1,0 +1,1 @@
+"""Pictures with labels: data sets, and where they come from."""

@@ -1,0 +1,1 @@
+"""From pictures to answers, and how good they are."""
