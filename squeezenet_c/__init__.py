@@ -7,22 +7,22 @@ openpyxl, tqdm, Pillow) are imported where they are used.
 from typing import Any
 
 from ._native import core as _core
+from ._version import __version__
 from .data import palm, synthetic
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
 from .files.export import export
 from .inference.cam import Explanation, explain
-from .inference.metrics import Report
+from .inference.metrics import Evaluation
 from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
 from .model import Model
 from .preprocessing import Preprocessing
-from .reports.findings import Findings, report
+from .reports.findings import Report
+from .reports.write import report
 from .training.history import History
 from .training.loop import CollapseWarning, TrainingError, train
 from .training.optimizer import Adam
 from .training.recipe import Recipe
-
-__version__ = "0.1.0"
 
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
@@ -46,12 +46,12 @@ __all__ = [
     "DataCheck",
     "Dataset",
     "Explanation",
-    "Findings",
+    "Report",
     "History",
     "Model",
     "Preprocessing",
     "Recipe",
-    "Report",
+    "Evaluation",
     "TrainingError",
     "__version__",
     "build_info",

@@ -5,10 +5,9 @@ and dropout, and one for each Fire module's joined output; the memory forward an
 that of all rows' outputs.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .model import Model
+from .network import Network
 
 MEGABYTE = 1 << 20
 FLOAT_BYTES = 4
@@ -23,7 +22,7 @@ Shape = tuple[int, int, int]
 Row = tuple[str, Shape, Shape, int]
 
 
-def summary_rows(model: "Model", image_size: int) -> list[Row]:
+def summary_rows(model: Network, image_size: int) -> list[Row]:
     """(kind, input shape, output shape, parameters) of each row; shapes are (C, H, W)."""
     rows: list[Row] = []
     fire_input: Shape = (0, 0, 0)
@@ -44,7 +43,7 @@ def summary_rows(model: "Model", image_size: int) -> list[Row]:
     return rows
 
 
-def summary_totals(model: "Model", image_size: int) -> dict[str, Any]:
+def summary_totals(model: Network, image_size: int) -> dict[str, Any]:
     """Parameters, and megabytes (2**20 bytes) of input, activations both ways, and parameters."""
     size = FLOAT_BYTES / MEGABYTE
     outputs = sum(c * h * w for _, _, (c, h, w), _ in summary_rows(model, image_size))
@@ -60,7 +59,7 @@ def summary_totals(model: "Model", image_size: int) -> dict[str, Any]:
     }
 
 
-def summary_table(model: "Model", image_size: int) -> str:
+def summary_table(model: Network, image_size: int) -> str:
     """See Model.summary."""
     line = "-" * 80
     lines = [line, f"{'Layer':20}{'Input shape':>22}{'Output shape':>22}{'Param #':>16}", "=" * 80]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from squeezenet_c import Report
+from squeezenet_c import Evaluation
 from squeezenet_c.inference import metrics
 
 skl = pytest.importorskip("sklearn.metrics")
@@ -18,7 +18,7 @@ def test_report_equals_scikit_learn(classes):
     logits = random.normal(size=(300, classes)).astype(np.float32).round(1)  # ties too
     logits[np.arange(300), labels] += 1
     names = tuple("abcd"[:classes])
-    report = Report.from_logits(logits, labels, names)
+    report = Evaluation.from_logits(logits, labels, names)
     proba, predicted = metrics.softmax(logits), logits.argmax(axis=1)
     score = proba[:, 1] if classes == 2 else proba
     assert report.auc == pytest.approx(skl.roc_auc_score(labels, score, multi_class="ovr"))
@@ -35,7 +35,7 @@ def test_report_equals_scikit_learn(classes):
 
 
 def test_one_class_has_no_auc():
-    report = Report.from_logits(np.array([[1, 0], [0, 1]], np.float32), [0, 0], ("a", "b"))
+    report = Evaluation.from_logits(np.array([[1, 0], [0, 1]], np.float32), [0, 0], ("a", "b"))
     assert report.auc is None and report.sensitivity is None and report.specificity == 0.5
     assert report.accuracy == 0.5
 

@@ -225,7 +225,7 @@ def test_a_state_makes_its_model(sets, begun):
     state, options = begun
     model = fresh()
     sq.train(model, *sets, **options, resume=state, **QUIET)
-    made = RunState.read(state).new_model()
+    made = RunState.read(state).new_network(sq.Model)
     assert same(made.state_dict(), model.state_dict())
     assert (made.spec, made.preprocessing) == (model.spec, model.preprocessing)
     assert made.class_names == model.class_names

@@ -4,10 +4,7 @@ sentence takes the plot's place."""
 import os
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from ..training.history import History
+from typing import Any
 
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -84,25 +81,3 @@ def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> 
         axes.set(xlabel=label("类别"), ylabel=label("数量"), title=label("数据类别数量"))
 
     draw_figure(draw, (6, 4), path)
-
-
-def history_plot(history: "History", path: str | os.PathLike | None = None) -> None:
-    """Accuracies and losses side by side, 12 x 3 inches, as in the tutorial."""
-
-    def draw(figure: Any) -> None:
-        left, right = figure.subplots(1, 2)
-        epochs = [row.epoch for row in history.rows]
-        for axes, what, corner in ((left, "acc", "lower right"), (right, "loss", "upper right")):
-            axes.plot(epochs, [getattr(row, f"train_{what}") for row in history.rows])
-            legend = ["training"]
-            if history.rows and history.rows[0].valid_loss is not None:
-                axes.plot(epochs, [getattr(row, f"valid_{what}") for row in history.rows])
-                legend.append("validation")
-            axes.legend(legend, loc=corner)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if what == "acc":
-                axes.set(xlabel="epoch", ylabel="share of pictures", title="accuracy")
-            else:
-                axes.set(xlabel="epoch", ylabel="cross-entropy", title="loss")
-
-    draw_figure(draw, (12, 3), path)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,16 @@ from ..training.recipe import SCHEDULES, Recipe
 
 ARGUMENTS_FILE = "args.yaml"
 NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
+
+
+def fail(sentence: str) -> int:
+    """Say why a command's work failed; its exit status."""
+    print(f"squeezenet-c: {sentence}", file=sys.stderr)
+    return 1
+
+
+def on_error(options: argparse.Namespace) -> dict[str, str]:
+    return {"on_error": "skip" if options.skip_bad else "raise"}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +36,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_train(parser: argparse.ArgumentParser) -> None:
+def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
         "file; a second one is the validation set"

@@ -1,4 +1,4 @@
-"""The commands that explain, report and check."""
+"""The commands on sets of pictures: `evaluate` and `check`."""
 
 import argparse
 import json
@@ -9,10 +9,10 @@ from ..data.check import check_data
 from ..data.dataset import Dataset
 from ..data.layouts import load_evaluation_data, load_training_data
 from ..files.torch_read import is_torch_file
-from ..inference.cam import explain
 from ..inference.predict import choose_threshold, evaluate
 from ..model import Model
-from ..reports.findings import report
+from ..reports.write import report
+from .options import add_precision
 
 # -- evaluate --------------------------------------------------------------------------------------
 
@@ -38,13 +38,14 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "(of a PALM folder, the training part), by Youden's index, and store it in MODEL"
     )  # fmt: skip
     parser.add_argument("--json", action="store_true")
+    add_precision(parser)
     parser.set_defaults(run=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
     model = Model.load(options.model, options.precision)
     on_error = "skip" if options.skip_bad else "raise"
-    dataset = load_evaluation_data(options.data, model, on_error=on_error)
+    dataset = load_evaluation_data(options.data, model.class_names, on_error=on_error)
     if options.threshold_from:
         _store_threshold(model, options.model, _training_set(options.threshold_from, on_error))
     if options.out:
@@ -98,41 +99,3 @@ def _check(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     return 1
-
-
-# -- explain ---------------------------------------------------------------------------------------
-
-
-def add_explain(parser: argparse.ArgumentParser) -> None:
-    """The options of `explain`."""
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("images", metavar="IMAGE", nargs="+")
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for a PNG a picture")
-    parser.add_argument("--label", type=int, help="the class's number (default: the answer's)")
-    parser.set_defaults(run=_explain)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    model = Model.load(options.model)
-    folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    for image, name in zip(options.images, _file_names(options.images), strict=True):
-        explanation = explain(model, image, options.label)
-        explanation.save(folder / name)
-        print(
-            f"{image}: {explanation.name}, probability {explanation.probability:.4f}, in "
-            f"{folder / name}"
-        )
-    return 0
-
-
-def _file_names(images: list[str]) -> list[str]:
-    """A PNG's name for each: the picture's, with a number where two have the same."""
-    names: list[str] = []
-    for image in images:
-        stem, name, number = Path(image).stem, f"{Path(image).stem}.png", 1
-        while name in names:
-            number += 1
-            name = f"{stem}-{number}.png"
-        names.append(name)
-    return names

@@ -1,13 +1,141 @@
-"""What `train` does once the model is trained: its threshold, and its confusion matrix."""
+"""The commands that train: `train` and `demo`."""
 
 import argparse
+import time
 import warnings
 from pathlib import Path
 
+from .. import History, Model, TrainingError, predict, synthetic, train
 from ..data.dataset import Dataset
+from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
-from ..model import Model
-from ..training.history import History
+from ..training.resume import STATE_IN_RUN_FOLDER, RunState
+from .options import (
+    ARGUMENTS_FILE,
+    add_finetuning,
+    add_precision,
+    add_train_options,
+    fail,
+    on_error,
+    positive,
+    recipe_of,
+    settle_rates,
+    whole,
+    write_arguments,
+)
+
+DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
+
+# -- train -----------------------------------------------------------------------------------------
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    """The options of `train`."""
+    add_train_options(parser)
+    add_finetuning(parser)
+    add_run_end(parser)
+    add_precision(parser)
+    parser.set_defaults(run=_train, usage_error=parser.error)
+
+
+def _train(options: argparse.Namespace) -> int:
+    if not options.data:
+        options.usage_error("the following arguments are required: DATA")
+    check_run_end(options)
+    settle_rates(options)
+    best, last, csv, png = _outputs(options.out)
+    state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
+    training, valid = load_training_data(options.data, **on_error(options))
+    fraction = options.valid_fraction
+    if valid is None and fraction is None:
+        fraction = DEFAULT_VALID_FRACTION
+    model = _model_to_train(options, len(training.class_names))
+    if options.out and not options.resume:
+        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
+    failure = None
+    try:
+        history = train(
+            model,
+            training,
+            valid,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            checkpoint=best,
+            valid_fraction=fraction,
+            augment=options.augment,
+            early_stopping=options.early_stopping,
+            recipe=recipe_of(options),
+            precision=options.precision,
+            freeze=options.freeze,
+            weight_decay=options.weight_decay,
+            label_smoothing=options.label_smoothing,
+            class_weights=options.class_weights,
+            state=state,
+            resume=state if options.resume else None,
+        )
+    except TrainingError as error:
+        history, failure = error.history, str(error)
+    if options.resume:  # only now that they were not refused
+        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
+    if last:
+        model.save(last)
+    _write_history(history, csv, png)
+    if history.best:
+        if not (history.interrupted or failure):
+            end_run(options, history, best, training, valid, fraction)
+        _print_best(history, best)
+    if history.interrupted:
+        failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
+        if state:
+            failure += f"; to go on: squeezenet-c train --resume {options.out}"
+    return fail(failure) if failure else 0
+
+
+def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
+    if options.resume:
+        return RunState.read(options.resume).new_network(Model)
+    if options.pretrained:
+        return Model.from_pretrained(options.pretrained, classes, options.seed)
+    return Model(
+        options.arch,
+        num_classes=classes,
+        seed=options.seed,
+        bypass=options.bypass,
+        final_relu=options.final_relu,
+    )
+
+
+def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
+    """(best model, last model, table, plot); folders are made."""
+    if out is None:
+        return Path("best_model.safetensors"), None, Path("results.csv"), Path("results.png")
+    folder = Path(out)
+    weights = folder / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    return (
+        weights / "best.safetensors",
+        weights / "last.safetensors",
+        folder / "results.csv",
+        folder / "results.png",
+    )
+
+
+def _write_history(history: History, csv: Path, png: Path) -> None:
+    if history.rows:
+        history.to_csv(csv)
+        history.plot(png)
+
+
+def _print_best(history: History, checkpoint: Path) -> None:
+    row = history.best
+    share, loss = row.valid_acc, row.valid_loss
+    print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
+    if history.held_out:
+        print(f"On the validation set, which had no part in choosing it:\n{history.held_out}")
+
+
+# -- train, once the model is trained --------------------------------------------------------------
 
 
 def add_run_end(parser: argparse.ArgumentParser) -> None:
@@ -61,3 +189,45 @@ def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
         return
     best.save(checkpoint)
     print(f"Threshold: {threshold:.4f}, chosen on {len(part)} training pictures held out")
+
+
+# -- demo ------------------------------------------------------------------------------------------
+
+
+def add_demo(parser: argparse.ArgumentParser) -> None:
+    """The options of `demo`."""
+    parser.add_argument("--out", default="runs/demo", metavar="DIR")
+    parser.add_argument("--epochs", type=positive, default=8)
+    parser.add_argument("--pictures", type=positive, default=160)
+    parser.add_argument("--seed", type=whole, default=0)
+    parser.set_defaults(run=_demo)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    start = time.perf_counter()
+    best, last, csv, png = _outputs(options.out)
+    pictures = Path(options.out) / "pictures"
+    print(f"Drawing {options.pictures} synthetic pictures of eyes into {pictures}")
+    dataset = synthetic.write(pictures, options.pictures, options.seed)
+    training, valid = dataset.split(0.25, options.seed)
+    # Small pictures in small batches: a minute has to hold enough steps to learn in.
+    model = Model("1_1", num_classes=2, seed=options.seed, image_size=96)
+    history = train(
+        model,
+        training,
+        valid,
+        epochs=options.epochs,
+        batch_size=8,
+        seed=options.seed,
+        checkpoint=best,
+    )
+    model.save(last)
+    _write_history(history, csv, png)
+    if history.interrupted:
+        return fail("stopped by Ctrl-C")
+    _print_best(history, best)
+    example = valid.paths[-1]
+    answer = predict(Model.load(best), example)
+    print(f"{example}: 预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
+    print(f"Done in {time.perf_counter() - start:.0f} s; all of it is in {options.out}")
+    return 0

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..model import Model
 from . import palm
 from .dataset import Dataset
 
@@ -44,9 +43,9 @@ def load_training_data(paths: Sequence[str], **options: Any) -> tuple[Dataset, D
     return Dataset.from_folder(folder, **options), None
 
 
-def load_evaluation_data(path: str, model: Model, **options: Any) -> Dataset:
-    """The set DATA names; of a PALM folder the validation part."""
+def load_evaluation_data(path: str, class_names: Sequence[str] | None, **options: Any) -> Dataset:
+    """The set DATA names, its classes in the order of `class_names` where that is given; of a
+    PALM folder the validation part."""
     if os.path.isdir(path) and palm.is_palm(path):
         return palm.load_validation(path, **options)
-    names = model.class_names
-    return load_one(path, class_names=names, **options)
+    return load_one(path, class_names=class_names, **options)

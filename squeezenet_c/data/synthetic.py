@@ -8,13 +8,12 @@ about. Everything is a function of (seed, index).
 from __future__ import annotations  # numpy.random, in a hint below, is imported when it is used
 
 import os
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.png import encode_png
 from .dataset import Dataset
 
 CLASS_NAMES = ("synthetic normal", "synthetic atrophy")
@@ -70,21 +69,6 @@ def write(folder: str | os.PathLike, count: int = 200, seed: int = 0, size: int 
         paths.append(path)
         labels.append(label)
     return Dataset(paths, labels, CLASS_NAMES)
-
-
-def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """An (H, W, 3) uint8 picture as a PNG file (ISO/IEC 15948): no filter, one data chunk."""
-    h, w = picture.shape[:2]
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checksum = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
-
-    rows = np.zeros((h, 1 + 3 * w), np.uint8)  # each row begins with its filter, 0
-    rows[:, 1:] = picture.reshape(h, 3 * w)
-    header = struct.pack(">IIBBBBB", w, h, 8, 2, 0, 0, 0)  # 8 bits, RGB
-    data = chunk(b"IDAT", zlib.compress(rows.tobytes(), 3))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + data + chunk(b"IEND", b"")
 
 
 def _spot(

@@ -4,16 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..inference.predict import to_picture
+from .._version import __version__
+from ..inference.predict import predict_proba, to_picture
+from ..network import Network
 from . import native
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 TOLERANCE = 1e-4  # of probabilities, between two programs that both compute in float32
 DESCRIPTION = (
@@ -24,7 +23,7 @@ DESCRIPTION = (
 )
 
 
-def export(model: "Model", path: str | os.PathLike) -> None:
+def export(model: Network, path: str | os.PathLike) -> None:
     """Write a model for other programs; the name's end says for which.
 
     .pth, .pt   a state_dict that torch.load(path, weights_only=True) takes, torchvision's names.
@@ -56,8 +55,7 @@ def export(model: "Model", path: str | os.PathLike) -> None:
         )
 
 
-def _onnx(model: "Model") -> bytes:
-    from .. import __version__
+def _onnx(model: Network) -> bytes:
     from .onnx_write import encode
 
     side = model.image_size
@@ -93,7 +91,7 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 # -- Verification ----------------------------------------------------------------------------------
 
 
-def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> float:
+def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> float:
     """The largest difference between the model's probabilities of some pictures (of predict_proba's
     kinds) and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file.
     ValueError: another ending, or no pictures. ImportError: that program is not installed.
@@ -112,10 +110,10 @@ def verify(model: "Model", path: str | os.PathLike, pictures: Sequence[Any]) -> 
     except Exception as error:  # both programs have exceptions of their own kinds
         reason = str(error).partition("\n")[0]
         raise RuntimeError(f"{path} cannot be run to verify it: {reason}") from error
-    return float(np.abs(theirs - model.predict_proba(pictures)).max())
+    return float(np.abs(theirs - predict_proba(model, pictures)).max())
 
 
-def _run_onnx(model: "Model", path: str, pictures: np.ndarray) -> np.ndarray:
+def _run_onnx(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
     try:
         import onnxruntime
     except ImportError:
@@ -126,7 +124,7 @@ def _run_onnx(model: "Model", path: str, pictures: np.ndarray) -> np.ndarray:
     return session.run([PROBABILITIES], {PICTURES: pictures})[0]
 
 
-def _run_torch(model: "Model", path: str, pictures: np.ndarray) -> np.ndarray:
+def _run_torch(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
     try:
         import torch
     except ImportError:

@@ -6,12 +6,11 @@ nothing in a prediction.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ..model import Model
+from ..network import Network
 
 PICTURES = "pictures"  # (N, image_size, image_size, 3) uint8, RGB
 LOGITS, PROBABILITIES = "logits", "probabilities"  # both (N, classes) float32
@@ -35,7 +34,7 @@ class Graph:
     constants: dict[str, np.ndarray]
 
 
-def graph_of(model: "Model") -> Graph:
+def graph_of(model: Network) -> Graph:
     """From pictures to LOGITS and PROBABILITIES."""
     builder = _Builder(model.state_dict())
     features = builder.preprocessing(model.preprocessing.mean, model.preprocessing.std)

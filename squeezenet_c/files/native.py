@@ -15,31 +15,16 @@ import math
 import os
 import warnings
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._native import core
+from ..network import SPEC_KEYS, AnyNetwork, Network
 from ..preprocessing import Preprocessing
-from ..training.recipe import Recipe
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
 HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
-SPEC_KEYS = {
-    "version",
-    "num_classes",
-    "final_relu",
-    "dropout",
-    "bypass",
-    "squeeze_ratio",
-    "pct_3x3",
-    "base_e",
-    "incr_e",
-    "freq",
-}
 # torchvision's two networks, told apart by the shape of the first convolution.
 FIRST_CONV = "features.0.weight"
 VERSION_OF_FIRST_CONV = {(96, 3, 7, 7): "1_0", (64, 3, 3, 3): "1_1"}
@@ -48,12 +33,12 @@ LAST_FIRE = "features.12"
 State = dict[str, np.ndarray]
 
 
-def save(model: "Model", path: str | os.PathLike) -> None:
+def save(model: Network, path: str | os.PathLike) -> None:
     """See Model.save."""
     core.write_safetensors(os.fspath(path), model.state_dict(), metadata_of(model))
 
 
-def metadata_of(model: "Model") -> dict[str, str]:
+def metadata_of(model: Network) -> dict[str, str]:
     """What a file says of a model besides its tensors."""
     metadata = {
         FORMAT_KEY: FORMAT,
@@ -73,7 +58,7 @@ def read_tensors(path: str) -> tuple[State, dict[str, str]]:
     return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)
 
 
-def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32") -> "Model":
+def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float32") -> AnyNetwork:
     """See Model.load."""
     path = os.fspath(path)
     state, metadata = read_tensors(path)
@@ -93,11 +78,11 @@ def load(cls: "type[Model]", path: str | os.PathLike, precision: str = "float32"
 
 
 def load_pretrained(
-    cls: "type[Model]", path: str | os.PathLike, num_classes: int | None, seed: int
-) -> "Model":
+    cls: type[AnyNetwork], path: str | os.PathLike, num_classes: int | None, seed: int
+) -> AnyNetwork:
     """See Model.from_pretrained."""
     pretrained = load(cls, path)
-    pretrained.recipe = Recipe.fine_tuning()
+    pretrained.pretrained = True
     if num_classes is None or num_classes == pretrained.num_classes:
         return pretrained
     warnings.warn(
@@ -110,7 +95,7 @@ def load_pretrained(
     model = cls(**spec, seed=seed, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
-    model.recipe = pretrained.recipe
+    model.pretrained = True
     return model
 
 

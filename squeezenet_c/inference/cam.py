@@ -9,16 +9,15 @@ weights).
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.png import encode_png
+from ..network import Network
 from .metrics import decide, softmax
 from .predict import to_picture
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 # Of the colours in an overlay where the evidence is least and most; the rest is the picture.
 OVERLAY_SHARES = (0.12, 0.5)
@@ -54,14 +53,12 @@ class Explanation:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the overlay as a PNG file."""
-        from ..data.synthetic import encode_png
-
         with open(path, "wb") as file:
             file.write(encode_png(self.overlay))
 
 
 def explain(
-    model: "Model", image: Any, label: int | None = None, *, raw: bool = False
+    model: Network, image: Any, label: int | None = None, *, raw: bool = False
 ) -> Explanation:
     """The Explanation of one picture (what predict_proba takes) for the class `label`; None: for
     the one it is given. The picture is fitted into the model's square as for prediction, and the

@@ -71,7 +71,7 @@ def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
 
 
 @dataclass(frozen=True)
-class Report:
+class Evaluation:
     """What `evaluate` found. With two classes class 1 is the positive: sensitivity is the share of
     positives that were found, specificity that of negatives. With more, sensitivity and specificity
     are None and auc is the mean over the classes, each against the rest. What cannot be computed
@@ -92,7 +92,7 @@ class Report:
         labels: ArrayLike,
         class_names: tuple[str, ...],
         threshold: float | None = None,
-    ) -> "Report":
+    ) -> "Evaluation":
         """Of (N, classes) logits and N labels; threshold: see `decide`."""
         labels = np.asarray(labels, dtype=np.int64)
         classes = logits.shape[1]

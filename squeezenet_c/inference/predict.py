@@ -4,18 +4,16 @@ square, normalised as the model says, no flips."""
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
+from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Report, decide, softmax, youden_threshold
-
-if TYPE_CHECKING:
-    from ..model import Model
+from .metrics import Evaluation, decide, softmax, youden_threshold
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Answer:
     probabilities: NDArray[np.float32]
 
 
-def predict(model: "Model", images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
+def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
     Pictures are what predict_proba takes."""
     probabilities = predict_proba(model, images, batch_size)
@@ -40,7 +38,7 @@ def predict(model: "Model", images: Any, batch_size: int = 32) -> "Answer | list
     return answers[0] if _is_single(images) else answers
 
 
-def predict_proba(model: "Model", images: Any, batch_size: int = 32) -> NDArray[np.float32]:
+def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
     """(N, classes) float32 probabilities, column c for class c; N is 1 for one picture.
 
     images: one picture, a list of them, a Dataset, or an (N, H, W, 3) uint8 array. A picture is a
@@ -52,15 +50,15 @@ def predict_proba(model: "Model", images: Any, batch_size: int = 32) -> NDArray[
     return softmax(_logits(model, batches)).astype(np.float32)
 
 
-def evaluate(model: "Model", dataset: Dataset, batch_size: int = 32) -> Report:
-    """The model's Report on a labelled set. ValueError: labels that are none of its classes."""
+def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluation:
+    """The model's Evaluation on a labelled set. ValueError: labels that are none of its classes."""
     check_labels(dataset, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     logits = dataset_logits(model, dataset, batch_size)
-    return Report.from_logits(logits, dataset.labels, names, model.threshold)
+    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold)
 
 
-def choose_threshold(model: "Model", dataset: Dataset) -> float:
+def choose_threshold(model: Network, dataset: Dataset) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
     The set should be pictures that neither trained the model nor will be reported on, such as the
     second of `training_set.split(valid_fraction, seed)` where `train` held these out.
@@ -75,7 +73,7 @@ def choose_threshold(model: "Model", dataset: Dataset) -> float:
     return model.threshold
 
 
-def dataset_logits(model: "Model", dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:
+def dataset_logits(model: Network, dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:
     """(N, classes) logits of a set's pictures, in its order."""
     return _logits(model, _batches(dataset, model.preprocessing, batch_size))
 
@@ -90,7 +88,7 @@ def check_labels(dataset: Dataset, num_classes: int) -> None:
         )
 
 
-def _logits(model: "Model", batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
+def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
     parts = [model.forward(model.preprocessing.normalise(pictures)) for pictures in batches]
     if not parts:
         return np.zeros((0, model.num_classes), np.float32)

@@ -4,15 +4,12 @@ import base64
 import os
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..base.plots import ENGLISH
+from ..base.png import encode_png
 from ..data.check import DataCheck
-from ..data.synthetic import encode_png
 from ..inference.intervals import BINS
-
-if TYPE_CHECKING:
-    from .findings import Findings
+from .findings import Report
 
 STYLE = """
 body { font: 16px/1.5 sans-serif; color: #222; max-width: 62rem }
@@ -58,7 +55,7 @@ CAPTIONS = {
 
 
 def write_page(
-    findings: "Findings", checked: DataCheck | None, path: Path, title: str, resamples: int
+    findings: Report, checked: DataCheck | None, path: Path, title: str, resamples: int
 ) -> None:
     """Write the page; checked: of its training data, or None."""
     parts = [
@@ -92,7 +89,7 @@ def _named(name: str) -> str:
     return escape(f"{name} ({ENGLISH[name]})" if name in ENGLISH else name)
 
 
-def _summary(findings: "Findings") -> str:
+def _summary(findings: Report) -> str:
     names = findings.class_names
     counts = [int((findings.labels == label).sum()) for label in range(len(names))]
     kinds = ", ".join(f"{_named(name)}: {count}" for name, count in zip(names, counts, strict=True))
@@ -109,7 +106,7 @@ def _summary(findings: "Findings") -> str:
     return f"{text}</p>{notes}"
 
 
-def _figures(findings: "Findings") -> str:
+def _figures(findings: Report) -> str:
     rows = []
     positive = _named(findings.class_names[-1])
     for key, figure in findings.figures.items():
@@ -124,7 +121,7 @@ def _figures(findings: "Findings") -> str:
     return f"<table>{''.join(rows)}</table>"
 
 
-def _confusion(findings: "Findings") -> str:
+def _confusion(findings: Report) -> str:
     names = [_named(name) for name in findings.class_names]
     head = "".join(f"<th>called {name}</th>" for name in names)
     rows = [
@@ -134,7 +131,7 @@ def _confusion(findings: "Findings") -> str:
     return f"<table><tr><th>truly</th>{head}</tr>{''.join(rows)}</table>"
 
 
-def _plots(findings: "Findings") -> str:
+def _plots(findings: Report) -> str:
     figures = [
         f'<figure><img alt="{escape(CAPTIONS[name])}" src="{_data(path.read_bytes())}">'
         f"<figcaption>{escape(CAPTIONS[name])}</figcaption></figure>"
@@ -143,7 +140,7 @@ def _plots(findings: "Findings") -> str:
     return f'<div class="plots">{"".join(figures)}</div>'
 
 
-def _worst(findings: "Findings") -> str:
+def _worst(findings: Report) -> str:
     figures = []
     for place, explanation in findings.worst:
         said = findings.predicted[place]

@@ -7,22 +7,21 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
+from ..files import native
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import check_labels, dataset_logits, evaluate
+from ..network import Network
 from .history import Epoch, History
 from .optimizer import Adam
 from .recipe import Recipe
 from .resume import RunState, fingerprint, state_path, write_state
-
-if TYPE_CHECKING:
-    from ..model import Model
 
 # A loss this near to ln(classes), the loss of knowing nothing, for this many epochs is stuck. (The
 # tutorial's network gets there and stays at 0.6931.)
@@ -42,7 +41,7 @@ class CollapseWarning(UserWarning):
 
 
 def train(
-    model: "Model",
+    model: Network,
     train: Dataset,
     valid: Dataset | None = None,
     *,
@@ -118,7 +117,7 @@ def train(
             check_writable(path)
     if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
-    recipe = (recipe or model.recipe).with_rates(lr, body_lr_scale)
+    recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
     held_out = None
     if valid_fraction is not None:
         held_out = valid
@@ -191,12 +190,18 @@ def train(
     return history
 
 
+def default_recipe(network: Network) -> Recipe:
+    """Where `train` takes its learning rates from when it is told nothing else:
+    Recipe.fine_tuning() for weights that have learnt before, else Recipe()."""
+    return Recipe.fine_tuning() if network.pretrained else Recipe()
+
+
 class _Keeper:
     """What outlives an epoch: the history, the best weights, and both on disk."""
 
     def __init__(
         self,
-        model: "Model",
+        model: Network,
         optimizer: Adam,
         arguments: dict[str, Any],
         checkpoint: str | os.PathLike | None,
@@ -213,14 +218,14 @@ class _Keeper:
             resumed.restore(self.model, self.optimizer)
             self.history, self.best = resumed.history, resumed.best
             if self.checkpoint is not None and self.best is not None:
-                _with_weights(self.model, self.best).save(self.checkpoint)
+                native.save(_with_weights(self.model, self.best), self.checkpoint)
         self.write_state()
 
     def keep_best(self) -> None:
         """After an epoch, whose row is the history's last."""
         if self.history.best is self.history[-1]:
             if self.checkpoint is not None:
-                self.model.save(self.checkpoint)
+                native.save(self.model, self.checkpoint)
             self.best = self.model.state_dict()
 
     def write_state(self) -> None:
@@ -231,7 +236,7 @@ class _Keeper:
             )
 
 
-def _with_weights(model: "Model", weights: dict[str, NDArray[np.float32]]) -> "Model":
+def _with_weights(model: Network, weights: dict[str, NDArray[np.float32]]) -> Network:
     """A copy of the model that has these."""
     other = model.copy()
     other.load_state_dict(weights)
@@ -243,7 +248,7 @@ class _Run:
 
     def __init__(
         self,
-        model: "Model",
+        model: Network,
         train: Dataset,
         recipe: Recipe,
         optimizer: Adam,
@@ -392,7 +397,7 @@ def check_writable(path: str | os.PathLike) -> None:
         raise type(error)(error.errno, f"cannot write in the folder {path.parent}") from None
 
 
-def _note_collapse(history: History, logits: NDArray[np.float32], model: "Model") -> None:
+def _note_collapse(history: History, logits: NDArray[np.float32], model: Network) -> None:
     """Say, once, when the run has collapsed: all pictures get the same answer, or the loss does not
     leave that of knowing nothing."""
     if history.collapsed:

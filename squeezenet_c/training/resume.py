@@ -19,18 +19,16 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .._native import core
 from ..data.dataset import Dataset
+from ..network import SPEC_KEYS, AnyNetwork, Network
 from ..preprocessing import Preprocessing
 from .history import Epoch, History
-
-if TYPE_CHECKING:
-    from ..model import Model
-    from .optimizer import Adam
+from .optimizer import Adam
 
 FORMAT_KEY, FORMAT = "squeezenet_c.state", "1"
 STATE_IN_RUN_FOLDER = Path("weights", "last.state")
@@ -73,8 +71,8 @@ def _plain(values: Any) -> Any:
 def write_state(
     path: str | os.PathLike,
     arguments: Mapping[str, Any],
-    model: "Model",
-    optimizer: "Adam",
+    model: Network,
+    optimizer: Adam,
     history: History,
     best: Tensors | None,
 ) -> None:
@@ -177,15 +175,12 @@ class RunState:
                 stacklevel=3,
             )
 
-    def new_model(self) -> "Model":
-        """A model of the run's kind with its last weights."""
-        from ..files.native import SPEC_KEYS
-        from ..model import Model
-
+    def new_network(self, kind: type[AnyNetwork]) -> AnyNetwork:
+        """A network of `kind`, which is Network or Model, with the run's last weights."""
         keys = SPEC_KEYS | set(Preprocessing().to_dict())
         given = {key: value for key, value in self.arguments.items() if key in keys}
         try:
-            model = Model(
+            model = kind(
                 **given, class_names=self.class_names, precision=self.arguments["precision"]
             )
             model.load_state_dict(self.groups["model"])
@@ -193,7 +188,7 @@ class RunState:
             raise core.BadFileError(f"{self.path}: {error}") from None
         return model
 
-    def restore(self, model: "Model", optimizer: "Adam") -> None:
+    def restore(self, model: Network, optimizer: Adam) -> None:
         """Bring both to where the run was. BadFileError, and neither changed: they do not fit."""
         moments = {key: self.groups[key] for key in ("exp_avg", "exp_avg_sq")}
         former = optimizer.state_dict()

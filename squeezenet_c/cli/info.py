@@ -1,0 +1,117 @@
+"""The commands on a model or an installation as such: `export`, `summary` and `info`."""
+
+import argparse
+import json
+from typing import Any
+
+from .. import Model, build_info
+from ..files.export import TOLERANCE, export, verify
+from ..summary import summary_totals
+from .options import add_network, add_precision, fail, positive
+
+# -- export ----------------------------------------------------------------------------------------
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument(
+        "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx or .safetensors"
+    )
+    parser.add_argument(
+        "--verify", metavar="PICTURE", nargs="+", help="then compare probabilities of these "
+        "pictures, by ONNX Runtime or PyTorch from the file written, with ours"
+    )  # fmt: skip
+    parser.set_defaults(run=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    model = Model.load(options.model)
+    export(model, options.out)
+    print(f"Written: {options.out}")
+    if not options.verify:
+        return 0
+    difference = verify(model, options.out, options.verify)
+    print(
+        f"Largest difference of probabilities over {len(options.verify)} pictures: {difference:.2g}"
+    )
+    if not difference <= TOLERANCE:  # so that NaN fails too
+        return fail(f"{options.out} does not compute what the model does, within {TOLERANCE:g}")
+    return 0
+
+
+# -- summary ---------------------------------------------------------------------------------------
+
+
+def add_summary(parser: argparse.ArgumentParser) -> None:
+    """The options of `summary`."""
+    parser.add_argument("model", metavar="MODEL", nargs="?")
+    add_network(parser)
+    parser.add_argument("--num-classes", type=positive, default=2)
+    parser.add_argument("--image-size", type=positive)
+    parser.add_argument("--json", action="store_true", help="print the totals only, as JSON")
+    parser.set_defaults(run=_summary)
+
+
+def _summary(options: argparse.Namespace) -> int:
+    if options.model:
+        model = Model.load(options.model)
+    else:
+        model = Model(
+            options.arch,
+            options.num_classes,
+            bypass=options.bypass,
+            final_relu=options.final_relu,
+        )
+    size = options.image_size or model.image_size
+    print(json.dumps(summary_totals(model, size)) if options.json else model.summary(size))
+    return 0
+
+
+# -- info ------------------------------------------------------------------------------------------
+
+
+def add_info(parser: argparse.ArgumentParser) -> None:
+    """The options of `info`."""
+    parser.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
+    parser.add_argument("--training", action="store_true", help="the plan of training")
+    add_precision(parser)
+    parser.add_argument("--image-size", type=positive, default=224)
+    parser.add_argument("--repeats", type=positive, default=20)
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(run=_info)
+
+
+def _info(options: argparse.Namespace) -> int:
+    rows = None
+    if options.plan:
+        size = options.image_size
+        model = Model(options.plan, precision=options.precision)
+        rows = model.plan(size, size, options.training, options.repeats)
+    if options.json:
+        print(json.dumps(build_info() | ({"plan": rows} if options.plan else {})))
+        return 0
+    for name, value in build_info().items():
+        lines = [", ".join(value)] if isinstance(value, list) else [value]
+        if isinstance(value, dict):  # convolutions: one kind of layer a line
+            lines = [
+                f"{layer}: {', '.join(f'{part} {backend}' for part, backend in parts.items())}"
+                for layer, parts in value.items()
+            ]
+        for number, line in enumerate(lines):
+            print(f"{'' if number else name:16}{line}".rstrip())
+    if rows:
+        _print_plan(rows)
+    return 0
+
+
+def _print_plan(rows: list[dict[str, Any]]) -> None:
+    columns = ("layer", "op", "implementation", "layout", "milliseconds")
+    cells = [[row[column] for column in columns] for row in rows]
+    texts = [list(columns)] + [[*cell[:4], f"{cell[4]:.3f}"] for cell in cells]
+    widths = [max(len(text[i]) for text in texts) for i in range(len(columns))]
+    print()
+    for text in texts:
+        padded = [f"{word:{width}}" for word, width in zip(text, widths, strict=True)]
+        print("  ".join(padded).rstrip())
+    print(f"\n{sum(cell[4] for cell in cells):.3f} ms a picture on one thread, {len(rows)} ops")

@@ -1,0 +1,181 @@
+"""A report on a model: a folder of figures, plots, tables and one page that holds it all."""
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from ..data.check import DataCheck, check_data
+from ..data.dataset import Dataset
+from ..inference.cam import explain
+from ..inference.intervals import RESAMPLES, SEED, measure
+from ..inference.metrics import Evaluation, decide, softmax
+from ..inference.predict import check_labels, dataset_logits
+from ..network import Network
+from .findings import Report
+from .page import write_page
+
+WORST = 8  # pictures that are shown
+PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
+
+
+def report(
+    model: Network,
+    dataset: Dataset,
+    folder: str | os.PathLike,
+    *,
+    training: Dataset | None = None,
+    title: str = "SqueezeNet: report",
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Report:
+    """Evaluate `model` on `dataset` and write into `folder` (made if need be):
+
+    index.html       all of the below on one page, which needs no other file
+    metrics.json     figures with their intervals, and what they were computed from
+    predictions.csv  a line a picture
+    Classification_Results.csv    with two classes: PALM's form, FileName and PM Risk
+    confusion_matrix.png, roc.png, reliability.png, scores.png    where matplotlib is installed
+    worst/           activation maps of the pictures it gets most wrong
+
+    training    its training pictures: checked for pictures that are in both sets
+    resamples, seed     of the intervals
+
+    ValueError: labels that are none of its classes. OSError: a file cannot be written.
+    """
+    check_labels(dataset, model.num_classes)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    logits = dataset_logits(model, dataset)
+    names = model.class_names or tuple(str(label) for label in range(model.num_classes))
+    probabilities = softmax(logits)
+    predicted = decide(probabilities, model.threshold)
+    findings = Report(
+        figures=measure(dataset.labels, probabilities, predicted, resamples, seed),
+        summary=Evaluation.from_logits(logits, dataset.labels, names, model.threshold),
+        paths=dataset.paths,
+        labels=dataset.labels,
+        predicted=predicted,
+        probabilities=probabilities,
+        class_names=names,
+        threshold=model.threshold,
+        notes=[f"Not evaluated: {path}: {why}" for path, why in dataset.skipped],
+    )
+    checked = _check(training, dataset)
+    _explain_worst(findings, model, folder / "worst")
+    _write_plots(findings, folder)
+    _write_predictions(findings, folder / "predictions.csv")
+    if len(names) == 2:
+        _write_results(findings, folder / "Classification_Results.csv")
+    _write_json(findings, folder / "metrics.json", resamples, seed)
+    write_page(findings, checked, folder / "index.html", title, resamples)
+    return findings
+
+
+def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
+    if training is None:
+        return None
+    return check_data(training, dataset)
+
+
+def _explain_worst(findings: Report, model: Network, folder: Path) -> None:
+    of_truth = findings.probabilities[np.arange(len(findings.labels)), findings.labels]
+    folder.mkdir(exist_ok=True)
+    for stale in folder.glob("*.png"):
+        stale.unlink()
+    for rank, place in enumerate(np.argsort(of_truth, kind="stable")[:WORST].tolist(), 1):
+        path, label = findings.paths[place], int(findings.labels[place])
+        explanation = explain(model, path, label)
+        explanation.save(folder / f"{rank}_{Path(path).stem}.png")
+        findings.worst.append((place, explanation))
+
+
+# -- Plots -----------------------------------------------------------------------------------------
+
+
+def _write_plots(findings: Report, folder: Path) -> None:
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        findings.notes.append("There are no plots, for matplotlib is not installed.")
+        warnings.warn(
+            "the report has no plots, for matplotlib is not installed (pip install matplotlib)",
+            stacklevel=3,
+        )
+        return
+    from . import plots
+
+    names, labels = findings.class_names, findings.labels
+    paths = {name: folder / f"{name}.png" for name in PLOTS}
+    plots.confusion_plot(findings.summary.confusion_matrix, names, paths[PLOTS[0]])
+    binary = len(names) == 2
+    columns = [1] if binary else list(range(len(names)))
+    matrix = findings.summary.confusion_matrix
+    shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
+    plots.roc_plot(
+        labels[:, None] == columns,
+        findings.probabilities[:, columns],
+        tuple(names[column] for column in columns),
+        (1 - shares[0], shares[1]) if binary else None,
+        paths["roc"],
+    )
+    if binary:
+        happened, score, what = labels == 1, findings.probabilities[:, 1], names[1]
+    else:
+        happened = labels == findings.predicted
+        score, what = findings.probabilities.max(axis=1), "the predicted class"
+    plots.reliability_plot(happened, score, what, paths["reliability"])
+    threshold = (findings.threshold or 0.5) if binary else None
+    plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
+    findings.plots.update(paths)
+
+
+# -- Tables ----------------------------------------------------------------------------------------
+
+
+def _write_predictions(findings: Report, path: Path) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = findings.class_names
+        columns = [f"probability {name}" for name in names]
+        writer.writerow(["path", "true", "predicted", "right", *columns])
+        rows = zip(
+            findings.paths,
+            findings.labels,
+            findings.predicted,
+            findings.probabilities.tolist(),
+            strict=True,
+        )
+        for picture, true, said, shares in rows:
+            writer.writerow([picture, names[true], names[said], int(true == said), *shares])
+
+
+def _write_results(findings: Report, path: Path) -> None:
+    """The file that the PALM challenge asks for: a picture's name and the probability that it is
+    pathologic, which is class 1."""
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["FileName", "PM Risk"])
+        for picture, risk in zip(findings.paths, findings.probabilities[:, 1], strict=True):
+            writer.writerow([os.path.basename(picture), f"{risk:.6f}"])
+
+
+def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None:
+    import json
+
+    contents = {
+        "pictures": len(findings.paths),
+        "class_names": list(findings.class_names),
+        "threshold": findings.threshold,
+        "loss": findings.summary.loss,
+        "confusion_matrix": findings.summary.confusion_matrix.tolist(),
+        "figures": {name: figure.to_dict() for name, figure in findings.figures.items()},
+        "intervals": {"confidence": 0.95, "resamples": resamples, "seed": seed},
+    }
+    text = json.dumps(contents, ensure_ascii=False, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
