@@ -5,7 +5,7 @@ one."""
 import sys
 import warnings
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,8 @@ SPEC_KEYS = {
 """The arguments that say what is computed, as they stand in files."""
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
+
+_PRECISION: Any = core.Network.precision  # the descriptor, which the property below wraps
 
 
 def _level_outside() -> int:
@@ -80,7 +82,7 @@ class Network(core.Network):
     ):
         if version not in _VERSIONS:
             raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
-        spec = {
+        spec: dict[str, Any] = {
             "version": _VERSIONS[version],
             "num_classes": num_classes,
             "final_relu": final_relu,
@@ -134,14 +136,14 @@ class Network(core.Network):
         environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster.
         ValueError: another word.
         """
-        return core.Network.precision.__get__(self)
+        return _PRECISION.__get__(self)
 
     @precision.setter
     def precision(self, precision: str) -> None:
         try:
-            core.Network.precision.__set__(self, precision)
+            _PRECISION.__set__(self, precision)
         except RuntimeError as error:
-            core.Network.precision.__set__(self, "float32")
+            _PRECISION.__set__(self, "float32")
             warnings.warn(f"{error}; float32 is used", stacklevel=_level_outside())
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._native import core
+from ..network import Network
 
 HEAD = "classifier"
 BODY = "features"
@@ -33,7 +34,7 @@ class Adam(core.Adam):
 
     def __init__(
         self,
-        model: "core.Network",
+        model: Network,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -85,7 +86,7 @@ class Adam(core.Adam):
 
 
 def spans_of(
-    model: "core.Network",
+    model: Network,
     weight_decay: float,
     freeze: str | int | Sequence[str] | None,
     body_lr_scale: float,
