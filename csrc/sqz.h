@@ -78,6 +78,29 @@ sqz_status sqz_get_choices(sqz_choice *choices, size_t capacity, size_t *count, 
  * is offered by onednn on a CPU with AVX-512. */
 typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1 } sqz_precision;
 
+/* -- Files ------------------------------------------------------------------------------------- */
+
+/* A regular file, open for reading. */
+typedef struct {
+    const char *path; /* as given, for errors; the caller's */
+    int descriptor;   /* -1: closed */
+    int64_t size_bytes;
+} sqz_file;
+
+/* Opens a file without ever waiting for it. SQZ_IO: it cannot be opened, or is a folder;
+ * SQZ_BAD_FILE: a pipe, a socket or a device, or more than limit_bytes (below 0: no limit). Closed
+ * after an error. */
+sqz_status sqz_file_open(sqz_file *file, const char *path, int64_t limit_bytes, sqz_error *error);
+/* Exactly size_bytes from `offset` on. SQZ_BAD_FILE: it has become shorter. */
+sqz_status sqz_file_read(const sqz_file *file, void *bytes, size_t size_bytes, int64_t offset,
+                         sqz_error *error);
+void sqz_file_close(sqz_file *file);
+
+/* Writes a whole file, atomically: a temporary file in the same folder, fsync, rename. An existing
+ * file's permissions are kept, symbolic links followed. After an error, which is SQZ_IO or
+ * SQZ_NO_MEMORY, what was at `path` is untouched. */
+sqz_status sqz_file_write(const char *path, const void *bytes, size_t size_bytes, sqz_error *error);
+
 /* -- Pictures ---------------------------------------------------------------------------------- */
 
 /* An RGB picture, [h][w][3] uint8. The library allocates pixels; sqz_image_free releases them. */
@@ -332,10 +355,9 @@ size_t sqz_tensor_file_count(const sqz_tensor_file *file);
 const sqz_tensor *sqz_tensor_file_tensor(const sqz_tensor_file *file, size_t index);
 size_t sqz_tensor_file_metadata_count(const sqz_tensor_file *file);
 const sqz_metadata *sqz_tensor_file_metadata(const sqz_tensor_file *file, size_t index);
-/* Write tensors, in the order given, atomically: a temporary file in the same folder, fsync,
- * rename. Values are written as F32, whatever dtype says. An existing file's permissions are kept,
- * symbolic links followed. An error leaves what was at `path` untouched. SQZ_INVALID: names or keys
- * not in UTF-8 or given twice, count not the product of shape. SQZ_IO: cannot be written. */
+/* Write tensors, in the order given, as sqz_file_write does. Values are written as F32, whatever
+ * dtype says. SQZ_INVALID: names or keys not in UTF-8 or given twice, count not the product of
+ * shape. */
 sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, size_t tensor_count,
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);

@@ -503,7 +503,7 @@ def test_reading_files(tmp_path: pathlib.Path):
 
 
 def test_files_that_cannot_be_read(tmp_path: pathlib.Path):
-    with pytest.raises(FileNotFoundError, match="没有.jpg: cannot be opened"):
+    with pytest.raises(FileNotFoundError, match="没有.jpg: cannot be read"):
         core.read_image(tmp_path / "没有.jpg")
     with pytest.raises(IsADirectoryError, match=f"{tmp_path.name}: cannot be read"):
         core.read_image(tmp_path)

@@ -125,7 +125,7 @@ static void test_bad_files(void) {
     CHECK_FAILS(sqz_image_decode(&image, bmp, bmp_bytes, "f", &error), error, SQZ_BAD_FILE,
                 "f: is too large (65539 x 65538 pixels");
     CHECK_FAILS(sqz_image_read(&image, "no such folder/picture.jpg", &error), error, SQZ_IO,
-                "no such folder/picture.jpg: cannot be opened");
+                "no such folder/picture.jpg: cannot be read");
     CHECK(error.system_errno != 0);
     CHECK_FAILS(sqz_image_read(&image, ".", &error), error, SQZ_IO, ".: cannot be read");
 }
