@@ -513,6 +513,42 @@ def test_files_that_cannot_be_read(tmp_path: pathlib.Path):
         core.read_image("a\0b")
 
 
+OUT_OF_MEMORY = """
+import resource, sys
+from squeezenet_c._native import core
+data = [open(path, "rb").read() for path in sys.argv[1:]]
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+decoded = refused = 0
+for allowed in range(0, 8 << 20, 1 << 18):
+    resource.setrlimit(resource.RLIMIT_AS, (used + allowed, resource.RLIM_INFINITY))
+    for i in range(len(data)):
+        try:
+            core.decode_image(data[i], "it")
+            decoded += 1
+        except MemoryError as error:
+            assert "out of memory" in str(error), error
+            refused += 1
+assert decoded > 20 and refused > 20, (decoded, refused)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures itself in /proc")
+def test_out_of_memory_is_not_damage(tmp_path: pathlib.Path):
+    pixels = picture(500, 600)
+    files = {
+        "a.png": encoded(pixels, "PNG"),
+        "b.png": encoded(pixels, "PNG", "P"),
+        "c.jpg": encoded(pixels, "JPEG"),
+        "d.jpg": encoded(pixels, "JPEG", progressive=True),
+        "e.bmp": encoded(pixels, "BMP"),
+    }
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    command = [sys.executable, "-c", OUT_OF_MEMORY, *files]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    subprocess.run(command, check=True, timeout=60, cwd=tmp_path, env=environment)
+
+
 def test_decoding_from_several_threads():
     files = list(whole_files().values())
     expected = [core.decode_image(data) for data in files]
