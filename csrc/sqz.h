@@ -120,10 +120,11 @@ sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 
+enum { SQZ_IMAGE_MAX_SIDE = 1 << 29 }; /* three channels of it are an int */
 /* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
  * Image.resize from version 13 on (before it, where the height loses more than twice as many
- * samples as the width, Pillow took the rows first: single levels differ). All sides >= 1; out and
- * in do not overlap. */
+ * samples as the width, Pillow took the rows first: single levels differ). Sides are 1 to
+ * SQZ_IMAGE_MAX_SIDE; out and in do not overlap. */
 sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                             int in_w, sqz_error *error);
 
