@@ -109,14 +109,24 @@ typedef struct {
     uint8_t *pixels;
 } sqz_image;
 
+/* The pixels that a picture may have, in every thread from now on; a larger one is SQZ_BAD_FILE
+ * before anything is allocated for it. Decoding takes up to 12 bytes a pixel for a while. The
+ * default is the number past which Pillow warns (of a quarter of a gigabyte of RGB); Pillow's error
+ * begins past twice it. 1 <= pixels <= SQZ_IMAGE_MOST_PIXELS. */
+#define SQZ_IMAGE_DEFAULT_MAX_PIXELS ((int64_t)89478485)
+#define SQZ_IMAGE_MOST_PIXELS ((int64_t)268435455)
+sqz_status sqz_image_set_max_pixels(int64_t pixels, sqz_error *error);
+int64_t sqz_image_get_max_pixels(void);
+
 /* Decode JPEG, PNG or BMP bytes to RGB. Greyscale is repeated in the three channels, alpha is
  * dropped, 16-bit samples keep their high byte, CMYK is converted, and a JPEG's EXIF orientation is
- * applied. At most SQZ_IMAGE_MAX_PIXELS pixels. `name` is what errors call the picture.
- * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error.
- */
-#define SQZ_IMAGE_MAX_PIXELS ((int64_t)178956970) /* Pillow's own warning limit */
+ * applied. `name` is what errors call the picture. SQZ_BAD_FILE: empty, not a picture, cut short,
+ * damaged, too large. Time and memory are bounded by a multiple of bytes and pixels. image->pixels
+ * is NULL after an error. */
 sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
                             const char *name, sqz_error *error);
+/* Of a regular file (see sqz_file_open), whose first bytes are looked at before the rest is read.
+ */
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 

@@ -94,14 +94,14 @@ def test_the_first_bytes_of_a_picture_are_looked_at_first(tmp_path: Path) -> Non
     path = tmp_path / "huge.jpg"
     with open(path, "wb") as file:
         file.write(b"MM\0*")
-        file.truncate(2**31 - 1)  # zeros that take no room
+        file.truncate(700_000_000)  # zeros that take no room
     start = time.monotonic()
     with pytest.raises(core.BadFileError, match=r"huge\.jpg: is a TIFF, expected JPEG"):
         core.read_image(path)
-    assert time.monotonic() - start < 0.2  # reading it takes a second
+    assert time.monotonic() - start < 0.2  # reading it takes half a second
     with open(path, "ab") as file:
-        file.truncate(2**31)
-    with pytest.raises(core.BadFileError, match="has 2147483648 bytes, expected at most"):
+        file.truncate(800_000_000)
+    with pytest.raises(core.BadFileError, match="has 800000000 bytes, expected at most 782936744"):
         core.read_image(path)
 
 

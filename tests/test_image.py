@@ -422,7 +422,7 @@ def test_huge_sizes_are_refused_before_decoding():
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 65000, 65001)
     with pytest.raises(core.BadFileError, match=r"is too large \(65001 x 65000 pixels"):
         core.decode_image(bytes(jpeg))
-    for w, h in [(2**31 - 1, 2**31 - 1), (1, 178956971), (100_000, 100_000)]:
+    for w, h in [(2**31 - 1, 2**31 - 1), (1, 89478486), (100_000, 100_000)]:
         with pytest.raises(core.BadFileError, match=rf"is too large \({w} x {h} pixels"):
             core.decode_image(png_bytes(w, h, 8, 2, b""))
     bmp = bytearray(whole_files()["bmp"])
@@ -511,42 +511,6 @@ def test_files_that_cannot_be_read(tmp_path: pathlib.Path):
         core.read_image(3)
     with pytest.raises(ValueError):
         core.read_image("a\0b")
-
-
-OUT_OF_MEMORY = """
-import resource, sys
-from squeezenet_c._native import core
-data = [open(path, "rb").read() for path in sys.argv[1:]]
-used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-decoded = refused = 0
-for allowed in range(0, 8 << 20, 1 << 18):
-    resource.setrlimit(resource.RLIMIT_AS, (used + allowed, resource.RLIM_INFINITY))
-    for i in range(len(data)):
-        try:
-            core.decode_image(data[i], "it")
-            decoded += 1
-        except MemoryError as error:
-            assert "out of memory" in str(error), error
-            refused += 1
-assert decoded > 20 and refused > 20, (decoded, refused)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="measures itself in /proc")
-def test_out_of_memory_is_not_damage(tmp_path: pathlib.Path):
-    pixels = picture(500, 600)
-    files = {
-        "a.png": encoded(pixels, "PNG"),
-        "b.png": encoded(pixels, "PNG", "P"),
-        "c.jpg": encoded(pixels, "JPEG"),
-        "d.jpg": encoded(pixels, "JPEG", progressive=True),
-        "e.bmp": encoded(pixels, "BMP"),
-    }
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
-    command = [sys.executable, "-c", OUT_OF_MEMORY, *files]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-    subprocess.run(command, check=True, timeout=60, cwd=tmp_path, env=environment)
 
 
 def test_decoding_from_several_threads():

@@ -11,7 +11,7 @@ from PIL import Image
 from squeezenet_c._native import core
 
 BASELINE, PROGRESSIVE = 0xC0, 0xC2
-SIDE = 13000
+SIDE = 9000
 
 
 def segment(code: int, data: bytes) -> bytes:
@@ -41,7 +41,7 @@ def jpeg(*parts: bytes) -> bytes:
 
 
 SEQUENTIAL, DC, AC, AC_AGAIN = (0, 63, 0), (0, 0, 0), (1, 63, 1), (1, 63, 0x10)
-RUNS = bytes.fromhex("8000") * 162  # a run each
+RUNS = bytes.fromhex("8000") * 78  # a run each
 
 
 def refused(data: bytes, words: str) -> None:

@@ -13,8 +13,9 @@
 #include "exif.h"
 #include "stb.h"
 
-/* Enough of a file to tell what it is. */
-enum { HEAD_BYTES = 512 };
+/* Enough of a file to tell what it is; and what a file may have: four samples of two bytes a pixel,
+ * and so much beside them. */
+enum { HEAD_BYTES = 512, MOST_BYTES_OF_PIXEL = 8, MOST_BYTES_BESIDE = 1 << 26 };
 
 void sqz_image_free(sqz_image *image) {
     free(image->pixels);
@@ -112,7 +113,8 @@ sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error) 
     sqz_file file;
     uint8_t *bytes = NULL;
     *image = (sqz_image){0};
-    SQZ_TRY(sqz_file_open(&file, path, INT_MAX, error));
+    int64_t limit_bytes = MOST_BYTES_OF_PIXEL * sqz_image_get_max_pixels() + MOST_BYTES_BESIDE;
+    SQZ_TRY(sqz_file_open(&file, path, limit_bytes < INT_MAX ? limit_bytes : INT_MAX, error));
     sqz_status status = read_bytes(&bytes, &file, error);
     sqz_file_close(&file);
     if (status == SQZ_OK)
