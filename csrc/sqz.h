@@ -78,6 +78,29 @@ sqz_status sqz_get_choices(sqz_choice *choices, size_t capacity, size_t *count, 
  * is offered by onednn on a CPU with AVX-512. */
 typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1 } sqz_precision;
 
+/* -- Files ------------------------------------------------------------------------------------- */
+
+/* A regular file, open for reading. */
+typedef struct {
+    const char *path; /* as given, for errors; the caller's */
+    int descriptor;   /* -1: closed */
+    int64_t size_bytes;
+} sqz_file;
+
+/* Opens a file without ever waiting for it. SQZ_IO: it cannot be opened, or is a folder;
+ * SQZ_BAD_FILE: a pipe, a socket or a device, or more than limit_bytes (below 0: no limit). Closed
+ * after an error. */
+sqz_status sqz_file_open(sqz_file *file, const char *path, int64_t limit_bytes, sqz_error *error);
+/* Exactly size_bytes from `offset` on. SQZ_BAD_FILE: it has become shorter. */
+sqz_status sqz_file_read(const sqz_file *file, void *bytes, size_t size_bytes, int64_t offset,
+                         sqz_error *error);
+void sqz_file_close(sqz_file *file);
+
+/* Writes a whole file, atomically: a temporary file in the same folder, fsync, rename. An existing
+ * file's permissions are kept, symbolic links followed. After an error, which is SQZ_IO or
+ * SQZ_NO_MEMORY, what was at `path` is untouched. */
+sqz_status sqz_file_write(const char *path, const void *bytes, size_t size_bytes, sqz_error *error);
+
 /* -- Pictures ---------------------------------------------------------------------------------- */
 
 /* An RGB picture, [h][w][3] uint8. The library allocates pixels; sqz_image_free releases them. */
@@ -86,21 +109,32 @@ typedef struct {
     uint8_t *pixels;
 } sqz_image;
 
+/* The pixels that a picture may have, in every thread from now on; a larger one is SQZ_BAD_FILE
+ * before anything is allocated for it. Decoding takes up to 12 bytes a pixel for a while. The
+ * default is the number past which Pillow warns (of a quarter of a gigabyte of RGB); Pillow's error
+ * begins past twice it. 1 <= pixels <= SQZ_IMAGE_MOST_PIXELS. */
+#define SQZ_IMAGE_DEFAULT_MAX_PIXELS ((int64_t)89478485)
+#define SQZ_IMAGE_MOST_PIXELS ((int64_t)268435455)
+sqz_status sqz_image_set_max_pixels(int64_t pixels, sqz_error *error);
+int64_t sqz_image_get_max_pixels(void);
+
 /* Decode JPEG, PNG or BMP bytes to RGB. Greyscale is repeated in the three channels, alpha is
  * dropped, 16-bit samples keep their high byte, CMYK is converted, and a JPEG's EXIF orientation is
- * applied. At most SQZ_IMAGE_MAX_PIXELS pixels. `name` is what errors call the picture.
- * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error.
- */
-#define SQZ_IMAGE_MAX_PIXELS ((int64_t)178956970) /* Pillow's own warning limit */
+ * applied. `name` is what errors call the picture. SQZ_BAD_FILE: empty, not a picture, cut short,
+ * damaged, too large. Time and memory are bounded by a multiple of bytes and pixels. image->pixels
+ * is NULL after an error. */
 sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
                             const char *name, sqz_error *error);
+/* Of a regular file (see sqz_file_open), whose first bytes are looked at before the rest is read.
+ */
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 
+enum { SQZ_IMAGE_MAX_SIDE = 1 << 29 }; /* three channels of it are an int */
 /* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
  * Image.resize from version 13 on (before it, where the height loses more than twice as many
- * samples as the width, Pillow took the rows first: single levels differ). All sides >= 1; out and
- * in do not overlap. */
+ * samples as the width, Pillow took the rows first: single levels differ). Sides are 1 to
+ * SQZ_IMAGE_MAX_SIDE; out and in do not overlap. */
 sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                             int in_w, sqz_error *error);
 
@@ -332,10 +366,9 @@ size_t sqz_tensor_file_count(const sqz_tensor_file *file);
 const sqz_tensor *sqz_tensor_file_tensor(const sqz_tensor_file *file, size_t index);
 size_t sqz_tensor_file_metadata_count(const sqz_tensor_file *file);
 const sqz_metadata *sqz_tensor_file_metadata(const sqz_tensor_file *file, size_t index);
-/* Write tensors, in the order given, atomically: a temporary file in the same folder, fsync,
- * rename. Values are written as F32, whatever dtype says. An existing file's permissions are kept,
- * symbolic links followed. An error leaves what was at `path` untouched. SQZ_INVALID: names or keys
- * not in UTF-8 or given twice, count not the product of shape. SQZ_IO: cannot be written. */
+/* Write tensors, in the order given, as sqz_file_write does. Values are written as F32, whatever
+ * dtype says. SQZ_INVALID: names or keys not in UTF-8 or given twice, count not the product of
+ * shape. */
 sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, size_t tensor_count,
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);

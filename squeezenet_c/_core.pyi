@@ -19,7 +19,28 @@ def get_num_threads() -> int: ...
 def quota_cpus(root: str) -> int:
     """For tests: CPUs that control groups allow, 0 for all, by the files under `root`."""
 
+# -- Files -----------------------------------------------------------------------------------------
+def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """All of a regular file. Never waits: a pipe, a socket or a device is a BadFileError, and so is
+    a file of more than `limit` bytes. OSError: it cannot be read."""
+
+def file_opener(path: str | os.PathLike[str], flags: int = os.O_RDONLY, /) -> int:
+    """For open(path, "rb", opener=file_opener): the descriptor of a regular file, with the errors
+    of read_file."""
+
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write the bytes, atomically: a temporary file in the same folder, fsync, rename. Permissions
+    of a file that is there are kept, symbolic links followed. OSError, which names the path: it
+    cannot be written, and what was at `path` is untouched. Temporary files that killed writers have
+    left in the folder are removed."""
+
 # -- Pictures: HWC uint8 RGB -----------------------------------------------------------------------
+def set_max_pixels(pixels: int) -> None:
+    """The pixels that a picture may have, in every data set and thread from now on: a larger one is
+    a BadFileError before memory is taken for it. The default is 89478485, past which Pillow warns.
+    ValueError: below 1 or above 2**28 - 1."""
+
+def get_max_pixels() -> int: ...
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]: ...
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]: ...
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]: ...

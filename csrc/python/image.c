@@ -103,6 +103,25 @@ static PyObject *array_of(sqz_image *image) {
     return array;
 }
 
+static PyObject *set_max_pixels(PyObject *module, PyObject *argument) {
+    PyObject *integer = PyNumber_Index(argument);
+    if (!integer)
+        return NULL;
+    Py_ssize_t pixels = PyNumber_AsSsize_t(integer, NULL); /* clipped, and then refused */
+    Py_DECREF(integer);
+    sqz_error error;
+    sqz_status status = sqz_image_set_max_pixels(pixels, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_max_pixels(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyLong_FromLongLong(sqz_image_get_max_pixels());
+}
+
 static PyObject *decode_image(PyObject *module, PyObject *args, PyObject *keywords) {
     static char *names[] = {"data", "name", NULL};
     Py_buffer data;
@@ -299,6 +318,12 @@ static PyObject *shuffle(PyObject *module, PyObject *args, PyObject *keywords) {
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef functions[] = {
+    {"set_max_pixels", set_max_pixels, METH_O,
+     "set_max_pixels(pixels)\n\n"
+     "The pixels that a picture may have, in every data set and thread from now on: a larger one\n"
+     "is a BadFileError before memory is taken for it. The default is 89478485, past which Pillow\n"
+     "warns. ValueError: below 1 or above 2**28 - 1."},
+    {"get_max_pixels", get_max_pixels, METH_NOARGS, "get_max_pixels() -> int"},
     {"decode_image", WITH_KEYWORDS(decode_image), METH_VARARGS | METH_KEYWORDS,
      "decode_image(data, name=\"image\")\n\n"
      "JPEG, PNG or BMP bytes to an upright (height, width, 3) uint8 RGB array. `name` is what\n"
