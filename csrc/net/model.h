@@ -38,16 +38,22 @@ struct sqz_model {
     sqz_entry *entries;
 };
 
+/* -- Who is in (access.c) ---------------------------------------------------------------------- */
+
 /* A call on a model begins and ends with these. Several readers may be in at once; an exclusive
  * call is alone. SQZ_BUSY otherwise. */
 sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error);
 void sqz_model_leave(sqz_model *model, bool exclusive);
+
+/* -- The cache of plans (entries.c) --------------------------------------------------------------
+ */
 
 /* The cache's entry for a plan with the current backend, made if need be, and given back. threads:
  * as many as will share a picture, else 1. */
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
                            int threads, sqz_error *error);
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
+void sqz_entries_destroy(sqz_model *model); /* all of them, when the model goes */
 
 /* A workspace for one thread, given back after use. NULL may be given back. A helper's has no
  * memory: it works in another's. */
@@ -57,6 +63,9 @@ void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace);
 
 /* Bring the packed weights up to the model's parameters, on up to `threads` threads. */
 sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error);
+
+/* -- Threads that work together (team.c) ---------------------------------------------------------
+ */
 
 /* SQZ_INVALID if one of x[count] is NaN or infinite; `picture` is named in the message. */
 sqz_status sqz_check_finite(const float *x, size_t count, int picture, sqz_error *error);
