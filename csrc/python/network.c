@@ -206,10 +206,10 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
     return PyFloat_FromDouble(loss);
 }
 
-/* The weights as double[num_classes], a new reference; NULL with an exception set. */
+/* The weights as double[num_classes], a copy; NULL with an exception set. */
 static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) {
-    PyArrayObject *weights =
-        (PyArrayObject *)PyArray_FROM_OTF(given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY);
+    PyArrayObject *weights = (PyArrayObject *)PyArray_FROM_OTF(
+        given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_ENSURECOPY);
     int classes = sqz_model_spec(model)->num_classes;
     if (weights && (PyArray_NDIM(weights) != 1 || PyArray_DIM(weights, 0) != classes)) {
         char expected[24];
