@@ -1,6 +1,8 @@
 /* entries.c: a model's plans, of which the last few are kept, with what is needed to run them. */
 #include "model.h"
 
+#include "../base/guard.h"
+
 #include <stdlib.h>
 
 enum { CACHED_PLANS = 8 };
@@ -50,28 +52,22 @@ static sqz_status entry_create(sqz_entry **result, const sqz_model *model, int h
 
 /* -- The cache --------------------------------------------------------------------------------- */
 
-/* Drops superseded entries, and those used longest ago until CACHED_PLANS are left, passing over
- * those in use. */
-static void trim(sqz_model *model) {
-    for (;;) {
-        int count = 0;
-        sqz_entry **oldest = NULL;
-        for (sqz_entry **link = &model->entries; *link; link = &(*link)->next) {
-            count++;
-            if (!(*link)->users && (!oldest || (*link)->last_use < (*oldest)->last_use))
-                oldest = link;
-        }
-        if (!oldest || (count <= CACHED_PLANS && (*oldest)->last_use > 0))
-            return;
-        sqz_entry *entry = *oldest;
-        *oldest = entry->next;
-        entry_destroy(entry);
-    }
-}
+/* What a plan is made for. */
+typedef struct {
+    const sqz_ops *ops;
+    int h, w, threads;
+    bool training;
+} wish;
 
-static void add(sqz_model *model, sqz_entry *entry) {
-    entry->next = model->entries;
-    model->entries = entry;
+/* All of these with the model locked. */
+
+/* The newest, or NULL. */
+static sqz_entry *find(const sqz_model *model, const wish *wish) {
+    sqz_entry *entry = model->entries;
+    while (entry && !(entry->h == wish->h && entry->w == wish->w &&
+                      entry->plan->training == wish->training && entry->plan->ops == wish->ops))
+        entry = entry->next;
+    return entry;
 }
 
 /* A plan whose convolutions are cut for sharing takes longer to make than one picture takes: so
@@ -81,23 +77,62 @@ static bool worth_sharing(const sqz_entry *entry, int threads) {
     return entry->plan->ops->conv_share && entry->threads < threads;
 }
 
-/* With the model's lock held. */
-static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, int w, bool training,
-                                 int threads, sqz_error *error) {
-    const sqz_ops *ops;
-    SQZ_TRY(sqz_ops_current(&ops, model->precision, model->emulate, error));
-    sqz_entry *entry = model->entries; /* the newest of equals */
-    while (entry && !(entry->h == h && entry->w == w && entry->plan->training == training &&
-                      entry->plan->ops == ops))
-        entry = entry->next;
-    if (!entry) {
-        SQZ_TRY(entry_create(&entry, model, h, w, training, 1, ops, error));
-        add(model, entry);
-    } else if (worth_sharing(entry, threads)) {
-        sqz_entry *earlier = entry;
-        SQZ_TRY(entry_create(&entry, model, h, w, training, threads, ops, error));
-        add(model, entry);
+/* Takes from the list superseded entries, and those used longest ago until CACHED_PLANS are left,
+ * passing over those in use. The entries taken, linked by next. */
+static sqz_entry *trim(sqz_model *model) {
+    sqz_entry *taken = NULL;
+    for (;;) {
+        int count = 0;
+        sqz_entry **oldest = NULL;
+        for (sqz_entry **link = &model->entries; *link; link = &(*link)->next) {
+            count++;
+            if (!(*link)->users && (!oldest || (*link)->last_use < (*oldest)->last_use))
+                oldest = link;
+        }
+        if (!oldest || (count <= CACHED_PLANS && (*oldest)->last_use > 0))
+            return taken;
+        sqz_entry *entry = *oldest;
+        *oldest = entry->next;
+        entry->next = taken;
+        taken = entry;
+    }
+}
+
+/* Adds an entry, with the model unlocked meanwhile. */
+static sqz_status make(sqz_model *model, const wish *wish, int threads, sqz_error *error) {
+    sqz_entry *entry = NULL;
+    model->making = true;
+    sqz_model_unlock(model);
+    sqz_guard_begin_making();
+    sqz_status status =
+        entry_create(&entry, model, wish->h, wish->w, wish->training, threads, wish->ops, error);
+    sqz_guard_end_making();
+    sqz_model_lock(model);
+    model->making = false;
+    pthread_cond_broadcast(&model->changed);
+    if (status != SQZ_OK)
+        return status;
+    sqz_entry *earlier = find(model, wish);
+    if (earlier)
         earlier->last_use = 0; /* goes as soon as nobody uses it */
+    entry->next = model->entries;
+    model->entries = entry;
+    return SQZ_OK;
+}
+
+static sqz_status find_or_make(sqz_model *model, sqz_entry **result, const wish *wish,
+                               sqz_error *error) {
+    sqz_entry *entry = find(model, wish);
+    if (entry && worth_sharing(entry, wish->threads) && !model->making) {
+        SQZ_TRY(make(model, wish, wish->threads, error));
+        entry = find(model, wish);
+    }
+    while (!entry) {
+        if (model->making)
+            SQZ_TRY(sqz_guard_wait(&model->changed, error));
+        else
+            SQZ_TRY(make(model, wish, 1, error));
+        entry = find(model, wish);
     }
     entry->users++;
     entry->last_use = ++model->clock;
@@ -105,28 +140,50 @@ static sqz_status find_or_create(sqz_model *model, sqz_entry **result, int h, in
     return SQZ_OK;
 }
 
+/* -- Its use ----------------------------------------------------------------------------------- */
+
+static void entries_destroy(sqz_entry *first) {
+    while (first) {
+        sqz_entry *next = first->next;
+        entry_destroy(first);
+        first = next;
+    }
+}
+
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
                            int threads, sqz_error *error) {
-    pthread_mutex_lock(&model->lock);
-    sqz_status status = find_or_create(model, entry, h, w, training, threads, error);
-    if (status == SQZ_OK)
-        trim(model);
-    pthread_mutex_unlock(&model->lock);
+    wish wish = {.h = h, .w = w, .threads = threads, .training = training};
+    sqz_model_lock(model);
+    sqz_precision precision = model->precision;
+    bool emulate = model->emulate;
+    sqz_model_unlock(model);
+    SQZ_TRY(sqz_ops_current(&wish.ops, precision, emulate, error));
+    sqz_model_lock(model);
+    sqz_status status = find_or_make(model, entry, &wish, error);
+    sqz_entry *taken = status == SQZ_OK ? trim(model) : NULL;
+    sqz_model_unlock(model);
+    entries_destroy(taken);
     return status;
 }
 
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry) {
-    pthread_mutex_lock(&model->lock);
+    sqz_model_lock(model);
     entry->users--;
-    pthread_mutex_unlock(&model->lock);
+    sqz_model_unlock(model);
 }
 
 void sqz_entries_destroy(sqz_model *model) {
-    while (model->entries) {
-        sqz_entry *entry = model->entries;
-        model->entries = entry->next;
-        entry_destroy(entry);
-    }
+    entries_destroy(model->entries);
+    model->entries = NULL;
+}
+
+void sqz_entries_forget_used(sqz_model *model) {
+    sqz_entry **link = &model->entries;
+    while (*link)
+        if ((*link)->users)
+            *link = (*link)->next;
+        else
+            link = &(*link)->next;
 }
 
 /* -- Workspaces -------------------------------------------------------------------------------- */

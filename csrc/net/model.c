@@ -1,6 +1,7 @@
 /* model.c: the handle: parameters, gradients and the precision of coming passes. */
 #include "model.h"
 
+#include "../base/guard.h"
 #include "../base/memory.h"
 
 #include <stdlib.h>
@@ -18,7 +19,10 @@ sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t s
         return sqz_fail_memory(error, "a model", sizeof *model);
     model->spec = *spec;
     model->generation = 1;
-    pthread_mutex_init(&model->lock, NULL);
+    sqz_guard_lock();
+    model->forks = sqz_guard_forks();
+    sqz_guard_unlock();
+    pthread_cond_init(&model->changed, NULL);
     sqz_status status = sqz_tape_build(&model->tape, spec, ANY_SIDE, ANY_SIDE, error);
     if (status == SQZ_OK) {
         model->parameters = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
@@ -39,8 +43,10 @@ sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t s
 void sqz_model_destroy(sqz_model *model) {
     if (!model)
         return;
+    sqz_model_lock(model); /* in a fork's child: not to wait for threads that are not there */
+    sqz_model_unlock(model);
     sqz_entries_destroy(model);
-    pthread_mutex_destroy(&model->lock);
+    pthread_cond_destroy(&model->changed);
     sqz_aligned_free(model->parameters);
     sqz_aligned_free(model->gradients);
     free(model);
@@ -74,16 +80,16 @@ sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sq
         SQZ_TRY(sqz_ops_emulates(&emulate, error));
         SQZ_TRY(sqz_ops_current(&ops, precision, emulate, error));
     }
-    pthread_mutex_lock(&model->lock);
+    sqz_model_lock(model);
     model->precision = precision;
     model->emulate = emulate;
-    pthread_mutex_unlock(&model->lock);
+    sqz_model_unlock(model);
     return SQZ_OK;
 }
 
 sqz_precision sqz_model_precision(sqz_model *model) {
-    pthread_mutex_lock(&model->lock);
+    sqz_model_lock(model);
     sqz_precision precision = model->precision;
-    pthread_mutex_unlock(&model->lock);
+    sqz_model_unlock(model);
     return precision;
 }
