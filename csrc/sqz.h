@@ -156,8 +156,8 @@ sqz_status sqz_loader_create(sqz_loader **loader, sqz_dataset *dataset, const in
                              size_t count, size_t ahead, int threads, sqz_error *error);
 void sqz_loader_destroy(sqz_loader *loader);
 /* The next n pictures of the order, [n][image_size][image_size][3]; waits for them. The first
- * picture that failed is reported when its turn comes; the loader can then only be destroyed.
- * SQZ_INVALID: fewer than n are left. */
+ * picture that failed is reported when its turn comes; the loader can then only be destroyed,
+ * as after SQZ_INTERRUPTED. SQZ_INVALID: fewer than n are left. */
 sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error);
 
 /* -- Networks ---------------------------------------------------------------------------------- */

@@ -203,3 +203,68 @@ def test_a_fork_beside_working_threads(work: str) -> None:
     """The child is free, whatever the other threads were about when it was made."""
     found = run(FORK.format(work=work))
     assert found.startswith("True") and found.endswith("True"), found
+
+
+# -- Loaders ---------------------------------------------------------------------------------------
+
+SLOW = """
+    import struct, tempfile, zlib
+
+    def chunk(kind, data):
+        crc = zlib.crc32(kind + data)
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", crc)
+
+    side = 4000  # its pixels take a while
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress((b"\\4" + bytes(3 * side)) * side, 1))
+    path = os.path.join(tempfile.mkdtemp(), "slow.png")
+    with open(path, "wb") as file:
+        file.write(b"\\x89PNG\\r\\n\\x1a\\n" + header + pixels + chunk(b"IEND", b""))
+    store = core.PictureStore([path], cache_bytes=0)
+    began = time.monotonic()
+    store.picture(0)
+    takes = time.monotonic() - began
+    loader = store.loader([0] * 100, ahead=8, threads=1)
+    time.sleep(0.05)  # it is decoding now
+"""
+
+
+def test_other_threads_go_on_while_a_loader_is_dropped() -> None:
+    code = """
+        waits, done = [], False
+
+        def tick():
+            last = time.monotonic()
+            while not done:
+                time.sleep(0.001)
+                now = time.monotonic()
+                waits.append(now - last)
+                last = now
+
+        ticking = start(tick)
+        del loader
+        done = True
+        ticking.join()
+        os.remove(path)
+        print(max(waits) < 0.5 * takes, max(waits), takes)
+    """
+    found = run(textwrap.dedent(SLOW) + textwrap.dedent(code))
+    assert found.startswith("True"), found
+
+
+def test_a_wait_for_a_picture_can_be_interrupted() -> None:
+    code = """
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        try:
+            loader.next(100)
+        except KeyboardInterrupt:
+            print(time.monotonic() - began < 0.1 + 0.5 * takes + 0.1)
+        try:
+            loader.next(1)
+        except ValueError as error:
+            print(error)
+        os.remove(path)
+    """
+    found = run(textwrap.dedent(SLOW) + textwrap.dedent(code))
+    assert found == "True\nthe loader was interrupted, which lost its place"

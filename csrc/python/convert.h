@@ -18,7 +18,8 @@ PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
                                   const char *shape_text);
 
 /* Anything array-like of integers, copied to a 1-D C-contiguous int64 array of `count` elements: no
- * other thread can change them once they are checked. TypeError: no integers. ValueError: another shape. */
+ * other thread can change them once they are checked. TypeError: no integers. ValueError: another
+ * shape. */
 PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp count);
 
 /* Sets ValueError, "<name> has shape (2, 3), expected <shape_text>", and returns NULL. */

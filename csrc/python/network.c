@@ -528,7 +528,8 @@ static PyMethodDef methods[] = {
      "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
      "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
      "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
-     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here)."},
+     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here).\n"
+     "Waits while other threads predict. RuntimeError: another thread trains."},
     {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
     {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
