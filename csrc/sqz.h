@@ -29,6 +29,7 @@ typedef enum {
     SQZ_BAD_FILE,    /* a file was read and its contents are not what they should be */
     SQZ_UNSUPPORTED, /* this build or this CPU cannot do it */
     SQZ_BUSY,        /* the handle is in use by another thread */
+    SQZ_INTERRUPTED, /* the function given to sqz_set_interrupt ended a wait */
     SQZ_INTERNAL     /* a primitive library failed; never the caller's fault */
 } sqz_status;
 
@@ -36,6 +37,10 @@ typedef struct {
     int system_errno; /* for SQZ_IO, else 0 */
     char message[1024];
 } sqz_error;
+
+/* A call that waits for other threads asks this function about 20 times a second, from the thread
+ * that waits; true ends the call with SQZ_INTERRUPTED. NULL, as at first: waits are not ended. */
+void sqz_set_interrupt(bool (*interrupted)(void));
 
 /* -- Threads, backends, build ------------------------------------------------------------------ */
 
@@ -185,8 +190,8 @@ sqz_status sqz_loader_create(sqz_loader **loader, sqz_dataset *dataset, const in
                              size_t count, size_t ahead, int threads, sqz_error *error);
 void sqz_loader_destroy(sqz_loader *loader);
 /* The next n pictures of the order, [n][image_size][image_size][3]; waits for them. The first
- * picture that failed is reported when its turn comes; the loader can then only be destroyed.
- * SQZ_INVALID: fewer than n are left. */
+ * picture that failed is reported when its turn comes; the loader can then only be destroyed,
+ * as after SQZ_INTERRUPTED. SQZ_INVALID: fewer than n are left. */
 sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error);
 
 /* -- Networks ---------------------------------------------------------------------------------- */
@@ -234,8 +239,11 @@ size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
 sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error);
 sqz_precision sqz_model_precision(sqz_model *model);
 /* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
- * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. SQZ_BUSY:
- * another thread writes, computes gradients or (for a writer) predicts. */
+ * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. Readers
+ * wait while a call writes or computes gradients, and a writer until nobody reads or predicts: a
+ * thread that is in must not wait for itself. SQZ_BUSY: two write, or compute gradients, at once,
+ * for which there is no right order; or this thread is writing. SQZ_INTERRUPTED. In a fork's
+ * child nobody is in; parameters that a thread was just writing are as far as it had come. */
 float *sqz_model_parameters(sqz_model *model);
 float *sqz_model_gradients(sqz_model *model);
 sqz_status sqz_model_begin_read(sqz_model *model, sqz_error *error);
@@ -245,7 +253,7 @@ void sqz_model_end_write(sqz_model *model);
 
 /* logits[n][num_classes] of x[n][3][h][w], without dropout. A picture goes to one thread; where
  * fewer are left than threads, several threads share one, which changes no bit. May be called from
- * several threads at once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN
+ * several threads at once; waits while the same model computes gradients. SQZ_INVALID: x has NaN
  * or infinity, h or w too small for the network. */
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error);

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -120,33 +119,6 @@ def test_threads_predict_at_once(backend):
     for index, results in enumerate(found):
         assert len(results) == 5
         assert all(np.array_equal(result, expected[index]) for result in results)
-
-
-def test_a_network_in_training_is_busy():
-    network = core.Network("1_0", 2)
-    x, labels = pictures(32, 224), np.zeros(32, np.int64)
-    refused = None
-
-    def train() -> None:
-        while refused is None:
-            try:
-                network.compute_gradients(x, labels)
-            except RuntimeError:  # the other thread was first
-                pass
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while refused is None and time.monotonic() < deadline:
-        try:
-            network.forward(x[:1, :, :64, :64])
-        except RuntimeError as error:
-            refused = str(error)
-        time.sleep(0.01)
-    refused = refused or "never"
-    thread.join()
-    assert "trained by another thread" in refused
-    network.forward(x[:1])
 
 
 def test_arrays_outlive_their_network():

@@ -122,11 +122,23 @@ static PyObject *get_max_pixels(PyObject *module, PyObject *unused) {
     return PyLong_FromLongLong(sqz_image_get_max_pixels());
 }
 
+/* A buffer that can be written, as a bytearray's, by a copy: another thread might change the bytes
+ * between their check and their use. False with an exception set, and the buffer released. */
+static bool replace_by_copy(Py_buffer *data) {
+    PyObject *copy = PyBytes_FromStringAndSize(data->buf, data->len);
+    PyBuffer_Release(data);
+    bool replaced = copy && PyObject_GetBuffer(copy, data, PyBUF_SIMPLE) == 0;
+    Py_XDECREF(copy); /* the buffer holds it */
+    return replaced;
+}
+
 static PyObject *decode_image(PyObject *module, PyObject *args, PyObject *keywords) {
     static char *names[] = {"data", "name", NULL};
     Py_buffer data;
     const char *name = "image";
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*|s:decode_image", names, &data, &name))
+        return NULL;
+    if (!data.readonly && !replace_by_copy(&data))
         return NULL;
     sqz_image image;
     sqz_error error;

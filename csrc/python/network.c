@@ -206,10 +206,10 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
     return PyFloat_FromDouble(loss);
 }
 
-/* The weights as double[num_classes], a new reference; NULL with an exception set. */
+/* The weights as double[num_classes], a copy; NULL with an exception set. */
 static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) {
-    PyArrayObject *weights =
-        (PyArrayObject *)PyArray_FROM_OTF(given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY);
+    PyArrayObject *weights = (PyArrayObject *)PyArray_FROM_OTF(
+        given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_ENSURECOPY);
     int classes = sqz_model_spec(model)->num_classes;
     if (weights && (PyArray_NDIM(weights) != 1 || PyArray_DIM(weights, 0) != classes)) {
         char expected[24];
@@ -293,15 +293,32 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
 
 /* -- Parameters and gradients ------------------------------------------------------------------ */
 
+static int begin(PyObject *self, sqz_model *model,
+                 sqz_status (*enter)(sqz_model *model, sqz_error *error)) {
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = enter(model, &error);
+    Py_END_ALLOW_THREADS
+    if (status == SQZ_OK)
+        return 0;
+    sqz_py_raise_from(self, status, &error);
+    return -1;
+}
+
+int sqz_py_begin_read(PyObject *self, sqz_model *model) {
+    return begin(self, model, sqz_model_begin_read);
+}
+
+int sqz_py_begin_write(PyObject *self, sqz_model *model) {
+    return begin(self, model, sqz_model_begin_write);
+}
+
 static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
     (void)unused;
     sqz_model *model = sqz_py_network_model(self);
-    sqz_error error;
-    if (!model)
+    if (!model || sqz_py_begin_read((PyObject *)self, model) < 0)
         return NULL;
-    sqz_status status = sqz_model_begin_read(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *state = sqz_py_tensors_copied(model, sqz_model_parameters(model));
     sqz_model_end_read(model);
     return state;
@@ -309,14 +326,21 @@ static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
 
 static PyObject *network_load_state_dict(sqz_py_network *self, PyObject *state) {
     sqz_model *model = sqz_py_network_model(self);
-    sqz_error error;
     if (!model)
         return NULL;
-    sqz_status status = sqz_model_begin_write(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    int result = sqz_py_tensors_read(sqz_model_parameters(model), model, state, "the state");
-    sqz_model_end_write(model);
+    size_t count = sqz_model_parameter_count(model);
+    float *values = PyMem_Calloc(count, sizeof *values);
+    if (!values)
+        return PyErr_NoMemory();
+    /* Reading may run any Python code: so it is done before the model is entered. */
+    int result = sqz_py_tensors_read(values, model, state, "the state");
+    if (result == 0)
+        result = sqz_py_begin_write((PyObject *)self, model);
+    if (result == 0) {
+        memcpy(sqz_model_parameters(model), values, count * sizeof *values);
+        sqz_model_end_write(model);
+    }
+    PyMem_Free(values);
     if (result < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -489,8 +513,8 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)network_forward, METH_O,
      "forward(x) -> logits\n\n"
      "Logits (N, classes) of x (N, 3, H, W), float32 and normalised, without dropout. Several\n"
-     "threads may call it at once. ValueError: wrong shape, NaN or infinity. TypeError: wrong\n"
-     "dtype. RuntimeError: the network is being trained by another thread."},
+     "threads may call it at once; beside a thread that trains it takes turns. ValueError: wrong\n"
+     "shape, NaN or infinity. TypeError: wrong dtype."},
     {"class_maps", (PyCFunction)network_class_maps, METH_O,
      "class_maps(x) -> maps\n\n"
      "(N, classes, h, w) float32: the last convolution's output for x (N, 3, H, W), the mean of\n"
@@ -504,7 +528,8 @@ static PyMethodDef methods[] = {
      "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
      "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
      "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
-     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here)."},
+     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here).\n"
+     "Waits while other threads predict. RuntimeError: another thread trains."},
     {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
     {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
