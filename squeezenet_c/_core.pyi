@@ -68,13 +68,21 @@ def write_safetensors(
 ) -> None: ...
 
 # -- Networks --------------------------------------------------------------------------------------
+SPEC_FIELDS: dict[str, Any]
+"""What a spec says: the fields, which are Network's arguments but seed, with their defaults."""
+
+def parameter_shapes(
+    version: str = "1_1", num_classes: int = 2, **spec: Any
+) -> dict[str, tuple[int, ...]]:
+    """Of a Network's parameters by name, in state_dict's order, without making it."""
+
 class Network:
     """Parameters, gradients and plans of one network; squeezenet_c.Model is its public face."""
 
     def __init__(
         self,
-        version: str,
-        num_classes: int,
+        version: str = "1_1",
+        num_classes: int = 2,
         *,
         seed: int = 0,
         final_relu: bool = False,

@@ -25,6 +25,7 @@ import numpy as np
 
 from ._native import core
 from .dataset import Dataset
+from .earlier import EARLIER, completed
 from .history import Epoch, History
 from .preprocessing import Preprocessing
 
@@ -135,7 +136,7 @@ class RunState:
             history = json.loads(metadata["history"])
             return cls(
                 path=path,
-                arguments=dict(json.loads(metadata["arguments"])),
+                arguments=completed(json.loads(metadata["arguments"]), EARLIER),
                 optimizer={
                     key: json.loads(metadata["optimizer"])[key] for key in OPTIMIZER_NUMBERS
                 },
@@ -180,10 +181,12 @@ class RunState:
     def new_model(self) -> "Model":
         """A model of the run's kind with its last weights."""
         from .model import Model
-        from .model_file import SPEC_KEYS
+        from .model_file import SPEC_KEYS, check_tensors
 
         keys = SPEC_KEYS | set(Preprocessing().to_dict())
         given = {key: value for key, value in self.arguments.items() if key in keys}
+        spec = {key: value for key, value in given.items() if key in SPEC_KEYS}
+        check_tensors(self.path, self.groups["model"], spec)
         try:
             model = Model(
                 **given, class_names=self.class_names, precision=self.arguments["precision"]

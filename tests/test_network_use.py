@@ -273,7 +273,7 @@ def test_wrong_global_batch(network):
     [
         ({"version": "2_0"}, "version is '2_0', expected '1_0' or '1_1'"),
         ({"num_classes": 0}, "num_classes is 0"),
-        ({"num_classes": 2**40}, "out of range"),
+        ({"num_classes": 2**40}, "num_classes is 1099511627776, expected a whole number from 1"),
         ({"dropout": 1.0}, "dropout is 1"),
         ({"dropout": float("nan")}, "dropout is nan"),
         (

@@ -7,6 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* -- Parameters -------------------------------------------------------------------------------- */
+
+sqz_status sqz_spec_parameters(const sqz_spec *spec, sqz_parameter *rows, size_t capacity,
+                               size_t *count, sqz_error *error) {
+    SQZ_TRY(sqz_spec_check(spec, error));
+    sqz_tape *tape = malloc(sizeof *tape);
+    if (!tape)
+        return sqz_fail_memory(error, "a tape", sizeof *tape);
+    sqz_status status = sqz_tape_build(tape, spec, SQZ_ANY_SIDE, SQZ_ANY_SIDE, error);
+    if (status == SQZ_OK) {
+        *count = (size_t)tape->parameter_count;
+        for (size_t i = 0; rows && i < *count && i < capacity; i++)
+            rows[i] = tape->parameters[i];
+    }
+    free(tape);
+    return status;
+}
+
 /* -- Layers ------------------------------------------------------------------------------------ */
 
 static size_t parameters_of(const sqz_tape *tape, const sqz_node *node) {

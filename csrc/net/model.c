@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHED_PLANS = 8, ANY_SIDE = 224 };
+enum { CACHED_PLANS = 8 };
 
 /* -- The handle -------------------------------------------------------------------------------- */
 
@@ -21,7 +21,7 @@ sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t s
     model->spec = *spec;
     model->generation = 1;
     pthread_mutex_init(&model->lock, NULL);
-    sqz_status status = sqz_tape_build(&model->tape, spec, ANY_SIDE, ANY_SIDE, error);
+    sqz_status status = sqz_tape_build(&model->tape, spec, SQZ_ANY_SIDE, SQZ_ANY_SIDE, error);
     if (status == SQZ_OK) {
         model->parameters = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
         model->gradients = sqz_aligned_calloc(model->tape.float_count, sizeof(float));

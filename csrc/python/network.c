@@ -3,6 +3,7 @@
 #include "errors.h"
 #include "network.h"
 #include "parts.h"
+#include "spec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,56 +14,7 @@ sqz_model *sqz_py_network_model(sqz_py_network *self) {
     return self->model;
 }
 
-/* -- From arguments to a spec ------------------------------------------------------------------ */
-
-static int version_of(sqz_version *version, const char *name) {
-    if (strcmp(name, "1_0") == 0)
-        *version = SQZ_VERSION_1_0;
-    else if (strcmp(name, "1_1") == 0)
-        *version = SQZ_VERSION_1_1;
-    else {
-        PyErr_Format(PyExc_ValueError, "version is '%s', expected '1_0' or '1_1'", name);
-        return -1;
-    }
-    return 0;
-}
-
-static const char *const bypass_names[] = {
-    [SQZ_BYPASS_NONE] = NULL, [SQZ_BYPASS_SIMPLE] = "simple", [SQZ_BYPASS_COMPLEX] = "complex"};
-
-static int bypass_of(sqz_bypass *bypass, const char *name) {
-    for (int i = SQZ_BYPASS_NONE; i <= SQZ_BYPASS_COMPLEX; i++)
-        if (name == bypass_names[i] ||
-            (name && bypass_names[i] && !strcmp(name, bypass_names[i]))) {
-            *bypass = (sqz_bypass)i;
-            return 0;
-        }
-    PyErr_Format(PyExc_ValueError, "bypass is '%s', expected None, 'simple' or 'complex'", name);
-    return -1;
-}
-
-static int parse(sqz_spec *spec, uint64_t *seed, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"version", "num_classes", "seed",          "final_relu",
-                            "dropout", "bypass",      "squeeze_ratio", "pct_3x3",
-                            "base_e",  "incr_e",      "freq",          NULL};
-    const char *version_name, *bypass_name = NULL;
-    int num_classes, final_relu = 0;
-    sqz_spec given;
-    sqz_spec_default(&given, SQZ_VERSION_1_0, 1);
-    *seed = 0;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "sO&|$O&pdzddO&O&O&:Network", names, &version_name, sqz_py_to_int,
-            &num_classes, sqz_py_to_uint64, seed, &final_relu, &given.dropout, &bypass_name,
-            &given.squeeze_ratio, &given.pct_3x3, sqz_py_to_int, &given.base_e, sqz_py_to_int,
-            &given.incr_e, sqz_py_to_int, &given.freq))
-        return -1;
-    given.num_classes = num_classes;
-    given.final_relu = final_relu;
-    if (version_of(&given.version, version_name) < 0 || bypass_of(&given.bypass, bypass_name) < 0)
-        return -1;
-    *spec = given;
-    return 0;
-}
+/* -- Making one -------------------------------------------------------------------------------- */
 
 static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
     sqz_spec spec;
@@ -72,7 +24,7 @@ static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) 
         PyErr_SetString(PyExc_RuntimeError, "the network has a model already");
         return -1;
     }
-    if (parse(&spec, &seed, args, kwargs) < 0)
+    if (sqz_py_spec_parse(&spec, &seed, args, kwargs, "Network") < 0)
         return -1;
     sqz_status status = sqz_model_create(&self->model, &spec, seed, &error);
     if (status != SQZ_OK) {
@@ -394,15 +346,7 @@ static int set_precision(sqz_py_network *self, PyObject *value, void *unused) {
 static PyObject *get_spec(sqz_py_network *self, void *unused) {
     (void)unused;
     sqz_model *model = sqz_py_network_model(self);
-    if (!model)
-        return NULL;
-    const sqz_spec *spec = sqz_model_spec(model);
-    return Py_BuildValue("{s:s,s:i,s:O,s:d,s:z,s:d,s:d,s:i,s:i,s:i}", "version",
-                         spec->version == SQZ_VERSION_1_0 ? "1_0" : "1_1", "num_classes",
-                         spec->num_classes, "final_relu", spec->final_relu ? Py_True : Py_False,
-                         "dropout", spec->dropout, "bypass", bypass_names[spec->bypass],
-                         "squeeze_ratio", spec->squeeze_ratio, "pct_3x3", spec->pct_3x3, "base_e",
-                         spec->base_e, "incr_e", spec->incr_e, "freq", spec->freq);
+    return model ? sqz_py_spec_dict(sqz_model_spec(model)) : NULL;
 }
 
 static PyObject *layer_row(const void *rows, size_t index) {
@@ -537,9 +481,9 @@ static PyGetSetDef properties[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Network(version, num_classes, *, seed=0, final_relu=False, dropout=0.5, "
-                "bypass=None, squeeze_ratio=0.125, pct_3x3=0.5, base_e=128, incr_e=128, freq=2)\n\n"
-                "Parameters, gradients and plans of one network."},
+    {Py_tp_doc, "Network(version='1_1', num_classes=2, *, seed=0, **spec)\n\n"
+                "Parameters, gradients and plans of one network. SPEC_FIELDS has all that a spec "
+                "says, with\nthe defaults."},
     {Py_tp_init, network_init},
     {Py_tp_traverse, network_traverse},
     {Py_tp_clear, network_clear},
