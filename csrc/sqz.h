@@ -229,6 +229,9 @@ size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
  * float32. If a backend chosen later does not offer it, the passes fail with SQZ_UNSUPPORTED. */
 sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error);
 sqz_precision sqz_model_precision(sqz_model *model);
+/* SQZ_UNSUPPORTED: the backend in use does not offer the model's precision, as a pass would find.
+ */
+sqz_status sqz_model_check_precision(sqz_model *model, sqz_error *error);
 /* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
  * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. SQZ_BUSY:
  * another thread writes, computes gradients or (for a writer) predicts. */

@@ -96,7 +96,8 @@ class Network:
     ): ...
     precision: str
     """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
-    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate"."""
+    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate". Where
+    a backend chosen later does not offer it, the next pass gives a UserWarning and sets float32."""
     seed: int
     parameter_count: int
     spec: dict[str, Any]
@@ -117,7 +118,7 @@ class Network:
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
         needs the whole batch. frozen: names of parameters whose gradient is not wanted; it becomes

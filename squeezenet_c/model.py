@@ -116,7 +116,9 @@ class Model(core.Network):
 
         bfloat16 needs oneDNN and a CPU with AVX-512. Elsewhere (`build_info()["bfloat16"]` and
         "bfloat16_reason") asking for it gives a warning, and the model stays at float32; with the
-        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster.
+        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster. Where
+        `set_backend` chooses a backend without it, the next pass gives that warning and sets
+        "float32".
         ValueError: another word.
         """
         return core.Network.precision.__get__(self)
@@ -197,7 +199,7 @@ class Model(core.Network):
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 

@@ -106,6 +106,15 @@ sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sq
     return SQZ_OK;
 }
 
+sqz_status sqz_model_check_precision(sqz_model *model, sqz_error *error) {
+    const sqz_ops *ops;
+    pthread_mutex_lock(&model->lock);
+    sqz_precision precision = model->precision;
+    bool emulate = model->emulate;
+    pthread_mutex_unlock(&model->lock);
+    return sqz_ops_current(&ops, precision, emulate, error);
+}
+
 sqz_precision sqz_model_precision(sqz_model *model) {
     pthread_mutex_lock(&model->lock);
     sqz_precision precision = model->precision;

@@ -57,6 +57,25 @@ static void network_dealloc(sqz_py_network *self) {
 
 /* -- Passes ------------------------------------------------------------------------------------ */
 
+/* A backend may have been chosen since that does not offer the model's precision. Then the model
+ * computes in float32 from now on, and a warning says so. -1 with an exception set. */
+static int settle_precision(sqz_py_network *self) {
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_check_precision(self->model, &error);
+    Py_END_ALLOW_THREADS
+    if (status == SQZ_UNSUPPORTED) {
+        if (PyErr_WarnFormat(PyExc_UserWarning, 1, "%s; the model computes in float32 from now on",
+                             error.message) < 0)
+            return -1;
+        status = sqz_model_set_precision(self->model, SQZ_FLOAT32, &error);
+    }
+    if (status != SQZ_OK)
+        sqz_py_raise_from((PyObject *)self, status, &error);
+    return status == SQZ_OK ? 0 : -1;
+}
+
 /* x as an array, and its sides as ints. */
 static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
     PyArrayObject *x = sqz_py_float_array(object, "x", 4, "(N, 3, H, W)");
@@ -109,7 +128,8 @@ static PyObject *inferred(sqz_py_network *self, PyObject *pictures,
                                               int n, int h, int w, sqz_error *error)) {
     sqz_model *model = sqz_py_network_model(self);
     int n, h, w;
-    PyArrayObject *x = model ? pictures_of(pictures, &n, &h, &w) : NULL;
+    PyArrayObject *x =
+        model && settle_precision(self) == 0 ? pictures_of(pictures, &n, &h, &w) : NULL;
     if (!x)
         return NULL;
     PyArrayObject *results = new_results(self, n, h, w);
@@ -206,7 +226,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                             NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
-    PyObject *frozen_given = NULL;
+    PyObject *frozen_given = Py_None;
     sqz_batch batch = {0};
     if (!model || !PyArg_ParseTupleAndKeywords(
                       args, kwargs, "OO|OO&O&O&$dOdO:compute_gradients", names, &x_given,
@@ -214,7 +234,8 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                       sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
                       &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given))
         return NULL;
-    PyArrayObject *x = pictures_of(x_given, &batch.n, &batch.h, &batch.w);
+    PyArrayObject *x =
+        settle_precision(self) == 0 ? pictures_of(x_given, &batch.n, &batch.h, &batch.w) : NULL;
     if (!x)
         return NULL;
     PyObject *loss = NULL;
@@ -229,7 +250,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
         batch.class_weights = weights ? PyArray_DATA(weights) : NULL;
     }
     bool *frozen = NULL;
-    if (ready && frozen_given) {
+    if (ready && frozen_given != Py_None) {
         frozen = frozen_of(model, frozen_given);
         ready = frozen;
         batch.frozen = frozen;
@@ -405,7 +426,8 @@ static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kw
     int h, w, training = 0, repeats = 0;
     if (!model ||
         !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|pO&:plan", names, sqz_py_to_int, &h,
-                                     sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats))
+                                     sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats) ||
+        settle_precision(self) < 0)
         return NULL;
     sqz_error error;
     size_t count = 0;
@@ -442,13 +464,16 @@ static PyMethodDef methods[] = {
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
-     "                  label_smoothing=0, class_weights=None, total_weight=0) -> loss\n\n"
+     "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=()) -> "
+     "loss\n\n"
      "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
      "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
      "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
      "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
      "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
-     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here)."},
+     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here). "
+     "Parameters\n"
+     "with names in frozen (None: no names) get no gradient; theirs becomes 0."},
     {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
     {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
@@ -474,7 +499,8 @@ static PyGetSetDef properties[] = {
     {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
     {"precision", (getter)get_precision, (setter)set_precision,
      "'float32' or 'bfloat16', of passes that begin from now on. RuntimeError: the backend in use\n"
-     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.",
+     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.\n"
+     "Where a backend chosen later does not offer it, the next pass warns and sets 'float32'.",
      NULL},
     {"seed", (getter)get_seed, NULL, "What the fresh weights were drawn from.", NULL},
     {"spec", (getter)get_spec, NULL, "What the network is: __init__'s arguments, but seed.", NULL},
