@@ -284,14 +284,22 @@ sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *lo
 
 /* -- What a model is made of, for tables ------------------------------------------------------- */
 
+/* A layer reads activations and writes one, or the channels of one from first_channel on: a Fire
+ * module's expand1x1 and expand3x3 write two parts of one activation, which is their concatenation.
+ * Activations are numbered; 0 is the picture. */
 typedef struct {
     char name[64]; /* "features.3.squeeze", "features.2" */
     char kind[16]; /* "conv", "max_pool", "dropout", "sum", "average_pool" */
+    int input, output;
+    int addend;        /* sum: the second input; else -1 */
+    int first_channel; /* of the output, that it writes */
     int in_c, in_h, in_w, out_c, out_h, out_w;
+    int kernel, stride, padding; /* conv, max_pool: on both sides alike; else 0 */
     bool relu;
-    size_t parameter_count;
+    size_t parameter_count; /* conv: of name.weight and name.bias; else 0 */
 } sqz_layer;
-/* The layers for an h x w input, in order. rows may be NULL to ask for the count. */
+/* The layers for an h x w input, in an order that they can run in. rows may be NULL to ask for the
+ * count. */
 sqz_status sqz_model_layers(const sqz_model *model, int h, int w, sqz_layer *rows, size_t capacity,
                             size_t *count, sqz_error *error);
 

@@ -129,7 +129,10 @@ class Network:
     def load_state_dict(self, state: dict[str, ArrayLike]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]
     flat_gradients: NDArray[np.float32]
-    def layers(self, height: int, width: int) -> list[dict[str, Any]]: ...
+    def layers(self, height: int, width: int) -> list[dict[str, Any]]:
+        """name, kind, inputs and output (activations by number; 0 is the picture), first_channel
+        (of the output's, that the layer writes), in_shape and out_shape (C, H, W), kernel, stride,
+        padding, relu and parameter_count of each layer, in an order they can run in."""
     def plan(
         self, height: int, width: int, training: bool = False, repeats: int = 0
     ) -> list[dict[str, Any]]: ...

@@ -26,6 +26,7 @@ OTHERS = {
 
 
 def test_a_spec_is_what_was_given():
+    assert sq.Model(**OTHERS).spec == OTHERS
     assert core.Network().spec == core.SPEC_FIELDS
     assert core.Network(**OTHERS, seed=1).spec == OTHERS
     assert list(core.SPEC_FIELDS) == list(OTHERS)

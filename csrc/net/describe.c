@@ -36,7 +36,14 @@ static size_t parameters_of(const sqz_tape *tape, const sqz_node *node) {
 static sqz_layer layer_of(const sqz_tape *tape, const sqz_node *node) {
     const sqz_activation *in = &tape->activations[node->input];
     const sqz_activation *out = &tape->activations[node->output];
-    sqz_layer layer = {.in_c = sqz_activation_channels(in),
+    sqz_layer layer = {.input = node->input,
+                       .output = node->output,
+                       .addend = node->addend,
+                       .first_channel = node->segment > 0 ? out->channels[0] : 0,
+                       .kernel = node->kernel,
+                       .stride = node->stride,
+                       .padding = node->pad,
+                       .in_c = sqz_activation_channels(in),
                        .in_h = in->h,
                        .in_w = in->w,
                        .out_c = node->kind == SQZ_NODE_CONV ? sqz_node_out_channels(tape, node)

@@ -372,11 +372,17 @@ static PyObject *get_spec(sqz_py_network *self, void *unused) {
 
 static PyObject *layer_row(const void *rows, size_t index) {
     const sqz_layer *layer = (const sqz_layer *)rows + index;
-    return Py_BuildValue("{s:s,s:s,s:(iii),s:(iii),s:O,s:n}", "name", layer->name, "kind",
-                         layer->kind, "in_shape", layer->in_c, layer->in_h, layer->in_w,
-                         "out_shape", layer->out_c, layer->out_h, layer->out_w, "relu",
-                         layer->relu ? Py_True : Py_False, "parameter_count",
-                         (Py_ssize_t)layer->parameter_count);
+    PyObject *inputs = layer->addend < 0 ? Py_BuildValue("(i)", layer->input)
+                                         : Py_BuildValue("(ii)", layer->input, layer->addend);
+    if (!inputs)
+        return NULL;
+    return Py_BuildValue(
+        "{s:s,s:s,s:N,s:i,s:i,s:(iii),s:(iii),s:i,s:i,s:i,s:O,s:n}", "name", layer->name, "kind",
+        layer->kind, "inputs", inputs, "output", layer->output, "first_channel",
+        layer->first_channel, "in_shape", layer->in_c, layer->in_h, layer->in_w, "out_shape",
+        layer->out_c, layer->out_h, layer->out_w, "kernel", layer->kernel, "stride", layer->stride,
+        "padding", layer->padding, "relu", layer->relu ? Py_True : Py_False, "parameter_count",
+        (Py_ssize_t)layer->parameter_count);
 }
 
 static PyObject *plan_row(const void *rows, size_t index) {
@@ -482,7 +488,10 @@ static PyMethodDef methods[] = {
      "network's, or a value is NaN or infinite; the parameters are untouched then."},
     {"layers", (PyCFunction)(void (*)(void))network_layers, METH_VARARGS | METH_KEYWORDS,
      "layers(height, width) -> list of dict\n\n"
-     "name, kind, in_shape and out_shape (C, H, W), relu and parameter_count of each layer."},
+     "The layers, in an order they can run in: name, kind, inputs and output (activations by\n"
+     "number, of which 0 is the picture), first_channel (of the output's, that the layer writes:\n"
+     "a Fire module's expand1x1 and expand3x3 write two parts of one), in_shape and out_shape (C,\n"
+     "H, W), kernel, stride and padding (0 where there is none), relu, parameter_count."},
     {"plan", (PyCFunction)(void (*)(void))network_plan, METH_VARARGS | METH_KEYWORDS,
      "plan(height, width, training=False, repeats=0) -> list of dict\n\n"
      "layer, op, implementation, layout and milliseconds (median of `repeats` passes of one\n"
