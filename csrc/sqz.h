@@ -211,8 +211,34 @@ typedef struct {
     bool final_relu; /* ReLU after the last convolution, as in the tutorial and in torchvision */
     double dropout;  /* probability, before the last convolution; 0 <= dropout < 1 */
 } sqz_spec;
+/* The defaults of sqz_spec_fields, but for version and classes. */
 void sqz_spec_default(sqz_spec *spec, sqz_version version, int num_classes);
+/* SQZ_INVALID names the first field that is out of its range. */
 sqz_status sqz_spec_check(const sqz_spec *spec, sqz_error *error);
+
+/* The members of a spec as a table: whatever sets, shows or checks one goes by it. Every value is a
+ * double here, which holds each kind's exactly: a word's is its enum constant, a flag's 0 or 1. */
+typedef enum { SQZ_FIELD_WORD, SQZ_FIELD_WHOLE, SQZ_FIELD_FLAG, SQZ_FIELD_NUMBER } sqz_field_kind;
+typedef struct {
+    const char *name; /* NULL stands for "none" */
+    int value;
+} sqz_field_word;
+typedef struct {
+    const char *name; /* the member's */
+    sqz_field_kind kind;
+    size_t offset; /* of the member */
+    double initial;
+    double smallest, largest;    /* WHOLE, NUMBER */
+    bool above, below;           /* NUMBER: smallest, or largest, is itself outside the range */
+    const sqz_field_word *words; /* WORD: of its values */
+    size_t word_count;
+} sqz_spec_field;
+const sqz_spec_field *sqz_spec_fields(size_t *count);
+double sqz_spec_get(const sqz_spec *spec, const sqz_spec_field *field);
+/* A value of the field's kind; its range is for sqz_spec_check. */
+void sqz_spec_set(sqz_spec *spec, const sqz_spec_field *field, double value);
+/* What a WHOLE or NUMBER may be, for messages: "a whole number from 1 to 65536". */
+void sqz_spec_field_range(char text[80], const sqz_spec_field *field);
 
 /* A parameter tensor within the flat array: torchvision's name and shape (OIHW, or O). */
 typedef struct {
@@ -221,6 +247,10 @@ typedef struct {
     int shape[4];
     size_t offset, count; /* floats */
 } sqz_parameter;
+/* The parameters of a spec's network, without making it: small whatever their sizes. rows may be
+ * NULL to ask for the count. SQZ_INVALID: see sqz_spec_check. */
+sqz_status sqz_spec_parameters(const sqz_spec *spec, sqz_parameter *rows, size_t capacity,
+                               size_t *count, sqz_error *error);
 
 typedef struct sqz_model sqz_model;
 /* A model with fresh weights: kaiming-uniform (a = 0, fan in) for convolutions, normal(0, 0.01) for
@@ -238,6 +268,9 @@ size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
  * float32. If a backend chosen later does not offer it, the passes fail with SQZ_UNSUPPORTED. */
 sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error);
 sqz_precision sqz_model_precision(sqz_model *model);
+/* SQZ_UNSUPPORTED: the backend in use does not offer the model's precision, as a pass would find.
+ */
+sqz_status sqz_model_check_precision(sqz_model *model, sqz_error *error);
 /* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
  * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. Readers
  * wait while a call writes or computes gradients, and a writer until nobody reads or predicts: a
@@ -293,14 +326,22 @@ sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *lo
 
 /* -- What a model is made of, for tables ------------------------------------------------------- */
 
+/* A layer reads activations and writes one, or the channels of one from first_channel on: a Fire
+ * module's expand1x1 and expand3x3 write two parts of one activation, which is their concatenation.
+ * Activations are numbered; 0 is the picture. */
 typedef struct {
     char name[64]; /* "features.3.squeeze", "features.2" */
     char kind[16]; /* "conv", "max_pool", "dropout", "sum", "average_pool" */
+    int input, output;
+    int addend;        /* sum: the second input; else -1 */
+    int first_channel; /* of the output, that it writes */
     int in_c, in_h, in_w, out_c, out_h, out_w;
+    int kernel, stride, padding; /* conv, max_pool: on both sides alike; else 0 */
     bool relu;
-    size_t parameter_count;
+    size_t parameter_count; /* conv: of name.weight and name.bias; else 0 */
 } sqz_layer;
-/* The layers for an h x w input, in order. rows may be NULL to ask for the count. */
+/* The layers for an h x w input, in an order that they can run in. rows may be NULL to ask for the
+ * count. */
 sqz_status sqz_model_layers(const sqz_model *model, int h, int w, sqz_layer *rows, size_t capacity,
                             size_t *count, sqz_error *error);
 

@@ -89,13 +89,21 @@ def write_safetensors(
 ) -> None: ...
 
 # -- Networks --------------------------------------------------------------------------------------
+SPEC_FIELDS: dict[str, Any]
+"""What a spec says: the fields, which are Network's arguments but seed, with their defaults."""
+
+def parameter_shapes(
+    version: str = "1_1", num_classes: int = 2, **spec: Any
+) -> dict[str, tuple[int, ...]]:
+    """Of a Network's parameters by name, in state_dict's order, without making it."""
+
 class Network:
     """Parameters, gradients and plans of one network; squeezenet_c.Model is its public face."""
 
     def __init__(
         self,
-        version: str,
-        num_classes: int,
+        version: str = "1_1",
+        num_classes: int = 2,
         *,
         seed: int = 0,
         final_relu: bool = False,
@@ -109,7 +117,8 @@ class Network:
     ): ...
     precision: str
     """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
-    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate"."""
+    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate". Where
+    a backend chosen later does not offer it, the next pass gives a UserWarning and sets float32."""
     seed: int
     parameter_count: int
     spec: dict[str, Any]
@@ -130,7 +139,7 @@ class Network:
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
         needs the whole batch. frozen: names of parameters whose gradient is not wanted; it becomes
@@ -141,7 +150,10 @@ class Network:
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]
     flat_gradients: NDArray[np.float32]
-    def layers(self, height: int, width: int) -> list[dict[str, Any]]: ...
+    def layers(self, height: int, width: int) -> list[dict[str, Any]]:
+        """name, kind, inputs and output (activations by number; 0 is the picture), first_channel
+        (of the output's, that the layer writes), in_shape and out_shape (C, H, W), kernel, stride,
+        padding, relu and parameter_count of each layer, in an order they can run in."""
     def plan(
         self, height: int, width: int, training: bool = False, repeats: int = 0
     ) -> list[dict[str, Any]]: ...

@@ -16,18 +16,7 @@ from .preprocessing import Preprocessing
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 """Network, or the kind of Network that the caller has, such as Model."""
 
-SPEC_KEYS = {
-    "version",
-    "num_classes",
-    "final_relu",
-    "dropout",
-    "bypass",
-    "squeeze_ratio",
-    "pct_3x3",
-    "base_e",
-    "incr_e",
-    "freq",
-}
+SPEC_KEYS = set(core.SPEC_FIELDS)
 """The arguments that say what is computed, as they stand in files."""
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
@@ -133,7 +122,9 @@ class Network(core.Network):
 
         bfloat16 needs oneDNN and a CPU with AVX-512. Elsewhere (`build_info()["bfloat16"]` and
         "bfloat16_reason") asking for it gives a warning, and the model stays at float32; with the
-        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster.
+        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster. Where
+        `set_backend` chooses a backend without it, the next pass gives that warning and sets
+        "float32".
         ValueError: another word.
         """
         return _PRECISION.__get__(self)
@@ -207,7 +198,7 @@ class Network(core.Network):
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 

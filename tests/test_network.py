@@ -176,6 +176,35 @@ def test_feature_maps():
     assert sizes == [54, 27, 13]
 
 
+@pytest.mark.parametrize("bypass", [None, "simple", "complex"])
+def test_layers_are_a_graph(bypass):
+    """What they read has been written, all of its channels, each once."""
+    network = core.Network("1_0", 2, bypass=bypass, base_e=45, incr_e=18)
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    written = {0: 3}  # channels, by activation
+    read = set()
+    for layer in network.layers(224, 224):
+        channels, height, width = layer["in_shape"]
+        assert all(written[number] == channels for number in layer["inputs"])
+        assert len(layer["inputs"]) == (2 if layer["kind"] == "sum" else 1)
+        assert layer["first_channel"] == written.get(layer["output"], 0)
+        written[layer["output"]] = layer["first_channel"] + layer["out_shape"][0]
+        read.update(layer["inputs"])
+        if layer["kind"] == "conv":
+            kernel, padding = layer["kernel"], layer["padding"]
+            shape = (layer["out_shape"][0], channels, kernel, kernel)
+            assert shapes[layer["name"] + ".weight"] == shape
+            sides = [
+                (side + 2 * padding - kernel) // layer["stride"] + 1 for side in (height, width)
+            ]
+            assert layer["out_shape"][1:] == tuple(sides)
+        elif layer["kind"] == "max_pool":
+            assert (layer["kernel"], layer["stride"], layer["padding"]) == (3, 2, 0)
+        else:
+            assert (layer["kernel"], layer["stride"], layer["padding"]) == (0, 0, 0)
+    assert written.keys() - read == {layer["output"]}  # the logits
+
+
 def test_fresh_weights():
     """Kaiming-uniform convolutions, a normal(0, 0.01) last one, zero biases; by seed alone."""
     state = core.Network("1_1", 50, seed=4).state_dict()

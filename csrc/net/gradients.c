@@ -36,9 +36,11 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
     if (batch->n < 1)
         return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1",
                         batch->n);
-    if (batch->first_index < 0 || batch->global_batch - batch->n < batch->first_index)
-        return sqz_fail(error, SQZ_INVALID, "pictures %d to %d are not within a global batch of %d",
-                        batch->first_index, batch->first_index + batch->n - 1, batch->global_batch);
+    int64_t first = batch->first_index, last = first + batch->n - 1;
+    if (first < 0 || last >= batch->global_batch)
+        return sqz_fail(error, SQZ_INVALID,
+                        "pictures %lld to %lld are not within a global batch of %d",
+                        (long long)first, (long long)last, batch->global_batch);
     if (!(batch->dropout >= 0 && batch->dropout < 1))
         return sqz_fail(error, SQZ_INVALID, "dropout is %g, expected 0 or more, less than 1",
                         batch->dropout);

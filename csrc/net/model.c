@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-enum { ANY_SIDE = 224 };
-
 /* -- The handle -------------------------------------------------------------------------------- */
 
 sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t seed,
@@ -23,7 +21,7 @@ sqz_status sqz_model_create(sqz_model **result, const sqz_spec *spec, uint64_t s
     model->forks = sqz_guard_forks();
     sqz_guard_unlock();
     pthread_cond_init(&model->changed, NULL);
-    sqz_status status = sqz_tape_build(&model->tape, spec, ANY_SIDE, ANY_SIDE, error);
+    sqz_status status = sqz_tape_build(&model->tape, spec, SQZ_ANY_SIDE, SQZ_ANY_SIDE, error);
     if (status == SQZ_OK) {
         model->parameters = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
         model->gradients = sqz_aligned_calloc(model->tape.float_count, sizeof(float));
@@ -85,6 +83,15 @@ sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sq
     model->emulate = emulate;
     sqz_model_unlock(model);
     return SQZ_OK;
+}
+
+sqz_status sqz_model_check_precision(sqz_model *model, sqz_error *error) {
+    const sqz_ops *ops;
+    sqz_model_lock(model);
+    sqz_precision precision = model->precision;
+    bool emulate = model->emulate;
+    sqz_model_unlock(model);
+    return sqz_ops_current(&ops, precision, emulate, error);
 }
 
 sqz_precision sqz_model_precision(sqz_model *model) {

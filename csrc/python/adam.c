@@ -228,6 +228,23 @@ static int number_of(double *number, PyObject *state, const char *key) {
     return *number == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
+/* A mean of squares is not negative, and a step takes its root. */
+static int check_second_moments(const float *v, const sqz_model *model) {
+    for (size_t tensor = 0; tensor < sqz_model_tensor_count(model); tensor++) {
+        const sqz_parameter *parameter = sqz_model_tensor(model, tensor);
+        for (size_t i = 0; i < parameter->count; i++)
+            if (v[parameter->offset + i] < 0) {
+                char number[32];
+                PyOS_snprintf(number, sizeof number, "%g", (double)v[parameter->offset + i]);
+                PyErr_Format(PyExc_ValueError,
+                             "the optimizer's exp_avg_sq has %s in '%s', expected at least 0",
+                             number, parameter->name);
+                return -1;
+            }
+    }
+    return 0;
+}
+
 /* Into a second optimizer, so that a refused state leaves the first as it was. */
 static int read_state(adam_object *self, sqz_adam **result, const sqz_model *model,
                       PyObject *state) {
@@ -256,7 +273,8 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
     PyObject *spans = PyDict_GetItemString(state, "spans"); /* without: one, as a new one has */
     if ((spans && set_spans(&adam, (PyObject *)self, NULL, spans) < 0) ||
         sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
-        sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0) {
+        sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0 ||
+        check_second_moments(adam->v, model) < 0) {
         sqz_adam_destroy(adam);
         return -1;
     }

@@ -108,8 +108,11 @@ static PyMethodDef functions[] = {
      "oneDNN is not offered), bfloat16 (whether the backend computes in it) and bfloat16_reason\n"
      "(why not)."},
     {"set_backend", set_backend, METH_O,
-     "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. ValueError: not\n"
-     "offered."},
+     "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. A bfloat16 model "
+     "that\n"
+     "the new one cannot serve stays usable: its next pass gives a UserWarning, and from then on "
+     "its\n"
+     "precision is \"float32\". ValueError: not offered."},
     {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},
     {"set_num_threads", set_num_threads, METH_O,
      "set_num_threads(threads)\n\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, get_num_threads
+from ..base.earlier import EARLIER, completed
 from ..training.recipe import SCHEDULES, Recipe
 
 ARGUMENTS_FILE = "args.yaml"
@@ -179,6 +180,7 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
             begun[name] = json.loads(value)
         except ValueError:
             raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
+    begun = completed(begun, EARLIER)
     here = {*NOT_ARGUMENTS, "threads"}
     begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
     return begun | {"out": options.resume}
