@@ -45,7 +45,7 @@ static sqz_status table_by_name(const sqz_ops **ops, const char *what, const cha
     if (!mixed && strcmp(name, "onednn") != 0)
         return sqz_fail(error, SQZ_INVALID,
                         "%s is \"%s\", expected \"mixed\", \"onednn\" or \"openmp\"", what, name);
-    *ops = mixed ? sqz_ops_mixed() : sqz_ops_onednn(SQZ_FLOAT32);
+    *ops = mixed ? sqz_ops_mixed(SQZ_FLOAT32) : sqz_ops_onednn(SQZ_FLOAT32);
     if (*ops)
         return SQZ_OK;
     char reason[256], version[32];
@@ -60,7 +60,7 @@ static sqz_status default_table(const sqz_ops **ops, sqz_error *error) {
         return table_by_name(ops, "SQZ_BACKEND", wanted, error);
     sqz_isa isa;
     SQZ_TRY(sqz_cpu_isa(&isa, error)); /* a wrong SQZ_ISA is an error, not a reason for a default */
-    *ops = sqz_ops_mixed();
+    *ops = sqz_ops_mixed(SQZ_FLOAT32);
     return *ops ? SQZ_OK : own_table(ops, error);
 }
 
@@ -71,7 +71,8 @@ static const sqz_ops *sibling(const sqz_ops *ops, sqz_precision precision, bool 
     const sqz_ops *own = sqz_ops_openmp(ops->isa, precision);
     if (strcmp(ops->name, "openmp") == 0)
         return emulate ? own : NULL;
-    const sqz_ops *found = sqz_ops_onednn(precision);
+    bool mixed = strcmp(ops->name, "mixed") == 0;
+    const sqz_ops *found = mixed ? sqz_ops_mixed(precision) : sqz_ops_onednn(precision);
     return found ? found : emulate ? own : NULL;
 }
 
