@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..base.equality import EqualByValue
+
 
 def softmax(logits: ArrayLike) -> NDArray[np.float64]:
     """Probabilities of (N, classes) logits, in double precision."""
@@ -73,8 +75,8 @@ def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / positives / negatives)
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, eq=False)
+class Evaluation(EqualByValue):
     """What `evaluate` found. With two classes, of which `positive` is the number of the positive
     one, sensitivity is the share of positives that were found, specificity that of negatives. With
     more, sensitivity, specificity and positive are None and auc is the mean over the classes, each

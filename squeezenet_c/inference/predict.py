@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
+from ..base.equality import EqualByValue
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
 from .metrics import Evaluation, decide, softmax, youden_threshold
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, eq=False)
+class Answer(EqualByValue):
     """What a picture is: the class's number and name, its probability, and those of all classes.
     The class is the most probable one, or the one that the model's threshold says."""
 
