@@ -33,6 +33,11 @@ SPEC_KEYS = {
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
 
+def are_numbers(class_names: Sequence[str]) -> bool:
+    """Whether classes are called by their numbers, 0, 1 and so on, and so have no names."""
+    return list(class_names) == [str(label) for label in range(len(class_names))]
+
+
 def _level_outside() -> int:
     """The `stacklevel` at which a warning of our caller names the line outside this package."""
     level, frame = 1, sys._getframe(1)

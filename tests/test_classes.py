@@ -204,3 +204,70 @@ def test_class_names_give_the_order(home: Path, tmp_path: Path, capsys) -> None:
     assert model.class_names == (NORMAL, ATROPHY)
     assert main([*command, "--class-names", "a,b"]) == 1
     assert "none of the classes: a, b" in capsys.readouterr().err
+
+
+# -- Weights that have learnt before ---------------------------------------------------------------
+
+
+def test_pretrained_for_other_classes_gets_a_fresh_head(home: Path) -> None:
+    path = home / "model.safetensors"
+    old = sq.Model.load(path)
+    with pytest.warns(UserWarning, match=r"for 2 \(.*\) classes, is replaced .* \(apple, pear\)"):
+        model = sq.Model.from_pretrained(path, class_names=["apple", "pear"])
+    assert model.class_names == ("apple", "pear") and model.positive == 1
+    state, before = model.state_dict(), old.state_dict()
+    assert (state["features.0.weight"] == before["features.0.weight"]).all()
+    assert (state["classifier.1.weight"] != before["classifier.1.weight"]).any()
+    with pytest.warns(UserWarning, match="for 2 classes, is replaced by a fresh one for 3"):
+        assert sq.Model.from_pretrained(path, class_names=["a", "b", "c"]).class_names[2] == "c"
+    for names in ([NORMAL, ATROPHY], ["0", "1"], None):
+        same = sq.Model.from_pretrained(path, 2, class_names=names)
+        assert same.class_names == (ATROPHY, NORMAL) and same.positive == 0
+        assert (same.state_dict()["classifier.1.weight"] == before["classifier.1.weight"]).all()
+    with pytest.raises(ValueError, match="1 class names for 2 classes"):
+        sq.Model.from_pretrained(path, 2, class_names=["a"])
+
+
+def test_train_of_pretrained_weights_on_other_classes(home: Path, tmp_path: Path, capsys) -> None:
+    for old, new in ((NORMAL, "pear"), (ATROPHY, "apple")):
+        (tmp_path / "fruit" / new).mkdir(parents=True)
+        for picture in (home / "pictures" / old).iterdir():
+            (tmp_path / "fruit" / new / picture.name).write_bytes(picture.read_bytes())
+    run = tmp_path / "run"
+    command = ["train", str(tmp_path / "fruit"), "--epochs", "1", "--batch-size", "8"]
+    command += ["--pretrained", str(home / "model.safetensors"), "--out", str(run)]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    assert "is replaced by a fresh one for 2 (apple, pear)" in printed.err
+    assert printed.out.startswith("Classes: 0 apple (12 training); 1 pear, positive")
+    best = sq.Model.load(run / "weights" / "best.safetensors")
+    assert best.class_names == ("apple", "pear")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--arch", "1_0"], "--arch 1_0 and --pretrained"),
+        (["--bypass", "simple"], "--bypass simple and --pretrained"),
+        (["--final-relu"], "--final-relu and --pretrained"),
+    ],
+)
+def test_pretrained_and_another_network_is_an_error(
+    home: Path, tmp_path: Path, capsys, given: list[str], message: str
+) -> None:
+    command = ["train", str(home / "pictures"), "--pretrained", str(home / "model.safetensors")]
+    assert main([*command, "--out", str(tmp_path / "run"), *given]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run" / "args.yaml").exists()
+
+
+def test_arguments_say_what_network_was_used(home: Path, tmp_path: Path) -> None:
+    sq.Model(
+        "1_0", 2, image_size=SIZE, bypass="simple", base_e=32, incr_e=32, final_relu=True
+    ).save(tmp_path / "m")
+    run = tmp_path / "run"
+    command = ["train", str(home / "pictures"), "--epochs", "1", "--batch-size", "12"]
+    assert main([*command, "--pretrained", str(tmp_path / "m"), "--out", str(run)]) == 0
+    lines = (run / "args.yaml").read_text("utf-8").splitlines()
+    assert {'arch: "1_0"', 'bypass: "simple"', "final_relu: true"} <= set(lines)
+    assert main(["train", "--resume", str(run)]) == 0

@@ -13,6 +13,7 @@ from ..training.resume import STATE_IN_RUN_FOLDER, RunState
 from .classes import add_classes, classes_line
 from .options import (
     ARGUMENTS_FILE,
+    DEFAULT_ARCH,
     add_finetuning,
     add_precision,
     add_train_options,
@@ -99,8 +100,12 @@ def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -
     if options.resume:
         model = RunState.read(options.resume).new_network(Model)
     elif options.pretrained:
-        model = Model.from_pretrained(options.pretrained, len(class_names), options.seed)
+        model = Model.from_pretrained(
+            options.pretrained, seed=options.seed, class_names=class_names
+        )
+        _take_network(options, model)
     else:
+        options.arch = options.arch or DEFAULT_ARCH
         model = Model(
             options.arch,
             num_classes=len(class_names),
@@ -113,6 +118,24 @@ def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -
     if options.positive is not None:
         model.positive = options.positive
     return model
+
+
+def _take_network(options: argparse.Namespace, model: Model) -> None:
+    """Into the options, what network the weights to start from are of. ValueError: the options say
+    another."""
+    for name, found in (
+        ("arch", model.version),
+        ("bypass", model.spec["bypass"]),
+        ("final_relu", model.spec["final_relu"]),
+    ):
+        given = getattr(options, name)
+        if given and given != found:
+            shown = "" if given is True else f" {given}"
+            raise ValueError(
+                f"--{name.replace('_', '-')}{shown} and --pretrained {options.pretrained}: that "
+                f"network has {name} {found}"
+            )
+        setattr(options, name, found)
 
 
 def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._native import core
+from ..network import are_numbers
 from .folders import PICTURE_SUFFIXES, parts_in, pictures_below, visible_folders
 
 CACHE_BYTES = 1 << 30
@@ -174,7 +175,7 @@ class Dataset:
     @property
     def has_names(self) -> bool:
         """Whether its classes are called otherwise than by their numbers, 0, 1 and so on."""
-        return self.class_names != tuple(str(label) for label in range(len(self.class_names)))
+        return not are_numbers(self.class_names)
 
     def with_class_names(self, class_names: Sequence[str]) -> "Dataset":
         """The same pictures with the classes numbered in the order of `class_names`, which may have

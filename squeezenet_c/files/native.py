@@ -16,13 +16,14 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from .._native import core
-from ..network import SPEC_KEYS, AnyNetwork, Network
+from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
@@ -84,21 +85,36 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
 
 
 def load_pretrained(
-    cls: type[AnyNetwork], path: str | os.PathLike, num_classes: int | None, seed: int
+    cls: type[AnyNetwork],
+    path: str | os.PathLike,
+    num_classes: int | None,
+    seed: int,
+    class_names: Sequence[str] | None = None,
 ) -> AnyNetwork:
     """See Model.from_pretrained."""
     pretrained = load(cls, path)
     pretrained.pretrained = True
-    if num_classes is None or num_classes == pretrained.num_classes:
-        return pretrained
+    if class_names is not None and num_classes not in (None, len(class_names)):
+        raise ValueError(f"{len(class_names)} class names for {num_classes} classes")
+    if class_names is not None:
+        num_classes = len(class_names)
+    if num_classes is None:
+        num_classes = pretrained.num_classes
+    known = pretrained.class_names
+    was, now = str(pretrained.num_classes), str(num_classes)
+    if num_classes == pretrained.num_classes:
+        named = known is not None and class_names is not None and not are_numbers(class_names)
+        if not named or set(class_names) == set(known):
+            return pretrained
+        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(
-        f"{os.fspath(path)}: its last convolution, for {pretrained.num_classes} classes, is "
-        f"replaced by a fresh one for {num_classes}",
+        f"{os.fspath(path)}: its last convolution, for {was} classes, is replaced by a fresh one "
+        f"for {now}",
         stacklevel=3,  # the caller of Model.from_pretrained
     )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
     preprocessing = pretrained.preprocessing.to_dict() | {"fit": "pad"}
-    model = cls(**spec, seed=seed, **preprocessing)
+    model = cls(**spec, seed=seed, class_names=class_names, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     model.pretrained = True
