@@ -2,6 +2,7 @@
 is a function of the wings, where its arguments are described."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -118,10 +119,18 @@ class Model(Network):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
+        cls,
+        path: str | os.PathLike,
+        num_classes: int | None = None,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
     ) -> "Model":
-        """A model to train further, by default with Recipe.fine_tuning(). Where `num_classes` is
-        given and differs from the file's, the last convolution is a fresh one (of `seed`),
-        final_relu is False, fit is "pad" (it is for other pictures, of which nothing is to be cut
-        off), there are no class names, and a UserWarning says so; else it is what `load` gives."""
-        return native.load_pretrained(cls, path, num_classes, seed)
+        """A model to train further, by default with Recipe.fine_tuning(). Where it is to be for
+        other classes than the file's (another number, or other `class_names`, such as the training
+        set's), the last convolution is a fresh one (of `seed`), final_relu is False, fit is "pad"
+        (it is for other pictures, of which nothing is to be cut off), the class names are those
+        given, and a UserWarning says so. Else it is what `load` gives: the same names in another
+        order are the file's, in its order. Where the file has no names, or those given are only
+        numbers, the number of classes alone is compared. ValueError: num_classes is not the number
+        of class_names."""
+        return native.load_pretrained(cls, path, num_classes, seed, class_names)

@@ -12,6 +12,7 @@ from ..files.torch_read import is_torch_file
 from ..inference.predict import choose_threshold, evaluate
 from ..model import Model
 from ..reports.write import report
+from .classes import classes_line
 from .options import add_precision
 
 # -- evaluate --------------------------------------------------------------------------------------
@@ -22,8 +23,9 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument(
         "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
-        "or a list file"
+        "a folder of train, val and test (its test part, else val), or a list file"
     )  # fmt: skip
+    parser.add_argument("--split", metavar="NAME", help="the part of DATA: train, val or test")
     parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
     parser.add_argument(
         "--out", metavar="DIR", help="write a report into this folder: index.html, metrics.json, "
@@ -45,7 +47,11 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 def _evaluate(options: argparse.Namespace) -> int:
     model = Model.load(options.model, options.precision)
     on_error = "skip" if options.skip_bad else "raise"
-    dataset = load_evaluation_data(options.data, model.class_names, on_error=on_error)
+    dataset = load_evaluation_data(
+        options.data, model.class_names, options.split, on_error=on_error
+    )
+    if not options.json:
+        print(classes_line(model, {"evaluated": dataset}), flush=True)
     if options.threshold_from:
         _store_threshold(model, options.model, _training_set(options.threshold_from, on_error))
     if options.out:

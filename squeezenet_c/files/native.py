@@ -6,6 +6,8 @@ Tensors bear torchvision's names. Metadata is text by key:
   spec                 JSON, the arguments of the network
   preprocessing        JSON, the arguments of Preprocessing
   class_names          JSON, a list, or null
+  positive             JSON, the number of the positive class; absent where there are not two
+                       classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
 A file without squeezenet_c.format is taken to be torchvision's.
 """
@@ -13,7 +15,7 @@ A file without squeezenet_c.format is taken to be torchvision's.
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -22,7 +24,7 @@ import numpy as np
 
 from .._native import core
 from ..base.earlier import completed
-from ..network import SPEC_KEYS, AnyNetwork, Network
+from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
@@ -47,6 +49,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         "preprocessing": json.dumps(model.preprocessing.to_dict()),
         "class_names": json.dumps(model.class_names, ensure_ascii=False),
     }
+    if model.positive is not None:
+        metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
         metadata["threshold"] = json.dumps(model.threshold)
     return metadata
@@ -64,12 +68,14 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
     path = os.fspath(path)
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
-    threshold = None
+    threshold = positive = None
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
+    if FORMAT_KEY in metadata and "positive" in metadata:
+        positive = _json(path, metadata, "positive", int)
     check_tensors(path, state, {key: arguments[key] for key in SPEC_KEYS & set(arguments)})
     with _blaming(path):
-        model = cls(**arguments)
+        model = cls(**arguments, positive=positive)
         model.threshold = threshold
     model.load_state_dict(state)
     model.precision = precision
@@ -86,21 +92,36 @@ def _blaming(path: str) -> Iterator[None]:
 
 
 def load_pretrained(
-    cls: type[AnyNetwork], path: str | os.PathLike, num_classes: int | None, seed: int
+    cls: type[AnyNetwork],
+    path: str | os.PathLike,
+    num_classes: int | None,
+    seed: int,
+    class_names: Sequence[str] | None = None,
 ) -> AnyNetwork:
     """See Model.from_pretrained."""
     pretrained = load(cls, path)
     pretrained.pretrained = True
-    if num_classes is None or num_classes == pretrained.num_classes:
-        return pretrained
+    if class_names is not None and num_classes not in (None, len(class_names)):
+        raise ValueError(f"{len(class_names)} class names for {num_classes} classes")
+    if class_names is not None:
+        num_classes = len(class_names)
+    if num_classes is None:
+        num_classes = pretrained.num_classes
+    known = pretrained.class_names
+    was, now = str(pretrained.num_classes), str(num_classes)
+    if num_classes == pretrained.num_classes:
+        named = known is not None and class_names is not None and not are_numbers(class_names)
+        if not named or set(class_names) == set(known):
+            return pretrained
+        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(
-        f"{os.fspath(path)}: its last convolution, for {pretrained.num_classes} classes, is "
-        f"replaced by a fresh one for {num_classes}",
+        f"{os.fspath(path)}: its last convolution, for {was} classes, is replaced by a fresh one "
+        f"for {now}",
         stacklevel=3,  # the caller of Model.from_pretrained
     )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
     preprocessing = pretrained.preprocessing.to_dict() | {"fit": "pad"}
-    model = cls(**spec, seed=seed, **preprocessing)
+    model = cls(**spec, seed=seed, class_names=class_names, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     model.pretrained = True

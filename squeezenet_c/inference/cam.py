@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.equality import EqualByValue
 from ..base.png import encode_png
 from ..network import Network
 from .metrics import decide, softmax
@@ -30,8 +31,8 @@ STRIDE = 16  # input pixels between neighbours in a map: the first convolution a
 FIRST_KERNEL = {"1_0": 7, "1_1": 3}
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, eq=False)
+class Explanation(EqualByValue):
     """Why a picture is class `label`, or how far it is.
 
     map          (size, size) float32, size the model's image size: 0 where the evidence is least,
@@ -75,7 +76,7 @@ def explain(
     if not np.isfinite(probabilities).all():
         raise ValueError("the model's maps are not finite numbers: its weights are broken")
     if label is None:
-        label = int(decide(probabilities[None], model.threshold)[0])
+        label = int(decide(probabilities[None], model.threshold, model.positive)[0])
     evidence = enlarge(maps[label], model.image_size, FIRST_KERNEL[model.version])
     scaled = scale(evidence)
     return Explanation(

@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
+from ..base.equality import EqualByValue
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
 from .metrics import Evaluation, decide, softmax, youden_threshold
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, eq=False)
+class Answer(EqualByValue):
     """What a picture is: the class's number and name, its probability, and those of all classes.
     The class is the most probable one, or the one that the model's threshold says."""
 
@@ -32,8 +33,8 @@ def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list
     Pictures are what predict_proba takes."""
     probabilities = predict_proba(model, images, batch_size)
     answers = []
-    for row, label in zip(probabilities, decide(probabilities, model.threshold), strict=True):
-        label = int(label)
+    labels = decide(probabilities, model.threshold, model.positive)
+    for row, label in zip(probabilities, labels.tolist(), strict=True):
         answers.append(Answer(label, model.name_of(label), float(row[label]), row))
     return answers[0] if _is_single(images) else answers
 
@@ -51,11 +52,11 @@ def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[
 
 
 def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluation:
-    """The model's Evaluation on a labelled set. ValueError: labels that are none of its classes."""
-    check_labels(dataset, model.num_classes)
+    """The model's Evaluation on a labelled set. ValueError: see match_classes."""
+    dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     logits = dataset_logits(model, dataset, batch_size)
-    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold)
+    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
 def choose_threshold(model: Network, dataset: Dataset) -> float:
@@ -63,13 +64,14 @@ def choose_threshold(model: Network, dataset: Dataset) -> float:
     The set should be pictures that neither trained the model nor will be reported on, such as the
     second of `training_set.split(valid_fraction, seed)` where `train` held these out.
 
-    ValueError: the model has not two classes; a set without both, or with one score for all.
+    ValueError: the model has not two classes; a set without both, or with one score for all, or of
+    other classes (see match_classes).
     """
     if model.num_classes != 2:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
-    check_labels(dataset, model.num_classes)
-    scores = softmax(dataset_logits(model, dataset))[:, 1]
-    model.threshold = youden_threshold(dataset.labels == 1, scores)
+    dataset = match_classes(dataset, model.class_names, model.num_classes)
+    scores = softmax(dataset_logits(model, dataset))[:, model.positive]
+    model.threshold = youden_threshold(dataset.labels == model.positive, scores)
     return model.threshold
 
 
@@ -78,14 +80,25 @@ def dataset_logits(model: Network, dataset: Dataset, batch_size: int = 32) -> ND
     return _logits(model, _batches(dataset, model.preprocessing, batch_size))
 
 
-def check_labels(dataset: Dataset, num_classes: int) -> None:
-    """ValueError where a label is none of the model's classes."""
+def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_classes: int) -> Dataset:
+    """The set with its classes numbered as a model with these numbers them. By their names: the
+    same in another order are mapped. A set whose names are only numbers (as of a list file), or a
+    model without names, says nothing to compare: labels are then the model's numbers.
+
+    ValueError: other names, or a label that is none of the model's classes.
+    """
+    if class_names is not None and dataset.has_names:
+        try:
+            dataset = dataset.with_class_names(class_names)
+        except ValueError as error:
+            raise ValueError(f"the set is not of the model's classes: {error}") from None
     wrong = np.flatnonzero(dataset.labels >= num_classes)
     if len(wrong):
         raise ValueError(
             f"{dataset.paths[wrong[0]]} has the label {dataset.labels[wrong[0]]}, expected 0 to "
             f"{num_classes - 1}: the model has {num_classes} classes"
         )
+    return dataset
 
 
 def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from .._native import core
 from ..data.dataset import Dataset
 from ..files import native
 from ..inference.metrics import accuracy, cross_entropy
-from ..inference.predict import check_labels, dataset_logits, evaluate
+from ..inference.predict import dataset_logits, evaluate, match_classes
 from ..network import Network
 from .history import Epoch, History
 from .optimizer import Adam
@@ -61,13 +61,15 @@ def train(
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
     class_weights: str | Sequence[float] | None = None,
+    positive: str | int | None = None,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
 
-    train, valid    the sets; pictures are brought to the model's image size
+    train, valid    the sets; pictures are brought to the model's image size, and classes numbered
+                    as the model has them (see match_classes)
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
     lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
                     the model's recipe, which is another where its weights are pretrained)
@@ -87,6 +89,7 @@ def train(
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
+    positive        set the model's positive class first, by name or number; None leaves it
     state           file for all that a stopped run needs to go on. Written atomically before the
                     first and after every epoch
     resume          go on from this state file (or run folder: its weights/last.state): `model` gets
@@ -101,9 +104,9 @@ def train(
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
     that has collapsed says so in a CollapseWarning and in history.collapsed.
 
-    ValueError: an argument, or a label, is not what it should be, or not what the run to resume was
-    begun with. OSError: the checkpoint or the state cannot be written. BadFileError: `resume` is no
-    run's state. TrainingError: the loss is no longer a finite number.
+    ValueError: an argument, a label or a class's name is not what it should be, or not what the run
+    to resume was begun with. OSError: the checkpoint or the state cannot be written. BadFileError:
+    `resume` is no run's state. TrainingError: the loss is no longer a finite number.
     """
     _check(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
@@ -118,13 +121,14 @@ def train(
     if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
+    names = model.class_names or train.class_names
+    train = match_classes(train, names, model.num_classes)
+    if valid is not None:
+        valid = match_classes(valid, names, model.num_classes)
     held_out = None
     if valid_fraction is not None:
         held_out = valid
         train, valid = train.split(valid_fraction, seed)
-    for dataset in (train, valid, held_out):
-        if dataset is not None:
-            check_labels(dataset, model.num_classes)
     if len(np.unique(train.labels)) == 1:
         warnings.warn(
             f"all {len(train)} training pictures are of one class, "
@@ -134,6 +138,8 @@ def train(
     model.threshold = None  # it was for other weights
     if model.class_names is None and len(train.class_names) == model.num_classes:
         model.class_names = train.class_names
+    if positive is not None:
+        model.positive = positive
 
     weights = _class_weights(class_weights, train, model.num_classes)
     arguments = {
