@@ -115,11 +115,11 @@ typedef struct {
 } sqz_image;
 
 /* The pixels that a picture may have, in every thread from now on; a larger one is SQZ_BAD_FILE
- * before anything is allocated for it. Decoding takes up to 12 bytes a pixel for a while. The
+ * before anything is allocated for it. Decoding takes 4 to 20 bytes a pixel for a while. The
  * default is the number past which Pillow warns (of a quarter of a gigabyte of RGB); Pillow's error
  * begins past twice it. 1 <= pixels <= SQZ_IMAGE_MOST_PIXELS. */
 #define SQZ_IMAGE_DEFAULT_MAX_PIXELS ((int64_t)89478485)
-#define SQZ_IMAGE_MOST_PIXELS ((int64_t)268435455)
+#define SQZ_IMAGE_MOST_PIXELS ((int64_t)250000000) /* of 8 bytes, fewer than an int counts */
 sqz_status sqz_image_set_max_pixels(int64_t pixels, sqz_error *error);
 int64_t sqz_image_get_max_pixels(void);
 

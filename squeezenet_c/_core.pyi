@@ -38,7 +38,7 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 def set_max_pixels(pixels: int) -> None:
     """The pixels that a picture may have, in every data set and thread from now on: a larger one is
     a BadFileError before memory is taken for it. The default is 89478485, past which Pillow warns.
-    ValueError: below 1 or above 2**28 - 1."""
+    ValueError: below 1 or above 250000000."""
 
 def get_max_pixels() -> int: ...
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]: ...

@@ -334,7 +334,7 @@ static PyMethodDef functions[] = {
      "set_max_pixels(pixels)\n\n"
      "The pixels that a picture may have, in every data set and thread from now on: a larger one\n"
      "is a BadFileError before memory is taken for it. The default is 89478485, past which Pillow\n"
-     "warns. ValueError: below 1 or above 2**28 - 1."},
+     "warns. ValueError: below 1 or above 250000000."},
     {"get_max_pixels", get_max_pixels, METH_NOARGS, "get_max_pixels() -> int"},
     {"decode_image", WITH_KEYWORDS(decode_image), METH_VARARGS | METH_KEYWORDS,
      "decode_image(data, name=\"image\")\n\n"
