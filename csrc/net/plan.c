@@ -1,5 +1,4 @@
-/* plan.c: a tape's channels as a backend stores them, its primitives, and workspaces: see plan.h.
- */
+/* plan.c: channels as a backend stores them, primitives, workspaces: see plan.h. */
 #include "plan.h"
 
 #include "../base/memory.h"
