@@ -76,20 +76,10 @@ class Network(core.Network):
         std: float | Sequence[float] = 0.5,
         fit: str = "pad",
     ):
+        spec = {name: value for name, value in locals().items() if name in core.SPEC_FIELDS}
         if version not in _VERSIONS:
             raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
-        spec: dict[str, Any] = {
-            "version": _VERSIONS[version],
-            "num_classes": num_classes,
-            "final_relu": final_relu,
-            "dropout": dropout,
-            "bypass": bypass,
-            "squeeze_ratio": squeeze_ratio,
-            "pct_3x3": pct_3x3,
-            "base_e": base_e,
-            "incr_e": incr_e,
-            "freq": freq,
-        }
+        spec["version"] = _VERSIONS[version]
         self._preprocessing = Preprocessing(image_size, mean, std, fit)
         super().__init__(seed=seed, **spec)
         self._class_names: tuple[str, ...] | None = None

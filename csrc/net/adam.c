@@ -110,17 +110,30 @@ static update update_of(const sqz_adam *adam, const sqz_adam_span *span) {
                     .eps = (float)adam->eps};
 }
 
-/* Called by all threads of a team, each of which takes its share and does not wait for the others.
- */
-static void step_span(float *parameters, float *m, float *v, const float *gradients,
-                      ptrdiff_t count, update by) {
-#pragma omp for simd schedule(static) nowait
+/* Neighbours as many as keep a thread busy for some microseconds. */
+enum { STRIDE = 8192 };
+
+static void step_neighbours(float *restrict parameters, float *restrict m, float *restrict v,
+                            const float *restrict gradients, ptrdiff_t count, update by) {
+#pragma omp simd
     for (ptrdiff_t i = 0; i < count; i++) {
         float gradient = gradients[i];
         m[i] += by.gain1 * (gradient - m[i]);
         v[i] = by.beta2 * v[i] + by.gain2 * gradient * gradient;
         parameters[i] = by.keep * parameters[i] -
                         by.step_size * (m[i] / (sqrtf(v[i]) / by.root_correction2 + by.eps));
+    }
+}
+
+/* Called by all threads of a team, each of which takes its share and does not wait for the others.
+ */
+static void step_span(float *parameters, float *m, float *v, const float *gradients,
+                      ptrdiff_t count, update by) {
+#pragma omp for schedule(static) nowait
+    for (ptrdiff_t first = 0; first < count; first += STRIDE) {
+        ptrdiff_t rest = count - first;
+        step_neighbours(parameters + first, m + first, v + first, gradients + first,
+                        rest < STRIDE ? rest : STRIDE, by);
     }
 }
 
