@@ -94,10 +94,15 @@ class Network:
         incr_e: int = 128,
         freq: int = 2,
     ): ...
-    precision: str
-    """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
-    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate". Where
-    a backend chosen later does not offer it, the next pass gives a UserWarning and sets float32."""
+    @property
+    def precision(self) -> str:
+        """ "float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError,
+        and changes nothing, where the backend in use does not offer it and SQZ_BF16 is not
+        "emulate". Where a backend chosen later does not offer it, the next pass gives a UserWarning
+        and sets "float32"."""
+
+    @precision.setter
+    def precision(self, precision: str) -> None: ...
     seed: int
     parameter_count: int
     spec: dict[str, Any]
@@ -126,7 +131,7 @@ class Network:
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
     def state_dict(self) -> dict[str, NDArray[np.float32]]: ...
-    def load_state_dict(self, state: dict[str, ArrayLike]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]
     flat_gradients: NDArray[np.float32]
     def layers(self, height: int, width: int) -> list[dict[str, Any]]:
