@@ -115,10 +115,15 @@ class Network:
         incr_e: int = 128,
         freq: int = 2,
     ): ...
-    precision: str
-    """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
-    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate". Where
-    a backend chosen later does not offer it, the next pass gives a UserWarning and sets float32."""
+    @property
+    def precision(self) -> str:
+        """ "float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError,
+        and changes nothing, where the backend in use does not offer it and SQZ_BF16 is not
+        "emulate". Where a backend chosen later does not offer it, the next pass gives a UserWarning
+        and sets "float32"."""
+
+    @precision.setter
+    def precision(self, precision: str) -> None: ...
     seed: int
     parameter_count: int
     spec: dict[str, Any]

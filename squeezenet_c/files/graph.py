@@ -64,8 +64,8 @@ class _Builder:
 
     def preprocessing(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.constants["white"] = np.float32(255).reshape(1)
-        self.constants["mean"] = np.float32(mean).reshape(1, 3, 1, 1)
-        self.constants["std"] = np.float32(std).reshape(1, 3, 1, 1)
+        self.constants["mean"] = np.asarray(mean, np.float32).reshape(1, 3, 1, 1)
+        self.constants["std"] = np.asarray(std, np.float32).reshape(1, 3, 1, 1)
         self.add("Cast", (PICTURES,), "samples", to="float32")
         self.add("Div", ("samples", "white"), "shares")
         self.add("Transpose", ("shares",), "planes", perm=[0, 3, 1, 2])

@@ -68,7 +68,7 @@ static void check_parameters(void) {
 void test_spec(void) {
     size_t count;
     const sqz_spec_field *fields = sqz_spec_fields(&count);
-    CHECK(count == 10);
+    CHECK(fields && count > 0);
     for (size_t i = 0; i < count; i++)
         if (fields[i].kind == SQZ_FIELD_WORD)
             check_words(&fields[i]);
