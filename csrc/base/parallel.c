@@ -7,14 +7,17 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int chosen_threads; /* 0 until set */
 static int taken_threads;  /* by calls that are at work */
 
 sqz_status sqz_set_num_threads(int threads, sqz_error *error) {
-    if (threads < 1)
-        return sqz_fail(error, SQZ_INVALID, "threads is %d, expected at least 1", threads);
+    if (threads < 1 || threads > SQZ_MAX_THREADS)
+        return sqz_fail(error, SQZ_INVALID, "threads is %d, expected 1 to %d", threads,
+                        SQZ_MAX_THREADS);
     __atomic_store_n(&chosen_threads, threads, __ATOMIC_RELAXED);
     return SQZ_OK;
 }
@@ -41,6 +44,8 @@ int sqz_threads_parse(const char *text) {
  * thread that forks dismisses its helpers first; both sides get new ones when they need them. */
 
 static bool alone; /* this process is a fork whose helpers could not be dismissed */
+static _Thread_local int
+    team; /* threads of this one's last region: OpenMP keeps them for the next */
 
 #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) ||                                 \
     (defined(__clang__) && __clang_major__ >= 9)
@@ -48,6 +53,7 @@ static bool dismissed;
 
 static void before_fork(void) {
     dismissed = !alone && omp_pause_resource_all(omp_pause_soft) == 0;
+    team = 0;
 }
 #else
 enum { dismissed = false };
@@ -56,6 +62,7 @@ enum { dismissed = false };
 
 static void after_fork(void) {
     alone = !dismissed;
+    team = 0;
     taken_threads = 0; /* by threads that were not copied */
 }
 
@@ -74,6 +81,7 @@ static void initialise(void) {
         threads = quota && quota < threads ? quota : threads;
     }
     int limit = omp_get_thread_limit();
+    limit = limit < SQZ_MAX_THREADS ? limit : SQZ_MAX_THREADS;
     default_threads = threads < limit ? threads : limit;
 }
 
@@ -83,10 +91,65 @@ int sqz_get_num_threads(void) {
     return alone ? 1 : threads ? threads : default_threads;
 }
 
+/* -- Whether there are so many ------------------------------------------------------------------
+ */
+
+static void *wait_at(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Starts as many threads as it can up to `wanted`, which all are there at once, and ends them. */
+static int try_threads(pthread_t *threads, int wanted, int *code) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    sigset_t all, before;
+    int count = 0;
+    sigfillset(&all); /* signals are for the caller's threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&gate);
+    *code = 0;
+    while (count < wanted && *code == 0) {
+        *code = pthread_create(&threads[count], NULL, wait_at, &gate);
+        count += *code == 0;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return count;
+}
+
+sqz_status sqz_threads_ready(int threads, sqz_error *error) {
+    enum { NOTES_BYTES = 16384 }; /* more than OpenMP notes of a thread */
+    int more = threads - (team ? team : 1), code;
+    if (threads > 1 && more > 0) {
+        size_t size_bytes = (size_t)more * (sizeof(pthread_t) + NOTES_BYTES);
+        pthread_t *tried = malloc(size_bytes);
+        if (!tried)
+            return sqz_fail_memory(error, "more threads", size_bytes);
+        int count = try_threads(tried, more, &code);
+        free(tried);
+        if (count < more)
+            return sqz_fail(error, SQZ_NO_MEMORY,
+                            "of %d threads the system starts only %d (%s): set fewer", threads,
+                            threads - more + count, strerror(code));
+    }
+    if (threads > 1)
+        team = threads;
+    return SQZ_OK;
+}
+
 #else
 
 int sqz_get_num_threads(void) {
     return 1;
+}
+
+sqz_status sqz_threads_ready(int threads, sqz_error *error) {
+    (void)threads;
+    (void)error;
+    return SQZ_OK;
 }
 
 #endif
