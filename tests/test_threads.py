@@ -117,7 +117,7 @@ for work in (
         work()
         refused.append("no")
     except MemoryError as error:
-        refused.append("the system starts only" in str(error))
+        refused.append("threads that were set" in str(error))
 sq.set_num_threads(1)
 print(refused, network.forward(x).tobytes() == before)
 """

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int chosen_threads; /* 0 until set */
 static int taken_threads;  /* by calls that are at work */
@@ -120,20 +121,35 @@ static int try_threads(pthread_t *threads, int wanted, int *code) {
     return count;
 }
 
+/* Tries them with the address space taken that each one's first allocation will reserve (64 MiB for
+ * an arena of the GNU C library): without it small allocations fail, also where a library has no
+ * answer to that but to end the process. */
+static sqz_status try_with_room(pthread_t *threads, int wanted, sqz_error *error) {
+    size_t room_bytes = (size_t)wanted << 26;
+    void *room =
+        mmap(NULL, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return sqz_fail(error, SQZ_NO_MEMORY,
+                        "for %d of the threads that were set there is no room (%zu MiB): set fewer",
+                        wanted, room_bytes >> 20);
+    int code, count = try_threads(threads, wanted, &code);
+    munmap(room, room_bytes);
+    if (count < wanted)
+        return sqz_fail(error, SQZ_NO_MEMORY,
+                        "of the threads that were set %d could not be started (%s): set fewer",
+                        wanted - count, strerror(code));
+    return SQZ_OK;
+}
+
 sqz_status sqz_threads_ready(int threads, sqz_error *error) {
-    enum { NOTES_BYTES = 16384 }; /* more than OpenMP notes of a thread */
-    int more = threads - (team ? team : 1), code;
+    int more = threads - (team ? team : 1);
     if (threads > 1 && more > 0) {
-        size_t size_bytes = (size_t)more * (sizeof(pthread_t) + NOTES_BYTES);
-        pthread_t *tried = malloc(size_bytes);
-        if (!tried)
-            return sqz_fail_memory(error, "more threads", size_bytes);
-        int count = try_threads(tried, more, &code);
+        pthread_t *tried = malloc((size_t)more * sizeof *tried);
+        sqz_status status =
+            tried ? try_with_room(tried, more, error)
+                  : sqz_fail_memory(error, "more threads", (size_t)more * sizeof *tried);
         free(tried);
-        if (count < more)
-            return sqz_fail(error, SQZ_NO_MEMORY,
-                            "of %d threads the system starts only %d (%s): set fewer", threads,
-                            threads - more + count, strerror(code));
+        SQZ_TRY(status);
     }
     if (threads > 1)
         team = threads;
