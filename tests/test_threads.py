@@ -329,6 +329,24 @@ def test_a_shared_picture_has_the_bits_of_one_thread(
             assert model.forward(x[:n]).tobytes() == expected[:n].tobytes(), (threads, n)
 
 
+@needs_openmp
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
+def test_a_shared_picture_has_at_most_16_parts() -> None:
+    code = """
+        import os
+        import numpy as np
+        import squeezenet_c as sq
+        model, before = sq.Model("1_1", num_classes=2), len(os.listdir("/proc/self/task"))
+        sq.set_num_threads(40)
+        found = []
+        for n in (1, 2):
+            model.forward(np.zeros((n, 3, 48, 48), np.float32))
+            found.append(len(os.listdir("/proc/self/task")) - before + 1)
+        print(*found)
+    """
+    assert _python(code) == "16 32"
+
+
 def test_a_shared_picture_with_nan_is_one_error(backend: str) -> None:
     model = squeezenet_c.Model("1_1", num_classes=2, seed=0)
     squeezenet_c.set_num_threads(3)
