@@ -47,7 +47,9 @@ void sqz_set_interrupt(bool (*interrupted)(void));
 /* Threads that one call may use. The default is what the process may use when it is first asked
  * for: OMP_NUM_THREADS if that is set, else the CPUs of its affinity mask, but no more than its
  * control groups' CPU quota, rounded up. 1 without OpenMP. Results do not depend on it.
- * `threads` >= 1. */
+ * `threads` is 1 to SQZ_MAX_THREADS, and the default is no more either. A call that needs more than
+ * the system starts (its limits on memory and processes) fails with SQZ_NO_MEMORY. */
+enum { SQZ_MAX_THREADS = 1024 };
 sqz_status sqz_set_num_threads(int threads, sqz_error *error);
 int sqz_get_num_threads(void);
 
@@ -387,7 +389,8 @@ void sqz_adam_destroy(sqz_adam *adam);
 sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t span_count,
                               sqz_error *error);
 /* parameters[count] -= the update for gradients[count]; step grows by one. */
-void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients);
+sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
+                         sqz_error *error);
 
 /* -- safetensors ------------------------------------------------------------------------------- */
 

@@ -2,6 +2,7 @@
  * stretch of all four. */
 #include "../base/memory.h"
 #include "../base/parallel.h"
+#include "lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -137,10 +138,10 @@ static void step_span(float *parameters, float *m, float *v, const float *gradie
     }
 }
 
-/* An element depends on no other, so the bits are the same on any number of threads. */
-void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients) {
+static void step(sqz_adam *adam, float *parameters, const float *gradients, int threads) {
     adam->step++;
-#pragma omp parallel num_threads(sqz_get_num_threads())
+    (void)threads;
+#pragma omp parallel num_threads(threads)
     {
         size_t first = 0;
         for (size_t i = 0; i < adam->span_count; i++) {
@@ -151,4 +152,18 @@ void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients) {
             first += span->count;
         }
     }
+}
+
+/* An element depends on no other, so the bits are the same on any number of threads. More than the
+ * batch had, which OpenMP would have to start for every step, take longer to start than they save.
+ */
+sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
+                         sqz_error *error) {
+    int threads = sqz_get_num_threads();
+    threads = sqz_threads_take(threads < SQZ_LANES ? threads : SQZ_LANES);
+    sqz_status status = sqz_threads_ready(threads, error);
+    if (status == SQZ_OK)
+        step(adam, parameters, gradients, threads);
+    sqz_threads_give(threads);
+    return status;
 }

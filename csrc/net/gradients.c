@@ -165,11 +165,8 @@ static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
     return SQZ_OK;
 }
 
-static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
-                          const sqz_batch *batch, sqz_error *error) {
-    int threads = sqz_get_num_threads();
-    int lanes = batch->n < SQZ_LANES ? batch->n : SQZ_LANES; /* with work */
-    threads = threads < lanes ? threads : lanes;
+static sqz_status compute_on(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
+                             const sqz_batch *batch, int threads, sqz_error *error) {
     bool filled[SQZ_LANES];
     for (int lane = 0; lane < SQZ_LANES; lane++)
         filled[lane] = first_of_lane(batch, lane) < batch->n;
@@ -188,6 +185,15 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
         *loss += entry->losses[i];
     *loss /= training.divisor;
     return SQZ_OK;
+}
+
+static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
+                          const sqz_batch *batch, sqz_error *error) {
+    int threads =
+        sqz_threads_take(batch->n < SQZ_LANES ? batch->n : SQZ_LANES); /* lanes with work */
+    sqz_status status = compute_on(entry, model, loss, logits, batch, threads, error);
+    sqz_threads_give(threads);
+    return status;
 }
 
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,

@@ -22,7 +22,7 @@ sqz_status sqz_outcome_end(const sqz_outcome *outcome, sqz_error *error) {
 sqz_status sqz_entry_parallel(sqz_entry *entry, int count, int threads, sqz_entry_work work,
                               void *context, sqz_error *error) {
     sqz_outcome outcome = {0};
-    (void)threads;
+    SQZ_TRY(sqz_threads_ready(threads, error));
 #pragma omp parallel num_threads(threads)
     {
         sqz_error own_error;

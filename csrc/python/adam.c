@@ -77,10 +77,15 @@ static PyObject *adam_step(adam_object *self, PyObject *unused) {
     sqz_model *model = model_of(self);
     if (!model || sqz_py_begin_write((PyObject *)self, model) < 0)
         return NULL;
+    sqz_error error;
+    sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-    sqz_adam_step(self->adam, sqz_model_parameters(model), sqz_model_gradients(model));
+    status =
+        sqz_adam_step(self->adam, sqz_model_parameters(model), sqz_model_gradients(model), &error);
     sqz_model_end_write(model);
     Py_END_ALLOW_THREADS
+    if (status != SQZ_OK)
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     Py_RETURN_NONE;
 }
 

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "../base/parallel.h"
 #include "convert.h"
 #include "errors.h"
 #include "parts.h"
@@ -251,29 +252,44 @@ static PyObject *augment_flips(PyObject *module, PyObject *args, PyObject *keywo
     return flips;
 }
 
-static PyObject *normalised(PyArrayObject *pictures, const uint8_t *flips, const float mean[3],
-                            const float std[3]) {
+/* n pictures of h x w, each to three planes; flips may be NULL. */
+static sqz_status normalise_all(float *out, const uint8_t *in, npy_intp n, int h, int w,
+                                const uint8_t *flips, const float mean[3], const float std[3],
+                                sqz_error *error) {
+    npy_intp values = 3 * (npy_intp)h * w;
+    int wanted = n < 1 ? 1 : n < SQZ_MAX_THREADS ? (int)n : SQZ_MAX_THREADS;
+    int threads = sqz_threads_take(wanted);
+    sqz_status status = sqz_threads_ready(threads, error);
+    if (status == SQZ_OK) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (npy_intp i = 0; i < n; i++)
+            sqz_image_normalise(out + i * values, in + i * values, h, w, flips ? flips[i] : 0, mean,
+                                std);
+    }
+    sqz_threads_give(threads);
+    return status;
+}
+
+static PyObject *normalised(PyObject *module, PyArrayObject *pictures, const uint8_t *flips,
+                            const float mean[3], const float std[3]) {
     npy_intp n = PyArray_DIM(pictures, 0), h = PyArray_DIM(pictures, 1),
              w = PyArray_DIM(pictures, 2), shape[4] = {n, 3, h, w};
-    PyObject *out = PyArray_SimpleNew(4, shape, NPY_FLOAT32);
+    PyArrayObject *out = (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
     if (!out)
         return NULL;
-    float *out_data = PyArray_DATA((PyArrayObject *)out);
-    const uint8_t *in = PyArray_DATA(pictures);
-    npy_intp values = 3 * h * w;
-    int threads = sqz_get_num_threads();
-    (void)threads; /* of a build without OpenMP */
+    sqz_error error;
+    sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (npy_intp i = 0; i < n; i++)
-        sqz_image_normalise(out_data + i * values, in + i * values, (int)h, (int)w,
-                            flips ? flips[i] : 0, mean, std);
+    status = normalise_all(PyArray_DATA(out), PyArray_DATA(pictures), n, (int)h, (int)w, flips,
+                           mean, std, &error);
     Py_END_ALLOW_THREADS
-    return out;
+    if (status == SQZ_OK)
+        return (PyObject *)out;
+    Py_DECREF(out);
+    return sqz_py_raise(module, status, &error);
 }
 
 static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords) {
-    (void)module;
     static char *names[] = {"pictures", "mean", "std", "flips", NULL};
     PyObject *pictures_object, *mean_object, *std_object, *flips_object = Py_None, *out = NULL;
     float mean[3], std[3];
@@ -297,7 +313,7 @@ static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords)
             goto done;
         }
     }
-    out = normalised(pictures, flips ? PyArray_DATA(flips) : NULL, mean, std);
+    out = normalised(module, pictures, flips ? PyArray_DATA(flips) : NULL, mean, std);
 done:
     Py_XDECREF(flips);
     Py_DECREF(pictures);
