@@ -52,6 +52,7 @@ class Network(core.Network):
     squeeze_ratio, pct_3x3, base_e, incr_e, freq    the paper's metaparameters (section 5.1)
     precision       "float32" or "bfloat16", see the property
     class_names     one name a class; None: taken from the training data by `train`
+    positive        of two classes the positive one, by name or number, see the property
     image_size, mean, std, fit      see Preprocessing; mean="imagenet" sets `std` too
 
     ValueError names the argument that is not what it should be.
@@ -73,6 +74,7 @@ class Network(core.Network):
         freq: int = 2,
         precision: str = "float32",
         class_names: Sequence[str] | None = None,
+        positive: str | int | None = None,
         image_size: int = 224,
         mean: float | Sequence[float] | str = 0.5,
         std: float | Sequence[float] = 0.5,
@@ -97,6 +99,9 @@ class Network(core.Network):
         self._class_names: tuple[str, ...] | None = None
         self.class_names = class_names
         self._threshold: float | None = None
+        self._positive = 1 if num_classes == 2 else None
+        if positive is not None:
+            self.positive = positive
         self.precision = precision
         self.pretrained = False
         """Whether its weights have learnt before, so that `train` treats them gently by default.
@@ -162,9 +167,33 @@ class Network(core.Network):
         self._class_names = names
 
     @property
+    def positive(self) -> int | None:
+        """The number of the positive class, which sensitivity, specificity, the threshold and a
+        report are about: of two classes class 1, or what it was set to, by number or by name; None
+        where there are not two. It is saved with the model. Setting another one drops the
+        threshold, which was for the former. ValueError: no such class, or not two."""
+        return self._positive
+
+    @positive.setter
+    def positive(self, positive: str | int) -> None:
+        if self.num_classes != 2:
+            raise ValueError(f"a positive class of {self.num_classes} classes, expected two")
+        names = self._class_names or ()
+        if isinstance(positive, str) and positive in names:
+            positive = names.index(positive)
+        whole = isinstance(positive, int | np.integer) and not isinstance(positive, bool)
+        if not whole or positive not in (0, 1):
+            expected = f"{names[0]!r}, {names[1]!r}, 0 or 1" if names else "0 or 1"
+            raise ValueError(f"positive is {positive!r}, expected {expected}")
+        if positive != self._positive:
+            self._threshold = None
+        self._positive = int(positive)
+
+    @property
     def threshold(self) -> float | None:
-        """The probability of class 1 from which on it is the answer; None: the more probable class
-        is. It is saved with the model. ValueError: not between 0 and 1, or not two classes."""
+        """The probability of the positive class from which on it is the answer; None: the more
+        probable class is. It is saved with the model. ValueError: not between 0 and 1, or not two
+        classes."""
         return self._threshold
 
     @threshold.setter
@@ -243,6 +272,7 @@ class Network(core.Network):
             seed=self.seed,
             precision=self.precision,
             class_names=self.class_names,
+            positive=self.positive,
             **self.preprocessing.to_dict(),
         )
         twin.load_state_dict(self.state_dict())

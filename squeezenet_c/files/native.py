@@ -6,6 +6,8 @@ Tensors bear torchvision's names. Metadata is text by key:
   spec                 JSON, the arguments of the network
   preprocessing        JSON, the arguments of Preprocessing
   class_names          JSON, a list, or null
+  positive             JSON, the number of the positive class; absent where there are not two
+                       classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
 A file without squeezenet_c.format is taken to be torchvision's.
 """
@@ -46,6 +48,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         "preprocessing": json.dumps(model.preprocessing.to_dict()),
         "class_names": json.dumps(model.class_names, ensure_ascii=False),
     }
+    if model.positive is not None:
+        metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
         metadata["threshold"] = json.dumps(model.threshold)
     return metadata
@@ -63,11 +67,13 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
     path = os.fspath(path)
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
-    threshold = None
+    threshold = positive = None
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
+    if FORMAT_KEY in metadata and "positive" in metadata:
+        positive = _json(path, metadata, "positive", int)
     try:
-        model = cls(**arguments)
+        model = cls(**arguments, positive=positive)
         model.threshold = threshold
     except (TypeError, ValueError, OverflowError) as error:
         raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None

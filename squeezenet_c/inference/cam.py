@@ -75,7 +75,7 @@ def explain(
     if not np.isfinite(probabilities).all():
         raise ValueError("the model's maps are not finite numbers: its weights are broken")
     if label is None:
-        label = int(decide(probabilities[None], model.threshold)[0])
+        label = int(decide(probabilities[None], model.threshold, model.positive)[0])
     evidence = enlarge(maps[label], model.image_size, FIRST_KERNEL[model.version])
     scaled = scale(evidence)
     return Explanation(

@@ -27,13 +27,16 @@ def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
     return float((np.asarray(logits).argmax(axis=1) == np.asarray(labels)).mean())
 
 
-def decide(probabilities: ArrayLike, threshold: float | None = None) -> NDArray[np.int64]:
+def decide(
+    probabilities: ArrayLike, threshold: float | None = None, positive: int | None = 1
+) -> NDArray[np.int64]:
     """The class of each row of (N, classes): the one with the largest probability; of two classes
-    with a threshold, class 1 where its probability is at least that."""
+    with a threshold, the positive one where its probability is at least that."""
     probabilities = np.asarray(probabilities)
     if threshold is None:
         return probabilities.argmax(axis=1).astype(np.int64)
-    return (probabilities[:, 1] >= threshold).astype(np.int64)
+    called = probabilities[:, positive] >= threshold
+    return np.where(called, positive, 1 - positive).astype(np.int64)
 
 
 def youden_threshold(positive: ArrayLike, scores: ArrayLike) -> float:
@@ -72,10 +75,10 @@ def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found. With two classes class 1 is the positive: sensitivity is the share of
-    positives that were found, specificity that of negatives. With more, sensitivity and specificity
-    are None and auc is the mean over the classes, each against the rest. What cannot be computed
-    (no picture of a class) is None."""
+    """What `evaluate` found. With two classes, of which `positive` is the number of the positive
+    one, sensitivity is the share of positives that were found, specificity that of negatives. With
+    more, sensitivity, specificity and positive are None and auc is the mean over the classes, each
+    against the rest. What cannot be computed (no picture of a class) is None."""
 
     accuracy: float
     loss: float
@@ -84,6 +87,7 @@ class Evaluation:
     specificity: float | None
     confusion_matrix: NDArray[np.int64]
     class_names: tuple[str, ...]
+    positive: int | None = None
 
     @classmethod
     def from_logits(
@@ -92,25 +96,31 @@ class Evaluation:
         labels: ArrayLike,
         class_names: tuple[str, ...],
         threshold: float | None = None,
+        positive: int | None = 1,
     ) -> "Evaluation":
-        """Of (N, classes) logits and N labels; threshold: see `decide`."""
+        """Of (N, classes) logits and N labels; threshold, positive: see `decide`."""
         labels = np.asarray(labels, dtype=np.int64)
         classes = logits.shape[1]
         predicted = logits.argmax(axis=1)
         if threshold is not None:
-            predicted = decide(softmax(logits), threshold)
+            predicted = decide(softmax(logits), threshold, positive)
         matrix = confusion_matrix(labels, predicted, classes)
         sensitivity = specificity = None
-        if classes == 2:
-            specificity, sensitivity = (_share(matrix[i, i], matrix[i].sum()) for i in range(2))
+        if classes != 2:
+            positive = None
+        else:
+            specificity, sensitivity = (
+                _share(matrix[i, i], matrix[i].sum()) for i in (1 - positive, positive)
+            )
         return cls(
             accuracy=float((predicted == labels).mean()),
             loss=cross_entropy(logits, labels),
-            auc=_mean_auc(labels, softmax(logits)),
+            auc=_mean_auc(labels, softmax(logits), positive),
             sensitivity=sensitivity,
             specificity=specificity,
             confusion_matrix=matrix,
             class_names=tuple(class_names),
+            positive=positive,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -125,6 +135,8 @@ class Evaluation:
         for name in ("accuracy", "loss", "auc", "sensitivity", "specificity"):
             value = getattr(self, name)
             lines.append(f"{name:12} {'-' if value is None else format(value, '.4f')}")
+        if self.positive is not None:
+            lines.append(f"{'positive':12} {self.class_names[self.positive]}")
         lines.append("confusion matrix (row: true, column: predicted)")
         width = max(5, len(str(self.confusion_matrix.max())) + 1)
         for name, row in zip(self.class_names, self.confusion_matrix, strict=True):
@@ -138,10 +150,12 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _mean_auc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
+def _mean_auc(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], positive: int | None
+) -> float | None:
     classes = probabilities.shape[1]
     if classes < 2:
         return None
-    columns = [1] if classes == 2 else range(classes)
+    columns = range(classes) if positive is None else [positive]
     areas = [auc(labels == column, probabilities[:, column]) for column in columns]
     return None if None in areas else float(np.mean(areas))

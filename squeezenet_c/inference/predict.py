@@ -32,8 +32,8 @@ def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list
     Pictures are what predict_proba takes."""
     probabilities = predict_proba(model, images, batch_size)
     answers = []
-    for row, label in zip(probabilities, decide(probabilities, model.threshold), strict=True):
-        label = int(label)
+    labels = decide(probabilities, model.threshold, model.positive)
+    for row, label in zip(probabilities, labels.tolist(), strict=True):
         answers.append(Answer(label, model.name_of(label), float(row[label]), row))
     return answers[0] if _is_single(images) else answers
 
@@ -55,7 +55,7 @@ def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluati
     check_labels(dataset, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     logits = dataset_logits(model, dataset, batch_size)
-    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold)
+    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
 def choose_threshold(model: Network, dataset: Dataset) -> float:
@@ -68,8 +68,8 @@ def choose_threshold(model: Network, dataset: Dataset) -> float:
     if model.num_classes != 2:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     check_labels(dataset, model.num_classes)
-    scores = softmax(dataset_logits(model, dataset))[:, 1]
-    model.threshold = youden_threshold(dataset.labels == 1, scores)
+    scores = softmax(dataset_logits(model, dataset))[:, model.positive]
+    model.threshold = youden_threshold(dataset.labels == model.positive, scores)
     return model.threshold
 
 

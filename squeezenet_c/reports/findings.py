@@ -20,6 +20,7 @@ class Report:
     paths, labels, predicted    of the N pictures, in the set's order
     probabilities  (N, classes) float64
     class_names    one a class
+    positive       the number of the positive class; None where there are not two
     threshold      of the positive class's probability; None: the larger one decides
     worst          (place, Explanation of the class that is true) of the pictures whose true class
                    was given the least probability, the worst first
@@ -34,6 +35,7 @@ class Report:
     predicted: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     class_names: tuple[str, ...]
+    positive: int | None
     threshold: float | None
     worst: list[tuple[int, Explanation]] = field(default_factory=list)
     plots: dict[str, Path] = field(default_factory=dict)

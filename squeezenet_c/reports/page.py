@@ -94,8 +94,8 @@ def _summary(findings: Report) -> str:
     counts = [int((findings.labels == label).sum()) for label in range(len(names))]
     kinds = ", ".join(f"{_named(name)}: {count}" for name, count in zip(names, counts, strict=True))
     text = f"<p>{len(findings.paths)} pictures ({kinds}). "
-    if len(names) == 2:
-        positive = _named(names[1])
+    if findings.positive is not None:
+        positive = _named(names[findings.positive])
         threshold = 0.5 if findings.threshold is None else findings.threshold
         text += f"The positive class is {positive}. A picture is called so from a probability of "
         text += f"{threshold:.3g} on"
@@ -108,7 +108,7 @@ def _summary(findings: Report) -> str:
 
 def _figures(findings: Report) -> str:
     rows = []
-    positive = _named(findings.class_names[-1])
+    positive = _named(findings.class_names[findings.positive or 0])  # of two classes alone asked
     for key, figure in findings.figures.items():
         name, meaning = MEANING[key]
         value, interval = "-", ""

@@ -5,7 +5,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..data import palm
 from ..data.check import DataCheck, check_data
 from ..data.dataset import Dataset
 from ..inference.cam import explain
@@ -35,7 +37,7 @@ def report(
     index.html       all of the below on one page, which needs no other file
     metrics.json     figures with their intervals, and what they were computed from
     predictions.csv  a line a picture
-    Classification_Results.csv    with two classes: PALM's form, FileName and PM Risk
+    Classification_Results.csv    with PALM's classes: its form, FileName and PM Risk
     confusion_matrix.png, roc.png, reliability.png, scores.png    where matplotlib is installed
     worst/           activation maps of the pictures it gets most wrong
 
@@ -50,15 +52,22 @@ def report(
     logits = dataset_logits(model, dataset)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     probabilities = softmax(logits)
-    predicted = decide(probabilities, model.threshold)
+    predicted = decide(probabilities, model.threshold, model.positive)
     findings = Report(
-        figures=measure(dataset.labels, probabilities, predicted, resamples, seed),
-        summary=Evaluation.from_logits(logits, dataset.labels, names, model.threshold),
+        figures=measure(
+            *_positive_last(model.positive, dataset.labels, probabilities, predicted),
+            resamples,
+            seed,
+        ),
+        summary=Evaluation.from_logits(
+            logits, dataset.labels, names, model.threshold, model.positive
+        ),
         paths=dataset.paths,
         labels=dataset.labels,
         predicted=predicted,
         probabilities=probabilities,
         class_names=names,
+        positive=model.positive,
         threshold=model.threshold,
         notes=[f"Not evaluated: {path}: {why}" for path, why in dataset.skipped],
     )
@@ -66,11 +75,23 @@ def report(
     _explain_worst(findings, model, folder / "worst")
     _write_plots(findings, folder)
     _write_predictions(findings, folder / "predictions.csv")
-    if len(names) == 2:
+    if set(names) == set(palm.CLASS_NAMES):
         _write_results(findings, folder / "Classification_Results.csv")
     _write_json(findings, folder / "metrics.json", resamples, seed)
     write_page(findings, checked, folder / "index.html", title, resamples)
     return findings
+
+
+def _positive_last(
+    positive: int | None,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """The three as `measure` takes them, to which class 1 of two is the positive."""
+    if positive != 0:
+        return labels, probabilities, predicted
+    return 1 - labels, probabilities[:, ::-1], 1 - predicted
 
 
 def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
@@ -109,24 +130,25 @@ def _write_plots(findings: Report, folder: Path) -> None:
     names, labels = findings.class_names, findings.labels
     paths = {name: folder / f"{name}.png" for name in PLOTS}
     plots.confusion_plot(findings.summary.confusion_matrix, names, paths[PLOTS[0]])
-    binary = len(names) == 2
-    columns = [1] if binary else list(range(len(names)))
+    positive = findings.positive
+    columns = list(range(len(names))) if positive is None else [positive]
     matrix = findings.summary.confusion_matrix
     shares = np.diag(matrix) / np.maximum(1, matrix.sum(axis=1))
     plots.roc_plot(
         labels[:, None] == columns,
         findings.probabilities[:, columns],
         tuple(names[column] for column in columns),
-        (1 - shares[0], shares[1]) if binary else None,
+        None if positive is None else (1 - shares[1 - positive], shares[positive]),
         paths["roc"],
     )
-    if binary:
-        happened, score, what = labels == 1, findings.probabilities[:, 1], names[1]
+    if positive is not None:
+        happened, score = labels == positive, findings.probabilities[:, positive]
+        what = names[positive]
     else:
         happened = labels == findings.predicted
         score, what = findings.probabilities.max(axis=1), "the predicted class"
     plots.reliability_plot(happened, score, what, paths["reliability"])
-    threshold = (findings.threshold or 0.5) if binary else None
+    threshold = None if positive is None else findings.threshold or 0.5
     plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
     findings.plots.update(paths)
 
@@ -155,13 +177,15 @@ def _write_predictions(findings: Report, path: Path) -> None:
 
 def _write_results(findings: Report, path: Path) -> None:
     """The file that the PALM challenge asks for: a picture's name and the probability that it is
-    pathologic, which is class 1."""
+    pathologic, whichever class is the positive one."""
     import csv
+
+    risks = findings.probabilities[:, findings.class_names.index(palm.CLASS_NAMES[1])]
 
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["FileName", "PM Risk"])
-        for picture, risk in zip(findings.paths, findings.probabilities[:, 1], strict=True):
+        for picture, risk in zip(findings.paths, risks, strict=True):
             writer.writerow([os.path.basename(picture), f"{risk:.6f}"])
 
 
@@ -171,6 +195,7 @@ def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None
     contents = {
         "pictures": len(findings.paths),
         "class_names": list(findings.class_names),
+        "positive": findings.positive,
         "threshold": findings.threshold,
         "loss": findings.summary.loss,
         "confusion_matrix": findings.summary.confusion_matrix.tolist(),

@@ -61,6 +61,7 @@ def train(
     weight_decay: float = 0.0,
     label_smoothing: float = 0.0,
     class_weights: str | Sequence[float] | None = None,
+    positive: str | int | None = None,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
 ) -> History:
@@ -87,6 +88,7 @@ def train(
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
+    positive        set the model's positive class first, by name or number; None leaves it
     state           file for all that a stopped run needs to go on. Written atomically before the
                     first and after every epoch
     resume          go on from this state file (or run folder: its weights/last.state): `model` gets
@@ -134,6 +136,8 @@ def train(
     model.threshold = None  # it was for other weights
     if model.class_names is None and len(train.class_names) == model.num_classes:
         model.class_names = train.class_names
+    if positive is not None:
+        model.positive = positive
 
     weights = _class_weights(class_weights, train, model.num_classes)
     arguments = {

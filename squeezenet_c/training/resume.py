@@ -8,6 +8,7 @@ Metadata, JSON by key:
   optimizer           step, lr, betas, eps, spans
   history             the epochs so far ("rows"), and "collapsed"
   class_names         of the model
+  positive            its positive class; states of the first versions have none
   machine             what its bits depend on besides: backend and instruction set
 Order, flips and dropout are functions of the seed, the epoch and the step; the schedules and early
 stopping are functions of the history. So there is nothing else to keep.
@@ -95,6 +96,7 @@ def write_state(
         "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
         "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
         "class_names": model.class_names,
+        "positive": model.positive,
         "machine": _machine(),
     }
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -110,6 +112,7 @@ class RunState:
     optimizer: dict[str, Any]
     history: History
     class_names: list[str] | None
+    positive: int | None
     machine: dict[str, str]
     groups: dict[str, Tensors]
 
@@ -141,6 +144,7 @@ class RunState:
                     [Epoch(**row) for row in history["rows"]], collapsed=history["collapsed"]
                 ),
                 class_names=json.loads(metadata["class_names"]),
+                positive=json.loads(metadata.get("positive", "null")),
                 machine=dict(json.loads(metadata["machine"])),
                 groups=groups,
             )
@@ -181,7 +185,10 @@ class RunState:
         given = {key: value for key, value in self.arguments.items() if key in keys}
         try:
             model = kind(
-                **given, class_names=self.class_names, precision=self.arguments["precision"]
+                **given,
+                class_names=self.class_names,
+                positive=self.positive,
+                precision=self.arguments["precision"],
             )
             model.load_state_dict(self.groups["model"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
