@@ -14,7 +14,7 @@ from ..base.equality import EqualByValue
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Evaluation, decide, softmax, youden_threshold
+from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +59,31 @@ def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluati
     return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
-def choose_threshold(model: Network, dataset: Dataset) -> float:
+def choose_threshold(
+    model: Network,
+    dataset: Dataset,
+    *,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
-    The set should be pictures that neither trained the model nor will be reported on, such as the
-    second of `training_set.split(valid_fraction, seed)` where `train` held these out.
+    With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
+    this share of the positives; with `specificity` the other way round. The set should be pictures
+    that neither trained the model nor will be reported on, such as the second of
+    `training_set.split(valid_fraction, seed)` where `train` held these out.
 
-    ValueError: the model has not two classes; a set without both, or with one score for all, or of
-    other classes (see match_classes).
+    ValueError: both shares, or one that is none; the model has not two classes; a set without both,
+    or with one score for all, or of other classes (see match_classes).
     """
     if model.num_classes != 2:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     scores = softmax(dataset_logits(model, dataset))[:, model.positive]
-    model.threshold = youden_threshold(dataset.labels == model.positive, scores)
+    positive = dataset.labels == model.positive
+    if sensitivity is None and specificity is None:
+        model.threshold = youden_threshold(positive, scores)
+    else:
+        model.threshold = threshold_at(positive, scores, sensitivity, specificity)
     return model.threshold
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
+from ..data.marks import add_marks
 from ..files import native
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import dataset_logits, evaluate, match_classes
@@ -140,6 +141,7 @@ def train(
         model.class_names = train.class_names
     if positive is not None:
         model.positive = positive
+    model.trained_on = add_marks(model.trained_on, train)
 
     weights = _class_weights(class_weights, train, model.num_classes)
     arguments = {
