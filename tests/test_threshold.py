@@ -89,7 +89,7 @@ def test_the_command(home: Path, tmp_path: Path, capsys) -> None:
     sq.Model.load(out).export(tmp_path / "model.pth")
     capsys.readouterr()
     assert main(["threshold", str(tmp_path / "model.pth"), other]) == 1
-    assert "no place for a threshold" in capsys.readouterr().err
+    assert "a PyTorch file is not written anew" in capsys.readouterr().err
 
 
 def test_training_pictures_are_refused(home: Path, tmp_path: Path, capsys) -> None:

@@ -47,8 +47,8 @@ def _threshold(options: argparse.Namespace) -> int:
     target = options.out or source
     if options.out is None and is_torch_file(source):
         raise ValueError(
-            f"{source}: a PyTorch file has no place for a threshold; --out model.safetensors "
-            "writes one that has"
+            f"{source}: a PyTorch file is not written anew; --out model.safetensors saves the "
+            "model with its threshold"
         )
     model = Model.load(source, options.precision)
     if options.positive is not None:

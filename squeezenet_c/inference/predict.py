@@ -31,12 +31,57 @@ class Answer(EqualByValue):
 def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
     Pictures are what predict_proba takes."""
-    probabilities = predict_proba(model, images, batch_size)
-    answers = []
-    labels = decide(probabilities, model.threshold, model.positive)
-    for row, label in zip(probabilities, labels.tolist(), strict=True):
-        answers.append(Answer(label, model.name_of(label), float(row[label]), row))
+    answers = _answers(model, predict_proba(model, images, batch_size))
     return answers[0] if _is_single(images) else answers
+
+
+def _answers(model: Network, probabilities: NDArray[np.float32]) -> list[Answer]:
+    labels = decide(probabilities, model.threshold, model.positive)
+    return [
+        Answer(label, model.name_of(label), float(row[label]), row)
+        for row, label in zip(probabilities, labels.tolist(), strict=True)
+    ]
+
+
+def predict_files(
+    model: Network, paths: Sequence[str], batch_size: int = 32
+) -> Iterator[tuple[str, Answer | str]]:
+    """(path, its Answer) of each picture file, in order; of one that cannot be read (path, the
+    sentence that says why). The next batch is decoded while one is computed."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    size, fit = model.image_size, model.preprocessing.fit
+    store = core.PictureStore(list(paths), size, 0, fit)
+    with ThreadPoolExecutor(core.get_num_threads()) as pool:
+
+        def decode(start: int) -> list[Future]:
+            return [
+                pool.submit(_picture_or_reason, store, index)
+                for index in range(start, min(start + batch_size, len(paths)))
+            ]
+
+        ahead = decode(0)
+        for start in range(0, len(paths), batch_size):
+            futures, ahead = ahead, decode(start + batch_size)
+            found = [future.result() for future in futures]
+            pictures = [picture for picture in found if not isinstance(picture, str)]
+            answers = iter(())
+            if pictures:
+                logits = _logits(model, iter([np.stack(pictures)]))
+                answers = iter(_answers(model, softmax(logits).astype(np.float32)))
+            for path, picture in zip(paths[start : start + batch_size], found, strict=True):
+                yield path, picture if isinstance(picture, str) else next(answers)
+
+
+def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
+    try:
+        return store.picture(index)
+    except OSError as error:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        return str(error)
+    except ValueError as error:
+        return str(error)
 
 
 def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
