@@ -2,6 +2,7 @@
 is a function of the wings, where its arguments are described."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,10 @@ class Model(Network):
         """Accuracy, AUC and more on a labelled set; see squeezenet_c.evaluate."""
         return predict.evaluate(self, dataset, batch_size)
 
-    def choose_threshold(self, dataset: Dataset) -> float:
-        """Set `threshold` to what tells the set apart best; see squeezenet_c.choose_threshold."""
-        return predict.choose_threshold(self, dataset)
+    def choose_threshold(self, dataset: Dataset, **wanted: float | None) -> float:
+        """Set `threshold` to what tells the set apart best, or by a wanted sensitivity or
+        specificity; see squeezenet_c.choose_threshold."""
+        return predict.choose_threshold(self, dataset, **wanted)
 
     def explain(
         self, image: Any, label: int | None = None, *, raw: bool = False
@@ -107,7 +109,8 @@ class Model(Network):
         read with final_relu=True and ImageNet's preprocessing (fit="crop" too). It computes in
         `precision`.
 
-        The file is safetensors, or what torch.save wrote of a state_dict (or of a dict with one
+        `path` is a file or a run's folder, of which it is the best model. The file is safetensors,
+        or what torch.save wrote of a state_dict (or of a dict with one
         under "state_dict", "model_state_dict" or "model"): its contents tell, not its name.
         Tensors are float32, float16 or bfloat16. PyTorch is not needed, and a file cannot run code.
 
@@ -118,10 +121,18 @@ class Model(Network):
 
     @classmethod
     def from_pretrained(
-        cls, path: str | os.PathLike, num_classes: int | None = None, seed: int = 0
+        cls,
+        path: str | os.PathLike,
+        num_classes: int | None = None,
+        seed: int = 0,
+        class_names: Sequence[str] | None = None,
     ) -> "Model":
-        """A model to train further, by default with Recipe.fine_tuning(). Where `num_classes` is
-        given and differs from the file's, the last convolution is a fresh one (of `seed`),
-        final_relu is False, fit is "pad" (it is for other pictures, of which nothing is to be cut
-        off), there are no class names, and a UserWarning says so; else it is what `load` gives."""
-        return native.load_pretrained(cls, path, num_classes, seed)
+        """A model to train further, by default with Recipe.fine_tuning(). Where it is to be for
+        other classes than the file's (another number, or other `class_names`, such as the training
+        set's), the last convolution is a fresh one (of `seed`), final_relu is False, fit is "pad"
+        (it is for other pictures, of which nothing is to be cut off), the class names are those
+        given, and a UserWarning says so. Else it is what `load` gives: the same names in another
+        order are the file's, in its order. Where the file has no names, or those given are only
+        numbers, the number of classes alone is compared. ValueError: num_classes is not the number
+        of class_names."""
+        return native.load_pretrained(cls, path, num_classes, seed, class_names)

@@ -33,6 +33,11 @@ SPEC_KEYS = {
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
 
+def are_numbers(class_names: Sequence[str]) -> bool:
+    """Whether classes are called by their numbers, 0, 1 and so on, and so have no names."""
+    return list(class_names) == [str(label) for label in range(len(class_names))]
+
+
 def _level_outside() -> int:
     """The `stacklevel` at which a warning of our caller names the line outside this package."""
     level, frame = 1, sys._getframe(1)
@@ -106,6 +111,8 @@ class Network(core.Network):
         self.pretrained = False
         """Whether its weights have learnt before, so that `train` treats them gently by default.
         `from_pretrained` sets it; it is not saved with the model."""
+        self.trained_on: tuple[str, ...] = ()
+        """The marks of pictures that it has learnt from (data/marks.py), saved with it."""
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
         Adam counts it."""
@@ -278,4 +285,5 @@ class Network(core.Network):
         twin.load_state_dict(self.state_dict())
         twin.threshold = self.threshold
         twin.pretrained = self.pretrained
+        twin.trained_on = self.trained_on
         return twin

@@ -131,3 +131,12 @@ def test_evaluate_checks_labels(model, paths):
     assert report.confusion_matrix.sum() == 5 and report.class_names == ("no", "yes")
     with pytest.raises(ValueError, match=r"4\.png has the label 2, expected 0 to 1"):
         sq.evaluate(model, sq.Dataset(paths, [0, 1, 0, 1, 2]))
+
+
+def test_answers_are_compared_by_value(model, paths):
+    first, second = sq.predict(model, paths[:2]), sq.predict(model, paths[:2])
+    assert first == second and first[0] != first[1] and first[0] != None  # noqa: E711
+    dataset = sq.Dataset(paths, [0, 1, 0, 1, 0])
+    assert sq.evaluate(model, dataset) == sq.evaluate(model, dataset)
+    assert sq.explain(model, paths[0]) == sq.explain(model, paths[0])
+    assert sq.explain(model, paths[0], 0) != sq.explain(model, paths[0], 1)

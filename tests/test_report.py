@@ -242,15 +242,13 @@ def test_command_line(home, tmp_path, capsys):
     model = tmp_path / "model.safetensors"
     model.write_bytes((home / "model.safetensors").read_bytes())
     data, out = str(home / "pictures"), tmp_path / "report"
-    command = ["evaluate", str(model), data, "--out", str(out), "--threshold-from", data]
-    assert main(command) == 0
+    loaded = sq.Model.load(model)
+    loaded.threshold = 0.4
+    loaded.save(model)
+    assert main(["evaluate", str(model), data, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "sensitivity_at_95_specificity" in printed and "index.html" in printed
-    assert sq.Model.load(model).threshold is not None
     assert "a threshold that is stored in the model" in (out / "index.html").read_text("utf-8")
-    sq.Model.load(model).export(tmp_path / "model.pth")
-    assert main(["evaluate", str(tmp_path / "model.pth"), data, "--threshold-from", data]) == 1
-    assert "no place for a threshold" in capsys.readouterr().err
 
 
 def test_train_chooses_a_threshold(home, tmp_path, capsys):

@@ -7,7 +7,7 @@ from typing import Any
 from .. import Model, build_info
 from ..files.export import TOLERANCE, export, verify
 from ..summary import summary_totals
-from .options import add_network, add_precision, fail, positive
+from .options import DEFAULT_ARCH, add_network, add_precision, fail, positive
 
 # -- export ----------------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ def _summary(options: argparse.Namespace) -> int:
         model = Model.load(options.model)
     else:
         model = Model(
-            options.arch,
+            options.arch or DEFAULT_ARCH,
             options.num_classes,
             bypass=options.bypass,
             final_relu=options.final_relu,

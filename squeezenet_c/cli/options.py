@@ -10,6 +10,7 @@ from .. import __version__, get_num_threads
 from ..training.recipe import SCHEDULES, Recipe
 
 ARGUMENTS_FILE = "args.yaml"
+DEFAULT_ARCH = "1_1"
 NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
 
 
@@ -24,7 +25,7 @@ def on_error(options: argparse.Namespace) -> dict[str, str]:
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arch", choices=("1_0", "1_1"), default="1_1")
+    parser.add_argument("--arch", choices=("1_0", "1_1"), help=f"default: {DEFAULT_ARCH}")
     parser.add_argument("--bypass", choices=("simple", "complex"))
     parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
 
@@ -48,7 +49,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_network(parser)
     parser.add_argument(
         "--pretrained", metavar="MODEL", help="start from this file's network and weights; a head "
-        "for another number of classes is replaced"
+        "for other classes is replaced"
     )  # fmt: skip
     recipe = Recipe()
     parser.add_argument("--epochs", type=positive, default=20)

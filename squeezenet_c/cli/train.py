@@ -10,8 +10,10 @@ from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
 from ..training.resume import STATE_IN_RUN_FOLDER, RunState
+from .classes import add_classes, classes_line
 from .options import (
     ARGUMENTS_FILE,
+    DEFAULT_ARCH,
     add_finetuning,
     add_precision,
     add_train_options,
@@ -32,6 +34,7 @@ DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add_train_options(parser)
+    add_classes(parser)
     add_finetuning(parser)
     add_run_end(parser)
     add_precision(parser)
@@ -45,11 +48,12 @@ def _train(options: argparse.Namespace) -> int:
     settle_rates(options)
     best, last, csv, png = _outputs(options.out)
     state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
-    training, valid = load_training_data(options.data, **on_error(options))
+    training, valid = load_training_data(options.data, options.class_names, **on_error(options))
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
-    model = _model_to_train(options, len(training.class_names))
+    model = _model_to_train(options, training.class_names)
+    print(classes_line(model, {"training": training, "validation": valid}), flush=True)
     if options.out and not options.resume:
         write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
     failure = None
@@ -92,18 +96,46 @@ def _train(options: argparse.Namespace) -> int:
     return fail(failure) if failure else 0
 
 
-def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
+def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
     if options.resume:
-        return RunState.read(options.resume).new_network(Model)
-    if options.pretrained:
-        return Model.from_pretrained(options.pretrained, classes, options.seed)
-    return Model(
-        options.arch,
-        num_classes=classes,
-        seed=options.seed,
-        bypass=options.bypass,
-        final_relu=options.final_relu,
-    )
+        model = RunState.read(options.resume).new_network(Model)
+    elif options.pretrained:
+        model = Model.from_pretrained(
+            options.pretrained, seed=options.seed, class_names=class_names
+        )
+        _take_network(options, model)
+    else:
+        options.arch = options.arch or DEFAULT_ARCH
+        model = Model(
+            options.arch,
+            num_classes=len(class_names),
+            seed=options.seed,
+            bypass=options.bypass,
+            final_relu=options.final_relu,
+        )
+    if model.class_names is None:
+        model.class_names = class_names
+    if options.positive is not None:
+        model.positive = options.positive
+    return model
+
+
+def _take_network(options: argparse.Namespace, model: Model) -> None:
+    """Into the options, what network the weights to start from are of. ValueError: the options say
+    another."""
+    for name, found in (
+        ("arch", model.version),
+        ("bypass", model.spec["bypass"]),
+        ("final_relu", model.spec["final_relu"]),
+    ):
+        given = getattr(options, name)
+        if given and given != found:
+            shown = "" if given is True else f" {given}"
+            raise ValueError(
+                f"--{name.replace('_', '-')}{shown} and --pretrained {options.pretrained}: that "
+                f"network has {name} {found}"
+            )
+        setattr(options, name, found)
 
 
 def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .._native import core
+from ..network import are_numbers
+from .folders import PICTURE_SUFFIXES, parts_in, pictures_below, visible_folders
 
 CACHE_BYTES = 1 << 30
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 class Dataset:
@@ -85,15 +86,18 @@ class Dataset:
         """A folder for each class, classes in the order of their folders' names, or as
         `class_names` lists them. Pictures are .jpg, .jpeg, .png and .bmp files, at any depth.
         Hidden folders are passed over. ValueError: no class folder, or one without pictures, or one
-        that class_names does not have."""
+        that class_names does not have; folders that are called train, val or test, which are parts
+        of a set and no classes, unless class_names has them."""
         folder = Path(folder)
-        found = sorted(
-            entry.name
-            for entry in folder.iterdir()
-            if entry.is_dir() and not entry.name.startswith((".", "__"))
-        )
+        found = visible_folders(folder)
         if not found:
             raise ValueError(f"{folder} has no folders in it; expected one for each class")
+        parts = list(parts_in(folder).values()) if class_names is None else []
+        if parts:
+            raise ValueError(
+                f"{folder} holds {', '.join(part.name for part in parts)}, parts of a data set and "
+                f"no classes; expected one part, as {parts[0]}"
+            )
         names = list(class_names) if class_names is not None else found
         paths, labels = [], []
         for name in found:
@@ -168,6 +172,36 @@ class Dataset:
         part._places = self._places[indices]
         return part
 
+    @property
+    def has_names(self) -> bool:
+        """Whether its classes are called otherwise than by their numbers, 0, 1 and so on."""
+        return not are_numbers(self.class_names)
+
+    def with_class_names(self, class_names: Sequence[str]) -> "Dataset":
+        """The same pictures with the classes numbered in the order of `class_names`, which may have
+        more than the set; it shares this set's cache. A set whose names are only numbers keeps its
+        labels and takes the names. ValueError: a class that class_names does not have."""
+        names = tuple(class_names)
+        if names == self.class_names:
+            return self
+        if self.has_names:
+            if not set(self.class_names) <= set(names):
+                raise ValueError(
+                    f"the classes {', '.join(self.class_names)} found, expected {', '.join(names)}"
+                )
+            numbers = np.array([names.index(name) for name in self.class_names], np.int64)
+        else:
+            if self.labels.max() >= len(names):
+                raise ValueError(
+                    f"label {self.labels.max()} found, expected 0 to {len(names) - 1}, one for "
+                    f"each of {', '.join(names)}"
+                )
+            numbers = np.arange(len(self.class_names))
+        twin = self.subset(np.arange(len(self)))
+        twin.labels, twin.class_names = numbers[self.labels], names
+        twin.skipped = self.skipped
+        return twin
+
     def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
         """(the rest, `fraction` of each class's pictures, drawn by `seed`). Every class with at
         least two pictures has some on both sides."""
@@ -189,8 +223,11 @@ class Dataset:
 
     def class_counts(self) -> dict[str, int]:
         """Pictures of each class, by name."""
-        counts = np.bincount(self.labels, minlength=len(self.class_names))
-        return dict(zip(self.class_names, counts.tolist(), strict=True))
+        return dict(zip(self.class_names, self.label_counts(len(self.class_names)), strict=True))
+
+    def label_counts(self, classes: int) -> list[int]:
+        """Pictures of each of `classes` classes, by number."""
+        return np.bincount(self.labels, minlength=classes).tolist()
 
     def plot_class_counts(self, path: str | os.PathLike | None = None) -> None:
         """The counts as a bar chart: written to `path`, or shown. Needs matplotlib; without it one
@@ -250,16 +287,3 @@ def _checked_labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:
     if labels.min() < 0:
         raise ValueError(f"label {labels.min()} found, expected 0 or more")
     return labels.astype(np.int64)
-
-
-def pictures_below(folder: Path) -> list[str]:
-    """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
-    found = []
-    for parent, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__"))]
-        found += [
-            os.path.join(parent, name)
-            for name in files
-            if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
-        ]
-    return sorted(found)

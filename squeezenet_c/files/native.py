@@ -9,6 +9,7 @@ Tensors bear torchvision's names. Metadata is text by key:
   positive             JSON, the number of the positive class; absent where there are not two
                        classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
+  trained_on           JSON, a list of the marks of training pictures (data/marks.py); may be absent
 A file without squeezenet_c.format is taken to be torchvision's.
 """
 
@@ -16,16 +17,18 @@ import json
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from .._native import core
-from ..network import SPEC_KEYS, AnyNetwork, Network
+from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
+BEST_IN_RUN_FOLDER = os.path.join("weights", "best.safetensors")
 HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
 # torchvision's two networks, told apart by the shape of the first convolution.
 FIRST_CONV = "features.0.weight"
@@ -52,6 +55,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
         metadata["threshold"] = json.dumps(model.threshold)
+    if model.trained_on:
+        metadata["trained_on"] = json.dumps(model.trained_on)
     return metadata
 
 
@@ -62,19 +67,39 @@ def read_tensors(path: str) -> tuple[State, dict[str, str]]:
     return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)
 
 
+def model_file(path: str | os.PathLike) -> str:
+    """The file that `path`, itself one or a run's folder, means. FileNotFoundError: a folder
+    without a best model."""
+    path = os.fspath(path)
+    if not os.path.isdir(path):
+        return path
+    best = os.path.join(path, BEST_IN_RUN_FOLDER)
+    if not os.path.isfile(best):
+        raise FileNotFoundError(
+            f"{path} is a folder without {BEST_IN_RUN_FOLDER}, a run's best model"
+        )
+    return best
+
+
 def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float32") -> AnyNetwork:
     """See Model.load."""
-    path = os.fspath(path)
+    path = model_file(path)
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
     threshold = positive = None
+    trained_on: list[str] = []
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
     if FORMAT_KEY in metadata and "positive" in metadata:
         positive = _json(path, metadata, "positive", int)
+    if FORMAT_KEY in metadata and "trained_on" in metadata:
+        trained_on = _json(path, metadata, "trained_on", list)
+        if not all(isinstance(mark, str) for mark in trained_on):
+            raise core.BadFileError(f"{path}: metadata trained_on is no list of texts")
     try:
         model = cls(**arguments, positive=positive)
         model.threshold = threshold
+        model.trained_on = tuple(trained_on)
     except (TypeError, ValueError, OverflowError) as error:
         raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
     _check_state(path, state, model.state_dict())
@@ -84,24 +109,40 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
 
 
 def load_pretrained(
-    cls: type[AnyNetwork], path: str | os.PathLike, num_classes: int | None, seed: int
+    cls: type[AnyNetwork],
+    path: str | os.PathLike,
+    num_classes: int | None,
+    seed: int,
+    class_names: Sequence[str] | None = None,
 ) -> AnyNetwork:
     """See Model.from_pretrained."""
     pretrained = load(cls, path)
     pretrained.pretrained = True
-    if num_classes is None or num_classes == pretrained.num_classes:
-        return pretrained
+    if class_names is not None and num_classes not in (None, len(class_names)):
+        raise ValueError(f"{len(class_names)} class names for {num_classes} classes")
+    if class_names is not None:
+        num_classes = len(class_names)
+    if num_classes is None:
+        num_classes = pretrained.num_classes
+    known = pretrained.class_names
+    was, now = str(pretrained.num_classes), str(num_classes)
+    if num_classes == pretrained.num_classes:
+        named = known is not None and class_names is not None and not are_numbers(class_names)
+        if not named or set(class_names) == set(known):
+            return pretrained
+        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(
-        f"{os.fspath(path)}: its last convolution, for {pretrained.num_classes} classes, is "
-        f"replaced by a fresh one for {num_classes}",
+        f"{os.fspath(path)}: its last convolution, for {was} classes, is replaced by a fresh one "
+        f"for {now}",
         stacklevel=3,  # the caller of Model.from_pretrained
     )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
     preprocessing = pretrained.preprocessing.to_dict() | {"fit": "pad"}
-    model = cls(**spec, seed=seed, **preprocessing)
+    model = cls(**spec, seed=seed, class_names=class_names, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     model.pretrained = True
+    model.trained_on = pretrained.trained_on
     return model
 
 

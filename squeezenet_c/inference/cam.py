@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.equality import EqualByValue
 from ..base.png import encode_png
 from ..network import Network
 from .metrics import decide, softmax
@@ -30,8 +31,8 @@ STRIDE = 16  # input pixels between neighbours in a map: the first convolution a
 FIRST_KERNEL = {"1_0": 7, "1_1": 3}
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, eq=False)
+class Explanation(EqualByValue):
     """Why a picture is class `label`, or how far it is.
 
     map          (size, size) float32, size the model's image size: 0 where the evidence is least,

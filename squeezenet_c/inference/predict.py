@@ -10,14 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
+from ..base.equality import EqualByValue
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Evaluation, decide, softmax, youden_threshold
+from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, eq=False)
+class Answer(EqualByValue):
     """What a picture is: the class's number and name, its probability, and those of all classes.
     The class is the most probable one, or the one that the model's threshold says."""
 
@@ -30,12 +31,57 @@ class Answer:
 def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
     Pictures are what predict_proba takes."""
-    probabilities = predict_proba(model, images, batch_size)
-    answers = []
-    labels = decide(probabilities, model.threshold, model.positive)
-    for row, label in zip(probabilities, labels.tolist(), strict=True):
-        answers.append(Answer(label, model.name_of(label), float(row[label]), row))
+    answers = _answers(model, predict_proba(model, images, batch_size))
     return answers[0] if _is_single(images) else answers
+
+
+def _answers(model: Network, probabilities: NDArray[np.float32]) -> list[Answer]:
+    labels = decide(probabilities, model.threshold, model.positive)
+    return [
+        Answer(label, model.name_of(label), float(row[label]), row)
+        for row, label in zip(probabilities, labels.tolist(), strict=True)
+    ]
+
+
+def predict_files(
+    model: Network, paths: Sequence[str], batch_size: int = 32
+) -> Iterator[tuple[str, Answer | str]]:
+    """(path, its Answer) of each picture file, in order; of one that cannot be read (path, the
+    sentence that says why). The next batch is decoded while one is computed."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    size, fit = model.image_size, model.preprocessing.fit
+    store = core.PictureStore(list(paths), size, 0, fit)
+    with ThreadPoolExecutor(core.get_num_threads()) as pool:
+
+        def decode(start: int) -> list[Future]:
+            return [
+                pool.submit(_picture_or_reason, store, index)
+                for index in range(start, min(start + batch_size, len(paths)))
+            ]
+
+        ahead = decode(0)
+        for start in range(0, len(paths), batch_size):
+            futures, ahead = ahead, decode(start + batch_size)
+            found = [future.result() for future in futures]
+            pictures = [picture for picture in found if not isinstance(picture, str)]
+            answers = iter(())
+            if pictures:
+                logits = _logits(model, iter([np.stack(pictures)]))
+                answers = iter(_answers(model, softmax(logits).astype(np.float32)))
+            for path, picture in zip(paths[start : start + batch_size], found, strict=True):
+                yield path, picture if isinstance(picture, str) else next(answers)
+
+
+def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
+    try:
+        return store.picture(index)
+    except OSError as error:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        return str(error)
+    except ValueError as error:
+        return str(error)
 
 
 def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
@@ -51,25 +97,38 @@ def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[
 
 
 def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluation:
-    """The model's Evaluation on a labelled set. ValueError: labels that are none of its classes."""
-    check_labels(dataset, model.num_classes)
+    """The model's Evaluation on a labelled set. ValueError: see match_classes."""
+    dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     logits = dataset_logits(model, dataset, batch_size)
     return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
-def choose_threshold(model: Network, dataset: Dataset) -> float:
+def choose_threshold(
+    model: Network,
+    dataset: Dataset,
+    *,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
-    The set should be pictures that neither trained the model nor will be reported on, such as the
-    second of `training_set.split(valid_fraction, seed)` where `train` held these out.
+    With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
+    this share of the positives; with `specificity` the other way round. The set should be pictures
+    that neither trained the model nor will be reported on, such as the second of
+    `training_set.split(valid_fraction, seed)` where `train` held these out.
 
-    ValueError: the model has not two classes; a set without both, or with one score for all.
+    ValueError: both shares, or one that is none; the model has not two classes; a set without both,
+    or with one score for all, or of other classes (see match_classes).
     """
     if model.num_classes != 2:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
-    check_labels(dataset, model.num_classes)
+    dataset = match_classes(dataset, model.class_names, model.num_classes)
     scores = softmax(dataset_logits(model, dataset))[:, model.positive]
-    model.threshold = youden_threshold(dataset.labels == model.positive, scores)
+    positive = dataset.labels == model.positive
+    if sensitivity is None and specificity is None:
+        model.threshold = youden_threshold(positive, scores)
+    else:
+        model.threshold = threshold_at(positive, scores, sensitivity, specificity)
     return model.threshold
 
 
@@ -78,14 +137,25 @@ def dataset_logits(model: Network, dataset: Dataset, batch_size: int = 32) -> ND
     return _logits(model, _batches(dataset, model.preprocessing, batch_size))
 
 
-def check_labels(dataset: Dataset, num_classes: int) -> None:
-    """ValueError where a label is none of the model's classes."""
+def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_classes: int) -> Dataset:
+    """The set with its classes numbered as a model with these numbers them. By their names: the
+    same in another order are mapped. A set whose names are only numbers (as of a list file), or a
+    model without names, says nothing to compare: labels are then the model's numbers.
+
+    ValueError: other names, or a label that is none of the model's classes.
+    """
+    if class_names is not None and dataset.has_names:
+        try:
+            dataset = dataset.with_class_names(class_names)
+        except ValueError as error:
+            raise ValueError(f"the set is not of the model's classes: {error}") from None
     wrong = np.flatnonzero(dataset.labels >= num_classes)
     if len(wrong):
         raise ValueError(
             f"{dataset.paths[wrong[0]]} has the label {dataset.labels[wrong[0]]}, expected 0 to "
             f"{num_classes - 1}: the model has {num_classes} classes"
         )
+    return dataset
 
 
 def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:

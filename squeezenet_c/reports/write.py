@@ -13,7 +13,7 @@ from ..data.dataset import Dataset
 from ..inference.cam import explain
 from ..inference.intervals import RESAMPLES, SEED, measure
 from ..inference.metrics import Evaluation, decide, softmax
-from ..inference.predict import check_labels, dataset_logits
+from ..inference.predict import dataset_logits, match_classes
 from ..network import Network
 from .findings import Report
 from .page import write_page
@@ -44,9 +44,11 @@ def report(
     training    its training pictures: checked for pictures that are in both sets
     resamples, seed     of the intervals
 
-    ValueError: labels that are none of its classes. OSError: a file cannot be written.
+    ValueError: a set of other classes, see match_classes. OSError: a file cannot be written.
     """
-    check_labels(dataset, model.num_classes)
+    dataset = match_classes(dataset, model.class_names, model.num_classes)
+    if training is not None:
+        training = match_classes(training, model.class_names, model.num_classes)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     logits = dataset_logits(model, dataset)

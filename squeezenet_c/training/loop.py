@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
+from ..data.marks import add_marks
 from ..files import native
 from ..inference.metrics import accuracy, cross_entropy
-from ..inference.predict import check_labels, dataset_logits, evaluate
+from ..inference.predict import dataset_logits, evaluate, match_classes
 from ..network import Network
 from .history import Epoch, History
 from .optimizer import Adam
@@ -68,7 +69,8 @@ def train(
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
 
-    train, valid    the sets; pictures are brought to the model's image size
+    train, valid    the sets; pictures are brought to the model's image size, and classes numbered
+                    as the model has them (see match_classes)
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
     lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
                     the model's recipe, which is another where its weights are pretrained)
@@ -103,9 +105,9 @@ def train(
     returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
     that has collapsed says so in a CollapseWarning and in history.collapsed.
 
-    ValueError: an argument, or a label, is not what it should be, or not what the run to resume was
-    begun with. OSError: the checkpoint or the state cannot be written. BadFileError: `resume` is no
-    run's state. TrainingError: the loss is no longer a finite number.
+    ValueError: an argument, a label or a class's name is not what it should be, or not what the run
+    to resume was begun with. OSError: the checkpoint or the state cannot be written. BadFileError:
+    `resume` is no run's state. TrainingError: the loss is no longer a finite number.
     """
     _check(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
@@ -120,13 +122,14 @@ def train(
     if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
+    names = model.class_names or train.class_names
+    train = match_classes(train, names, model.num_classes)
+    if valid is not None:
+        valid = match_classes(valid, names, model.num_classes)
     held_out = None
     if valid_fraction is not None:
         held_out = valid
         train, valid = train.split(valid_fraction, seed)
-    for dataset in (train, valid, held_out):
-        if dataset is not None:
-            check_labels(dataset, model.num_classes)
     if len(np.unique(train.labels)) == 1:
         warnings.warn(
             f"all {len(train)} training pictures are of one class, "
@@ -138,6 +141,7 @@ def train(
         model.class_names = train.class_names
     if positive is not None:
         model.positive = positive
+    model.trained_on = add_marks(model.trained_on, train)
 
     weights = _class_weights(class_weights, train, model.num_classes)
     arguments = {

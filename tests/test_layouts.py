@@ -1,0 +1,108 @@
+"""What DATA means: which folders are classes, and which are parts of a set."""
+
+from pathlib import Path
+
+import pytest
+
+import squeezenet_c as sq
+from squeezenet_c.base.png import encode_png
+from squeezenet_c.cli import main
+from squeezenet_c.data.layouts import load_evaluation_data, load_training_data
+
+PICTURE = encode_png(sq.synthetic.draw(1, size=32))
+
+
+def write(root: Path, *folders: str) -> Path:
+    """A picture in each of the folders."""
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+        (root / folder / "a.png").write_bytes(PICTURE)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("training", "valid"),
+    [("train", "val"), ("Training", "Validation"), ("TRAIN", "valid"), ("train", "test")],
+)
+def test_parts_whatever_they_are_called(tmp_path: Path, training: str, valid: str) -> None:
+    folders = [f"{part}/{name}" for part in (training, valid) for name in ("cat", "dog")]
+    root = write(tmp_path, *folders, ".ipynb_checkpoints", "__MACOSX/train", f"{training}/.hidden")
+    if valid == "test":
+        with pytest.warns(UserWarning, match="test is the validation set"):
+            first, second = load_training_data([str(root)])
+    else:
+        first, second = load_training_data([str(root)])
+    assert first.class_names == second.class_names == ("cat", "dog")
+    assert first.paths[0] == str(root / training / "cat" / "a.png")
+    assert second.paths[1] == str(root / valid / "dog" / "a.png")
+
+
+def test_a_part_is_taken_to_evaluate(tmp_path: Path) -> None:
+    root = write(tmp_path, "train/a", "val/a", "Test/a")
+    for split, expected in ((None, "Test"), ("validation", "val"), ("TRAIN", "train")):
+        dataset = load_evaluation_data(str(root), None, split)
+        assert dataset.paths == [str(root / expected / "a" / "a.png")]
+    with pytest.raises(ValueError, match="the split 'other' found, expected one of train"):
+        load_evaluation_data(str(root), None, "other")
+    (root / "Test").rename(root / ".Test")
+    assert load_evaluation_data(str(root), None).paths == [str(root / "val" / "a" / "a.png")]
+    with pytest.raises(ValueError, match="holds the folders train, val; expected a test part"):
+        load_evaluation_data(str(root), None, "test")
+    (root / "val").rename(root / ".val")
+    with pytest.raises(ValueError, match="holds the folders train; expected a test or validation"):
+        load_evaluation_data(str(root), None)
+    assert load_training_data([str(root)])[1] is None
+    with pytest.raises(ValueError, match="no folders train, val or test to take the test part"):
+        load_evaluation_data(str(root / "train"), None, "test")
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (("train", "cat", "dog"), "holds the folders cat, dog, train: train is called as a part"),
+        (("train/a", "val/a", "Validation/a"), "Validation and val are both its validation part"),
+        (("val/a", "test/a"), "the folders test, val and no folder train"),
+        (("train", "val"), "train has no folders in it; expected one for each class"),
+        ((".git", "__MACOSX"), "no folders in it"),
+    ],
+)
+def test_what_is_ambiguous_is_an_error(
+    tmp_path: Path, folders: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_training_data([str(write(tmp_path, *folders))])
+
+
+def test_names_say_that_folders_are_classes(tmp_path: Path) -> None:
+    root = write(tmp_path, "car", "train")
+    dataset, _ = load_training_data([str(root)], ["train", "car"])
+    assert dataset.class_counts() == {"train": 1, "car": 1}
+    assert load_evaluation_data(str(root), ["train", "car"]).labels.tolist() == [1, 0]
+
+
+def test_a_folder_of_parts_is_no_folder_of_classes(tmp_path: Path) -> None:
+    root = write(tmp_path, "train/a", "val/a")
+    with pytest.raises(ValueError, match="holds train, val, parts of a data set and no classes"):
+        sq.Dataset.from_folder(root)
+
+
+def test_train_and_evaluate_tell_the_classes_first(tmp_path: Path, capsys) -> None:
+    root = tmp_path / "set"
+    for part, count in (("train", 6), ("val", 4)):
+        sq.synthetic.write(root / part, count, size=32)
+    normal, atrophy = sq.synthetic.CLASS_NAMES
+    run = str(tmp_path / "run")
+    command = ["train", str(root), "--epochs", "1", "--batch-size", "3", "--out", run]
+    assert main([*command, "--positive", atrophy]) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        f"Classes: 0 {atrophy}, positive (3 training, 2 validation); "
+        f"1 {normal} (3 training, 2 validation)"
+    )
+    model = str(tmp_path / "run" / "weights" / "best.safetensors")
+    assert main(["evaluate", model, str(root)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Classes: 0 {atrophy}, positive (2 evaluated); 1 {normal} (2 evaluated)"
+    assert f"positive     {atrophy}" in printed
+    assert main(["evaluate", model, str(root), "--split", "train"]) == 0
+    assert "(3 evaluated)" in capsys.readouterr().out
