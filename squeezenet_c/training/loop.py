@@ -133,13 +133,15 @@ def train(
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
     names = model.class_names or train.class_names
+    held_out = None
+    if valid_fraction is not None:  # before classes are mapped, so that callers can split alike
+        held_out = valid
+        train, valid = train.split(valid_fraction, seed)
     train = match_classes(train, names, model.num_classes)
     if valid is not None:
         valid = match_classes(valid, names, model.num_classes)
-    held_out = None
-    if valid_fraction is not None:
-        held_out = valid
-        train, valid = train.split(valid_fraction, seed)
+    if held_out is not None:
+        held_out = match_classes(held_out, names, model.num_classes)
     if len(np.unique(train.labels)) == 1:
         warnings.warn(
             f"all {len(train)} training pictures are of one class, "
