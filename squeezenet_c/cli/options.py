@@ -11,12 +11,8 @@ from ..training.recipe import SCHEDULES, Recipe
 from .run_folder import add_out
 
 ARGUMENTS_FILE = "args.yaml"
-NOT_ARGUMENTS = (
-    "run",
-    "usage_error",
-    "resume",
-    "overwrite",
-)  # of what argparse hands us, not of a run
+# Of what argparse hands us, not of a run.
+NOT_ARGUMENTS = ("run", "usage_error", "resume", "overwrite")
 
 
 def fail(sentence: str) -> int:
@@ -61,7 +57,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, default=16)
     tuned = Recipe.fine_tuning()
     parser.add_argument(
-        "--lr", type=float, help=f"peak learning rate of the classifier (default: {recipe.lr:g}, with "
+        "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
         f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
     parser.add_argument("--seed", type=whole, default=0)
