@@ -121,7 +121,8 @@ def test_intervals_at_the_ends():
 
 
 @pytest.mark.parametrize(("part", "whole", "low", "high"), [
-    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611), (1, 29, 0.0061, 0.1718)
+    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611),
+    (1, 29, 0.0061, 0.1718)
 ])  # fmt: skip
 def test_wilsons_interval_as_printed(part, whole, low, high):
     """The examples of Newcombe, Statistics in Medicine 17, 1998, table I, method 3."""
