@@ -93,8 +93,8 @@ def train(
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
     freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
-                    smaller learning rate for all but the classifier (default: the recipe's; 1 where
-                    lr is given), AdamW's decay
+                    smaller learning rate for all but the classifier (a share of lr; default: the
+                    recipe's), AdamW's decay
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
