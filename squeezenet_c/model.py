@@ -51,7 +51,9 @@ class Model(Network):
         class_weights: ArrayLike | None = None,
     ) -> float:
         """One update; returns the batch's mean loss before it. The two calls it is made of are
-        `compute_gradients(x, labels, ..., frozen=optimizer.frozen)` and `optimizer.step()`."""
+        `compute_gradients(x, labels, ..., frozen=optimizer.frozen)` and `optimizer.step()`.
+        ValueError: the optimizer is another model's."""
+        optimizer.check_model(self)
         loss = self.compute_gradients(
             x,
             labels,
@@ -76,9 +78,10 @@ class Model(Network):
         """Accuracy, AUC and more on a labelled set; see squeezenet_c.evaluate."""
         return predict.evaluate(self, dataset, batch_size)
 
-    def choose_threshold(self, dataset: Dataset) -> float:
-        """Set `threshold` to what tells the set apart best; see squeezenet_c.choose_threshold."""
-        return predict.choose_threshold(self, dataset)
+    def choose_threshold(self, dataset: Dataset, **wanted: float | None) -> float:
+        """Set `threshold` to what tells the set apart best, or by a wanted sensitivity or
+        specificity; see squeezenet_c.choose_threshold."""
+        return predict.choose_threshold(self, dataset, **wanted)
 
     def explain(
         self, image: Any, label: int | None = None, *, raw: bool = False
@@ -108,7 +111,8 @@ class Model(Network):
         read with final_relu=True and ImageNet's preprocessing (fit="crop" too). It computes in
         `precision`.
 
-        The file is safetensors, or what torch.save wrote of a state_dict (or of a dict with one
+        `path` is a file or a run's folder, of which it is the best model. The file is safetensors,
+        or what torch.save wrote of a state_dict (or of a dict with one
         under "state_dict", "model_state_dict" or "model"): its contents tell, not its name.
         Tensors are float32, float16 or bfloat16. PyTorch is not needed, and a file cannot run code.
 

@@ -92,6 +92,8 @@ class Network(core.Network):
         self.pretrained = False
         """Whether its weights have learnt before, so that `train` treats them gently by default.
         `from_pretrained` sets it; it is not saved with the model."""
+        self.trained_on: tuple[str, ...] = ()
+        """The marks of pictures that it has learnt from (data/marks.py), saved with it."""
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
         Adam counts it."""
@@ -266,4 +268,5 @@ class Network(core.Network):
         twin.load_state_dict(self.state_dict())
         twin.threshold = self.threshold
         twin.pretrained = self.pretrained
+        twin.trained_on = self.trained_on
         return twin

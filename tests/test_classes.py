@@ -9,6 +9,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
+from squeezenet_c.data.marks import recognised
 
 SIZE = 64
 NORMAL, ATROPHY = sq.synthetic.CLASS_NAMES
@@ -271,3 +272,14 @@ def test_arguments_say_what_network_was_used(home: Path, tmp_path: Path) -> None
     lines = (run / "args.yaml").read_text("utf-8").splitlines()
     assert {'arch: "1_0"', 'bypass: "simple"', "final_relu: true"} <= set(lines)
     assert main(["train", "--resume", str(run)]) == 0
+
+
+def test_pictures_held_out_are_the_callers_split(home: Path) -> None:
+    """Though the model numbers the classes otherwise, `split` gives what `train` held out."""
+    model = sq.Model(seed=1, image_size=SIZE, base_e=32, incr_e=32)
+    model.class_names = (NORMAL, ATROPHY)
+    dataset = sq.Dataset.from_folder(home / "pictures")
+    sq.train(model, dataset, epochs=1, batch_size=8, progress=False, valid_fraction=0.5, seed=3)
+    rest, part = dataset.split(0.5, 3)
+    assert recognised(model.trained_on, part) == []
+    assert recognised(model.trained_on, rest) == rest.paths

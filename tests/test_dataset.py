@@ -36,7 +36,10 @@ def test_list_with_blank_lines_spaces_and_bom(pictures, tmp_path):
     ("text", "error", "message"),
     [
         ("a.png 0\n\nb.png 1\n", FileNotFoundError, r"line 3: there is no file b\.png"),
-        ("a.png x\n", sq.BadFileError, r"line 1: the label is 'x', expected a whole number"),
+        ("a.png ?\n", sq.BadFileError, r"line 1: the label is '\?', expected a whole number"),
+        ("a.png 0\na.png cat\n", sq.BadFileError, r"line 2: the label 'cat' is a name, those"),
+        ("a.png cat\na.png 1\n", sq.BadFileError, r"line 2: the label '1' is a number, those"),
+        ("my a.png\n", sq.BadFileError, r"line 1: the label is 'a\.png'"),
         ("a.png -1\n", sq.BadFileError, r"line 1: the label is '-1'"),
         ("a.png 1.0\n", sq.BadFileError, r"the label is '1\.0'"),
         ("a.png\n", sq.BadFileError, r"line 1: 'a\.png' found, 'path label' expected"),
@@ -48,6 +51,30 @@ def test_bad_lists(tmp_path, text, error, message):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(error, match=message):
         sq.Dataset.from_list(tmp_path / "list.txt")
+
+
+def test_labels_may_be_names(tmp_path):
+    (tmp_path / "a.png").write_bytes(encode_png(draw(0, 0, 40)))
+    (tmp_path / "list.txt").write_text("a.png dog\na.png 猫\na.png dog\n", encoding="utf-8")
+    dataset = sq.Dataset.from_list(tmp_path / "list.txt")
+    assert dataset.class_names == ("dog", "猫") and dataset.labels.tolist() == [0, 1, 0]
+    dataset = sq.Dataset.from_list(tmp_path / "list.txt", ["猫", "dog", "bird"])
+    assert dataset.labels.tolist() == [1, 0, 1] and dataset.class_names[2] == "bird"
+    with pytest.raises(sq.BadFileError, match="line 2: the label is '猫', .* or one of dog, cat"):
+        sq.Dataset.from_list(tmp_path / "list.txt", ["dog", "cat"])
+    (tmp_path / "numbers.txt").write_text("a.png 0\na.png 1\na.png dog\n")
+    dataset = sq.Dataset.from_list(tmp_path / "numbers.txt", ["cat", "dog"])
+    assert dataset.labels.tolist() == [0, 1, 1]
+
+
+def test_slices(pictures):
+    dataset = sq.Dataset(pictures, [0, 1, 0, 1, 0, 1])
+    part = dataset[1:6:2]
+    assert isinstance(part, sq.Dataset) and part.paths == dataset.paths[1::2]
+    assert part.labels.tolist() == [1, 1, 1] and (part[0][0] == dataset[1][0]).all()
+    assert dataset[:-4].paths == dataset.paths[:2] and len(dataset[:]) == 6
+    with pytest.raises(ValueError, match="without pictures"):
+        dataset[6:]
 
 
 def test_list_that_is_not_text(tmp_path):

@@ -226,6 +226,14 @@ def test_arguments():
         sq.Model("1_1", 2, mean="none")
 
 
+def test_train_step_refuses_another_models_optimizer():
+    x, labels = np.zeros((1, 3, 64, 64), np.float32), np.array([0])
+    one, two = (sq.Model("1_1", 2) for _ in range(2))
+    with pytest.raises(ValueError, match="made for another model"):
+        one.train_step(x, labels, sq.Adam(two))
+    one.train_step(x, labels, sq.Adam(one))
+
+
 def test_train_step_is_its_two_calls():
     x = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     labels = np.array([0, 1, 1], np.uint8)

@@ -15,12 +15,14 @@ from .info import add_export, add_info, add_summary
 from .options import begun_with, check_network, fail, positive
 from .predict import add_explain, add_predict
 from .report import add_check, add_evaluate
+from .threshold import add_threshold
 from .train import add_demo, add_train
 
 # Each by what adds its options (and `run`, the function that carries it out), and its help.
 COMMANDS = {
     "train": (add_train, "train a model and keep the best one"),
     "evaluate": (add_evaluate, "measure a model on a labelled set"),
+    "threshold": (add_threshold, "choose from which probability on a picture is called positive"),
     "check": (add_check, "look for duplicates and unreadable files in data"),
     "predict": (add_predict, "say what is in pictures"),
     "explain": (add_explain, "write what pictures' answers are based on, as colours"),

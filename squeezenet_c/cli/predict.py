@@ -2,11 +2,18 @@
 
 import argparse
 import json
+import sys
+import warnings
 from pathlib import Path
+from typing import Any
 
-from .. import Model, predict
+from ..data.folders import find_pictures
 from ..inference.cam import explain
-from .options import add_precision
+from ..inference.predict import Answer, predict_files
+from ..model import Model
+from .options import add_precision, fail
+
+FEW = 100  # pictures that need no progress bar
 
 # -- predict ---------------------------------------------------------------------------------------
 
@@ -14,32 +21,83 @@ from .options import add_precision
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """The options of `predict`."""
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("images", metavar="IMAGE", nargs="+")
+    _add_images(parser)
     add_precision(parser)
+    parser.add_argument("--skip-bad", action="store_true", help="let files that are broken pass")
+    parser.add_argument("--out", metavar="FILE", help="write the answers into this CSV file too")
     parser.add_argument("--json", action="store_true", help="print a JSON array only")
     parser.set_defaults(run=_predict)
 
 
+def _add_images(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "images", metavar="IMAGE", nargs="+", help="a picture, a folder of pictures at any depth, "
+        "or a pattern such as 'photos/*.jpg'"
+    )  # fmt: skip
+
+
 def _predict(options: argparse.Namespace) -> int:
     model = Model.load(options.model, options.precision)
-    answers = predict(model, options.images)
+    paths = find_pictures(options.images)
+    answered: list[tuple[str, Answer]] = []
+    bad: list[str] = []
+    with _bar(len(paths)) as bar:
+        for path, answer in predict_files(model, paths):
+            bar.update()
+            if isinstance(answer, str):
+                bad.append(answer)
+                continue
+            answered.append((path, answer))
+            if not options.json:
+                where = f"{path}: " if paths != options.images or len(paths) > 1 else ""
+                said = f"预测结果为：{answer.name},置信度为: {answer.confidence:.4f}"
+                bar.write(f"{where}{said}", file=sys.stdout)
     if options.json:
-        rows = [
-            {
-                "path": path,
-                "label": answer.label,
-                "name": answer.name,
-                "confidence": answer.confidence,
-                "probabilities": answer.probabilities.tolist(),
-            }
-            for path, answer in zip(options.images, answers, strict=True)
-        ]
-        print(json.dumps(rows, ensure_ascii=False))
+        print(json.dumps([_row(*pair) for pair in answered], ensure_ascii=False))
+    if options.out:
+        _write_table(model, answered, options.out)
+    return _status(bad, len(paths), options.skip_bad)
+
+
+def _bar(pictures: int) -> Any:
+    """Over so many pictures, on stderr: shown where it is a terminal, and they are many."""
+    from tqdm import tqdm
+
+    hidden = None if pictures > FEW else True  # None: where stderr is no terminal
+    return tqdm(total=pictures, unit=" pictures", leave=False, disable=hidden)
+
+
+def _row(path: str, answer: Answer) -> dict[str, Any]:
+    return {
+        "path": path,
+        "label": answer.label,
+        "name": answer.name,
+        "confidence": answer.confidence,
+        "probabilities": answer.probabilities.tolist(),
+    }
+
+
+def _write_table(model: Model, answered: list[tuple[str, Answer]], path: str) -> None:
+    import csv
+
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = [f"probability {model.name_of(label)}" for label in range(model.num_classes)]
+        writer.writerow(["path", "label", "name", "confidence", *names])
+        for picture, answer in answered:
+            shares = answer.probabilities.tolist()
+            writer.writerow([picture, answer.label, answer.name, answer.confidence, *shares])
+
+
+def _status(bad: list[str], pictures: int, skip_bad: bool) -> int:
+    """Name the files that were no pictures; the exit status."""
+    if skip_bad and len(bad) < pictures:
+        if bad:
+            warnings.warn(f"{len(bad)} files were skipped; the first: {bad[0]}", stacklevel=2)
         return 0
-    for path, answer in zip(options.images, answers, strict=True):
-        where = f"{path}: " if len(answers) > 1 else ""
-        print(f"{where}预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
-    return 0
+    for reason in bad:
+        fail(reason)
+    return 1 if bad else 0
 
 
 # -- explain ---------------------------------------------------------------------------------------
@@ -48,7 +106,7 @@ def _predict(options: argparse.Namespace) -> int:
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
     parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("images", metavar="IMAGE", nargs="+")
+    _add_images(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for a PNG a picture")
     parser.add_argument("--label", type=int, help="the class's number (default: the answer's)")
     parser.set_defaults(run=_explain)
@@ -58,7 +116,8 @@ def _explain(options: argparse.Namespace) -> int:
     model = Model.load(options.model)
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
-    for image, name in zip(options.images, _file_names(options.images), strict=True):
+    images = find_pictures(options.images)
+    for image, name in zip(images, _file_names(images), strict=True):
         explanation = explain(model, image, options.label)
         explanation.save(folder / name)
         print(

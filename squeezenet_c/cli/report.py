@@ -8,8 +8,7 @@ from pathlib import Path
 from ..data.check import check_data
 from ..data.dataset import Dataset
 from ..data.layouts import load_evaluation_data, load_training_data
-from ..files.torch_read import is_torch_file
-from ..inference.predict import choose_threshold, evaluate
+from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
 from .classes import classes_line
@@ -35,16 +34,18 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--training-data", metavar="DATA", help="what the model was trained on: the report then "
         "says which pictures are in both sets"
     )  # fmt: skip
-    parser.add_argument(
-        "--threshold-from", metavar="DATA", help="first choose the decision threshold on this set "
-        "(of a PALM folder, the training part), by Youden's index, and store it in MODEL"
-    )  # fmt: skip
+    parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
     parser.add_argument("--json", action="store_true")
     add_precision(parser)
-    parser.set_defaults(run=_evaluate)
+    parser.set_defaults(run=_evaluate, usage_error=parser.error)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    if options.threshold_from:
+        options.usage_error(
+            "--threshold-from is no longer there: `squeezenet-c threshold MODEL DATA` chooses a "
+            "threshold, on pictures that the model was not trained on"
+        )
     model = Model.load(options.model, options.precision)
     on_error = "skip" if options.skip_bad else "raise"
     dataset = load_evaluation_data(
@@ -52,8 +53,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     )
     if not options.json:
         print(classes_line(model, {"evaluated": dataset}), flush=True)
-    if options.threshold_from:
-        _store_threshold(model, options.model, _training_set(options.threshold_from, on_error))
     if options.out:
         training = None
         if options.training_data:
@@ -65,16 +64,6 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.out and not options.json:
         print(f"\n{findings}\nWritten: {Path(options.out) / 'index.html'}")
     return 0
-
-
-def _store_threshold(model: Model, path: str, dataset: Dataset) -> None:
-    if is_torch_file(path):
-        raise ValueError(
-            f"{path}: a PyTorch file has no place for a threshold; "
-            f"`squeezenet-c export {path} model.safetensors` makes one that has"
-        )
-    choose_threshold(model, dataset)
-    model.save(path)
 
 
 def _training_set(data: str, on_error: str) -> Dataset:

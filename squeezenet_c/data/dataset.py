@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,14 +68,17 @@ class Dataset:
     ) -> "Dataset":
         """A UTF-8 file with "path label" on each line, as the tutorial writes. Blank lines are
         passed over; the label is the last word, so paths may have spaces. A relative path is looked
-        for beside the list first, then in the current folder.
+        for beside the list first, then in the current folder. A label is a class's number, or its
+        name, of one word: one of class_names, or without these of all that are in the list, which
+        are numbered in alphabetical order.
 
         BadFileError names the line that is not so; FileNotFoundError a picture that is not there
         (on_error="skip": it is skipped).
         """
         from .lists import read_list
 
-        paths, labels, missing = read_list(Path(path), options.get("on_error") == "skip")
+        skip_missing = options.get("on_error") == "skip"
+        paths, labels, class_names, missing = read_list(Path(path), class_names, skip_missing)
         dataset = cls(paths, labels, class_names, **options)
         dataset._note_skipped(missing)
         return dataset
@@ -119,8 +123,14 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """The (image_size, image_size, 3) picture and its label."""
+    @overload
+    def __getitem__(self, index: slice) -> "Dataset": ...
+    @overload
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]: ...
+    def __getitem__(self, index: int | slice) -> "tuple[NDArray[np.uint8], int] | Dataset":
+        """The (image_size, image_size, 3) picture and its label; of a slice the subset."""
+        if isinstance(index, slice):
+            return self.subset(np.arange(len(self))[index])
         if not -len(self) <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")
         return self._store.picture(int(self._places[index])), int(self.labels[index])

@@ -1,6 +1,8 @@
 """Which folders and files of a data set are looked at, and which folders are parts of it."""
 
+import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -31,6 +33,29 @@ def pictures_below(folder: str | os.PathLike) -> list[str]:
             if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def find_pictures(places: Sequence[str]) -> list[str]:
+    """The files that `places` mean, in their order: of a folder its pictures at any depth, of a
+    pattern (with *, ? or [...]; ** is any depth) the pictures it matches, else the place itself,
+    whether it is there or not. FileNotFoundError: a folder or a pattern without a picture."""
+    found = []
+    for place in places:
+        if os.path.isdir(place):
+            pictures = pictures_below(place)
+        elif glob.has_magic(place) and not os.path.exists(place):
+            matched = sorted(glob.glob(place, recursive=True))
+            pictures = [path for path in matched if _is_picture(path)]
+        else:
+            pictures = [place]
+        if not pictures:
+            raise FileNotFoundError(f"{place}: no picture there ({', '.join(PICTURE_SUFFIXES)})")
+        found += pictures
+    return found
+
+
+def _is_picture(path: str) -> bool:
+    return path.lower().endswith(PICTURE_SUFFIXES) and os.path.isfile(path)
 
 
 def parts_in(folder: Path) -> dict[str, Path]:

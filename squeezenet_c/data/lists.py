@@ -1,51 +1,80 @@
-"""The tutorial's list files: UTF-8, "path label" on each line."""
+"""The tutorial's list files: UTF-8, "path label" on each line. A label is a class's number, or its
+name, of one word."""
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from .._native import core
+from .folders import PICTURE_SUFFIXES
 
 
 def read_list(
-    path: Path, skip_missing: bool = False
-) -> tuple[list[str], list[int], list[tuple[str, str]]]:
-    """(paths, labels, the missing ones as (path, reason)). See Dataset.from_list."""
+    path: Path, class_names: Sequence[str] | None = None, skip_missing: bool = False
+) -> tuple[list[str], list[int], Sequence[str] | None, list[tuple[str, str]]]:
+    """(paths, labels, class names or None, the missing ones as (path, reason)). See
+    Dataset.from_list."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise core.BadFileError(f"{path} is not UTF-8 text: {error}") from None
-    paths, labels, missing = [], [], []
+    paths, words, missing = [], [], []
+    kinds = set()
+    known = None if class_names is None else dict.fromkeys(class_names)
     # Not splitlines(): it would also split at characters that a file's name may have.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        picture, label = _parse(line, where)
+        picture, word = _parse(line, where)
+        kind = _kind(word, known, where)
+        kinds.add(kind)
+        if len(kinds) > 1 and class_names is None:
+            raise core.BadFileError(
+                f"{where}: the label {word!r} is a {kind}, those of {path} before it are not; "
+                "expected numbers alone or names alone"
+            )
         found = _find(picture, path.parent)
         if found:
             paths.append(found)
-            labels.append(label)
+            words.append(word)
         elif skip_missing:
             missing.append((picture, f"{where}: there is no file {picture}"))
         else:
             raise FileNotFoundError(f"{where}: there is no file {picture}")
     if not paths:
         raise core.BadFileError(f"{path} lists no picture; expected lines of 'path label'")
-    return paths, labels, missing
+    names = class_names
+    if names is None and "name" in kinds:
+        names = sorted(set(words))
+    number_of = {name: number for number, name in enumerate(names or ())}
+    labels = [number_of[word] if word in number_of else int(word) for word in words]
+    return paths, labels, names, missing
 
 
-def _parse(line: str, where: str) -> tuple[str, int]:
+def _kind(word: str, known: Collection[str] | None, where: str) -> str:
+    """Whether a label is a "number" or a "name", one of those known, or any where none are.
+    BadFileError: neither."""
+    if known is not None and word in known:
+        return "name"
+    if word.isascii() and word.isdigit() and len(word) <= 9:
+        return "number"
+    named = word[0].isalpha() and not word.lower().endswith(PICTURE_SUFFIXES)
+    if known is not None or not named:
+        expected = "the name of a class" if known is None else f"one of {', '.join(known)}"
+        raise core.BadFileError(
+            f"{where}: the label is {word!r}, expected a whole number of 0 or more, or {expected}"
+        )
+    return "name"
+
+
+def _parse(line: str, where: str) -> tuple[str, str]:
     words = line.strip().rsplit(None, 1)
     if len(words) != 2:
         raise core.BadFileError(f"{where}: {line.strip()!r} found, 'path label' expected")
-    picture, label = words
-    if not (label.isascii() and label.isdigit()) or len(label) > 9:
-        raise core.BadFileError(
-            f"{where}: the label is {label!r}, expected a whole number of 0 or more"
-        )
-    return picture, int(label)
+    return words[0], words[1]
 
 
 def _find(picture: str, beside: Path) -> str | None:

@@ -9,6 +9,7 @@ Tensors bear torchvision's names. Metadata is text by key:
   positive             JSON, the number of the positive class; absent where there are not two
                        classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
+  trained_on           JSON, a list of the marks of training pictures (data/marks.py); may be absent
 A file without squeezenet_c.format is taken to be torchvision's.
 """
 
@@ -28,6 +29,7 @@ from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
+BEST_IN_RUN_FOLDER = os.path.join("weights", "best.safetensors")
 HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
 # torchvision's two networks, told apart by the shape of the first convolution.
 FIRST_CONV = "features.0.weight"
@@ -53,6 +55,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
         metadata["threshold"] = json.dumps(model.threshold)
+    if model.trained_on:
+        metadata["trained_on"] = json.dumps(model.trained_on)
     return metadata
 
 
@@ -63,20 +67,40 @@ def read_tensors(path: str) -> tuple[State, dict[str, str]]:
     return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)
 
 
+def model_file(path: str | os.PathLike) -> str:
+    """The file that `path`, itself one or a run's folder, means. FileNotFoundError: a folder
+    without a best model."""
+    path = os.fspath(path)
+    if not os.path.isdir(path):
+        return path
+    best = os.path.join(path, BEST_IN_RUN_FOLDER)
+    if not os.path.isfile(best):
+        raise FileNotFoundError(
+            f"{path} is a folder without {BEST_IN_RUN_FOLDER}, a run's best model"
+        )
+    return best
+
+
 def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float32") -> AnyNetwork:
     """See Model.load."""
-    path = os.fspath(path)
+    path = model_file(path)
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
     threshold = positive = None
+    trained_on: list[str] = []
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
     if FORMAT_KEY in metadata and "positive" in metadata:
         positive = _json(path, metadata, "positive", int)
+    if FORMAT_KEY in metadata and "trained_on" in metadata:
+        trained_on = _json(path, metadata, "trained_on", list)
+        if not all(isinstance(mark, str) for mark in trained_on):
+            raise core.BadFileError(f"{path}: metadata trained_on is no list of texts")
     check_tensors(path, state, {key: arguments[key] for key in SPEC_KEYS & set(arguments)})
     with _blaming(path):
         model = cls(**arguments, positive=positive)
         model.threshold = threshold
+        model.trained_on = tuple(trained_on)
     model.load_state_dict(state)
     model.precision = precision
     return model
@@ -125,6 +149,7 @@ def load_pretrained(
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     model.pretrained = True
+    model.trained_on = pretrained.trained_on
     return model
 
 

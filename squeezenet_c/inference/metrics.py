@@ -56,6 +56,37 @@ def youden_threshold(positive: ArrayLike, scores: ArrayLike) -> float:
     return float(best[np.abs(best - 0.5).argmin()])
 
 
+def threshold_at(
+    positive: ArrayLike,
+    scores: ArrayLike,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> float:
+    """The greatest threshold whose sensitivity is at least `sensitivity`, or the least whose
+    specificity is at least `specificity`; half way between two scores, or between the last one and
+    0 or 1. ValueError: not one of the two, or no share above 0; no positive or no negative; or only
+    thresholds of 0 or 1 would do."""
+    positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
+    if (sensitivity is None) == (specificity is None):
+        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
+    name, share = "sensitivity", sensitivity
+    if share is None:
+        name, share = "specificity", specificity
+    if not 0 < share <= 1:
+        raise ValueError(f"{name} is {share!r}, expected more than 0, at most 1")
+    if positive.all() or not positive.any():
+        raise ValueError("a threshold needs pictures of both classes")
+    known = np.unique(scores)
+    candidates = np.concatenate([[0], known]) / 2 + np.concatenate([known, [1]]) / 2
+    side = np.sort(scores[positive if name == "sensitivity" else ~positive])
+    below = np.searchsorted(side, candidates) / len(side)
+    reached = (1 - below if name == "sensitivity" else below) >= share - 1e-12
+    reached &= (candidates > 0) & (candidates < 1)
+    if not reached.any():
+        raise ValueError(f"no threshold between 0 and 1 has a {name} of {share:g} on these scores")
+    return float(candidates[reached][-1 if name == "sensitivity" else 0])
+
+
 def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.int64]:
     """(classes, classes) counts: row the true class, column the predicted one."""
     flat = np.asarray(labels, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)

@@ -14,7 +14,11 @@ from ..base.equality import EqualByValue
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Evaluation, decide, softmax, youden_threshold
+from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
+
+
+class NotFiniteError(ValueError):
+    """A network whose logits are NaN or infinite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +35,57 @@ class Answer(EqualByValue):
 def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
     Pictures are what predict_proba takes."""
-    probabilities = predict_proba(model, images, batch_size)
-    answers = []
-    labels = decide(probabilities, model.threshold, model.positive)
-    for row, label in zip(probabilities, labels.tolist(), strict=True):
-        answers.append(Answer(label, model.name_of(label), float(row[label]), row))
+    answers = _answers(model, predict_proba(model, images, batch_size))
     return answers[0] if _is_single(images) else answers
+
+
+def _answers(model: Network, probabilities: NDArray[np.float32]) -> list[Answer]:
+    labels = decide(probabilities, model.threshold, model.positive)
+    return [
+        Answer(label, model.name_of(label), float(row[label]), row)
+        for row, label in zip(probabilities, labels.tolist(), strict=True)
+    ]
+
+
+def predict_files(
+    model: Network, paths: Sequence[str], batch_size: int = 32
+) -> Iterator[tuple[str, Answer | str]]:
+    """(path, its Answer) of each picture file, in order; of one that cannot be read (path, the
+    sentence that says why). The next batch is decoded while one is computed."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    size, fit = model.image_size, model.preprocessing.fit
+    store = core.PictureStore(list(paths), size, 0, fit)
+    with ThreadPoolExecutor(core.get_num_threads()) as pool:
+
+        def decode(start: int) -> list[Future]:
+            return [
+                pool.submit(_picture_or_reason, store, index)
+                for index in range(start, min(start + batch_size, len(paths)))
+            ]
+
+        ahead = decode(0)
+        for start in range(0, len(paths), batch_size):
+            futures, ahead = ahead, decode(start + batch_size)
+            found = [future.result() for future in futures]
+            pictures = [picture for picture in found if not isinstance(picture, str)]
+            answers = iter(())
+            if pictures:
+                logits = _logits(model, iter([np.stack(pictures)]))
+                answers = iter(_answers(model, softmax(logits).astype(np.float32)))
+            for path, picture in zip(paths[start : start + batch_size], found, strict=True):
+                yield path, picture if isinstance(picture, str) else next(answers)
+
+
+def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
+    try:
+        return store.picture(index)
+    except OSError as error:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        return str(error)
+    except ValueError as error:
+        return str(error)
 
 
 def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
@@ -59,19 +108,31 @@ def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluati
     return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
-def choose_threshold(model: Network, dataset: Dataset) -> float:
+def choose_threshold(
+    model: Network,
+    dataset: Dataset,
+    *,
+    sensitivity: float | None = None,
+    specificity: float | None = None,
+) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
-    The set should be pictures that neither trained the model nor will be reported on, such as the
-    second of `training_set.split(valid_fraction, seed)` where `train` held these out.
+    With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
+    this share of the positives; with `specificity` the other way round. The set should be pictures
+    that neither trained the model nor will be reported on, such as the second of
+    `training_set.split(valid_fraction, seed)` where `train` held these out.
 
-    ValueError: the model has not two classes; a set without both, or with one score for all, or of
-    other classes (see match_classes).
+    ValueError: both shares, or one that is none; the model has not two classes; a set without both,
+    or with one score for all, or of other classes (see match_classes).
     """
     if model.num_classes != 2:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     scores = softmax(dataset_logits(model, dataset))[:, model.positive]
-    model.threshold = youden_threshold(dataset.labels == model.positive, scores)
+    positive = dataset.labels == model.positive
+    if sensitivity is None and specificity is None:
+        model.threshold = youden_threshold(positive, scores)
+    else:
+        model.threshold = threshold_at(positive, scores, sensitivity, specificity)
     return model.threshold
 
 
@@ -107,7 +168,7 @@ def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.
         return np.zeros((0, model.num_classes), np.float32)
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
-        raise ValueError("the model's logits are not finite numbers: its weights are broken")
+        raise NotFiniteError("the model's logits are not finite numbers: its weights are broken")
     return logits
 
 

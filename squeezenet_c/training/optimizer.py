@@ -54,6 +54,13 @@ class Adam(core.Adam):
         super().set_spans(spans)
         self._frozen = self._without_rate()
 
+    def check_model(self, model: "core.Network") -> None:
+        """ValueError where this is the optimizer of another model, which `step` would move."""
+        if model is not self._follower:
+            raise ValueError(
+                "the optimizer was made for another model; expected one made for this, Adam(model)"
+            )
+
     @property
     def frozen(self) -> frozenset[str]:
         """The names of the parameters that no step changes."""

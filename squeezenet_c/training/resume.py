@@ -8,7 +8,8 @@ Metadata, JSON by key:
   optimizer           step, lr, betas, eps, spans
   history             the epochs so far ("rows"), and "collapsed"
   class_names         of the model
-  positive            its positive class; states of the first versions have none
+  positive, trained_on    its positive class, and the marks of pictures that it has learnt from;
+                      states of the first versions have neither
   machine             what its bits depend on besides: backend and instruction set
 Order, flips and dropout are functions of the seed, the epoch and the step; the schedules and early
 stopping are functions of the history. So there is nothing else to keep.
@@ -99,6 +100,7 @@ def write_state(
         "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
         "class_names": model.class_names,
         "positive": model.positive,
+        "trained_on": model.trained_on,
         "machine": _machine(),
     }
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
@@ -115,6 +117,7 @@ class RunState:
     history: History
     class_names: list[str] | None
     positive: int | None
+    trained_on: tuple[str, ...]
     machine: dict[str, str]
     groups: dict[str, Tensors]
 
@@ -147,6 +150,7 @@ class RunState:
                 ),
                 class_names=json.loads(metadata["class_names"]),
                 positive=json.loads(metadata.get("positive", "null")),
+                trained_on=tuple(map(str, json.loads(metadata.get("trained_on", "[]")))),
                 machine=dict(json.loads(metadata["machine"])),
                 groups=groups,
             )
@@ -206,6 +210,7 @@ class RunState:
         try:
             optimizer.load_state_dict(self.optimizer | moments)
             model.load_state_dict(self.groups["model"])
+            model.trained_on = self.trained_on or model.trained_on
         except (TypeError, ValueError) as error:
             optimizer.load_state_dict(former)
             raise core.BadFileError(f"{self.path}: {error}") from None
