@@ -1,7 +1,7 @@
 """Comparison of records that hold arrays, of which `==` as dataclasses make it has no truth."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,10 +14,11 @@ class EqualByValue:
         if type(other) is not type(self):
             return NotImplemented
         return all(
-            _same(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)
+            _same(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(cast(Any, self))
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _same(first: Any, second: Any) -> bool:

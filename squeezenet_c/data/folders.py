@@ -24,8 +24,8 @@ def visible_folders(folder: Path) -> list[str]:
 
 def pictures_below(folder: str | os.PathLike) -> list[str]:
     """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
-    found = []
-    for parent, folders, files in os.walk(folder):
+    found: list[str] = []
+    for parent, folders, files in os.walk(os.fspath(folder)):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         found += [
             os.path.join(parent, name)

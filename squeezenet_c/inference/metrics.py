@@ -35,7 +35,7 @@ def decide(
     """The class of each row of (N, classes): the one with the largest probability; of two classes
     with a threshold, the positive one where its probability is at least that."""
     probabilities = np.asarray(probabilities)
-    if threshold is None:
+    if threshold is None or positive is None:
         return probabilities.argmax(axis=1).astype(np.int64)
     called = probabilities[:, positive] >= threshold
     return np.where(called, positive, 1 - positive).astype(np.int64)
@@ -69,8 +69,9 @@ def threshold_at(
     positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
     if (sensitivity is None) == (specificity is None):
         raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
-    name, share = "sensitivity", sensitivity
-    if share is None:
+    if sensitivity is not None:
+        name, share = "sensitivity", sensitivity
+    elif specificity is not None:
         name, share = "specificity", specificity
     if not 0 < share <= 1:
         raise ValueError(f"{name} is {share!r}, expected more than 0, at most 1")
@@ -141,9 +142,9 @@ class Evaluation(EqualByValue):
         sensitivity = specificity = None
         if classes != 2:
             positive = None
-        else:
+        if positive is not None:
             specificity, sensitivity = (
-                _share(matrix[i, i], matrix[i].sum()) for i in (1 - positive, positive)
+                _share(int(matrix[i, i]), int(matrix[i].sum())) for i in (1 - positive, positive)
             )
         return cls(
             accuracy=float((predicted == labels).mean()),
@@ -191,4 +192,5 @@ def _mean_auc(
         return None
     columns = range(classes) if positive is None else [positive]
     areas = [auc(labels == column, probabilities[:, column]) for column in columns]
-    return None if None in areas else float(np.mean(areas))
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if len(known) == len(areas) else None
