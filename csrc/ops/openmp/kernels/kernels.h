@@ -183,10 +183,6 @@ SQZ_KERNELS(SQZ_DECLARE_BFLOAT16)
 #define SQZ_ELEMENT_BYTES_bfloat16 2
 #define ELEMENT_BYTES SQZ_JOIN(SQZ_ELEMENT_BYTES_, SQZ_KERNEL_ELEMENT)
 
-#if BLOCK == 16
-#include <immintrin.h>
-#endif
-
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 /* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. */
@@ -209,32 +205,35 @@ ALWAYS_INLINE vec vec_load(const float *from) {
 ALWAYS_INLINE void vec_store(float *to, vec value) {
     *(vec_memory *)to = value;
 }
-/* One instruction each with AVX-512, but GCC 12 goes by halves of the vector; below that, it
- * converts lane by lane between integers and bytes unless it goes by way of shorts. */
+/* Lane by lane and through memory: GCC makes one instruction of such a loop, where it converts a
+ * vector of 512 bits by halves. */
 ALWAYS_INLINE vec_bits shorts_widen(vec_short shorts) {
-#if BLOCK == 16
-    return (vec_bits)_mm512_cvtepu16_epi32((__m256i)shorts);
-#else
-    return __builtin_convertvector(shorts, vec_bits);
-#endif
+    uint16_t from[BLOCK];
+    uint32_t to[BLOCK];
+    __builtin_memcpy(from, &shorts, sizeof from);
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = from[i];
+    vec_bits bits;
+    __builtin_memcpy(&bits, to, sizeof bits);
+    return bits;
 }
 ALWAYS_INLINE vec_short shorts_narrow(vec_bits bits) {
-#if BLOCK == 16
-    return (vec_short)_mm512_cvtepi32_epi16((__m512i)bits);
-#else
-    return __builtin_convertvector(bits, vec_short);
-#endif
+    uint32_t from[BLOCK];
+    uint16_t to[BLOCK];
+    __builtin_memcpy(from, &bits, sizeof from);
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = (uint16_t)from[i];
+    vec_short shorts;
+    __builtin_memcpy(&shorts, to, sizeof shorts);
+    return shorts;
 }
+/* By way of shorts: else GCC converts between integers and bytes lane by lane. */
 ALWAYS_INLINE vec_int vec_load_bytes(const uint8_t *from) {
     vec_byte bytes = *(const vec_byte_memory *)from;
-#if BLOCK == 16
-    return (vec_int)_mm512_cvtepu8_epi32((__m128i)bytes);
-#else
     return (vec_int)shorts_widen(__builtin_convertvector(bytes, vec_short));
-#endif
 }
 ALWAYS_INLINE void vec_store_bytes(uint8_t *to, vec_int value) {
-    vec_short shorts = shorts_narrow((vec_bits)value);
+    vec_short shorts = __builtin_convertvector(value, vec_short);
     *(vec_byte_memory *)to = __builtin_convertvector(shorts, vec_byte);
 }
 /* yes where the mask is -1, no where it is 0. */
