@@ -33,13 +33,16 @@ def environment(**variables: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in UNWANTED} | variables
 
 
-def run_worker(what: str, jobs: Sequence[dict[str, Any]]) -> list[Result]:
+def run_worker(what: str, jobs: Sequence[dict[str, Any]], **variables: str) -> list[Result]:
     """Measure `jobs` in turn in one new process: a result each. See worker.py for `what`. The
-    process may use as many threads as the last job names, or what it would use by itself."""
+    process may use as many threads as the last job names, or what it would use by itself;
+    `variables` are added to its environment."""
     threads = jobs[-1].get("threads")
+    if threads:
+        variables = {"OMP_NUM_THREADS": str(threads)} | variables
     result = subprocess.run(
         [sys.executable, str(WORKER), what, json.dumps(list(jobs))],
-        env=environment(**({"OMP_NUM_THREADS": str(threads)} if threads else {})),
+        env=environment(**variables),
         capture_output=True,
         text=True,
     )

@@ -316,3 +316,18 @@ def test_fine_tuning_beside_pytorch(tmp_path: Path, peer_seeds: int) -> None:
         assert f"{who} seed 0: accuracy " in result.stdout
         assert f"{who} AUC: mean " in result.stdout and "over pictures" in result.stdout
     assert ("pair by pair" in result.stdout) == bool(peer_seeds)
+
+
+def test_against_has_the_sources_of_this_copy_and_of_a_commit(tmp_path):
+    """Where there is a repository: an unpacked sdist has no other commit."""
+    import against
+
+    if not (against.ROOT / ".git").exists():
+        pytest.skip("no git repository here")
+    for name, commit in (("this", None), ("commit", "HEAD")):
+        against.copy_sources(commit, tmp_path / name)
+        assert (tmp_path / name / "setup.py").is_file()
+        assert (tmp_path / name / "csrc" / "sqz.h").is_file()
+    assert (tmp_path / "this" / "setup.py").read_bytes() == (against.ROOT / "setup.py").read_bytes()
+    with pytest.raises(SystemExit, match="git knows no sources of 'nonesuch'"):
+        against.copy_sources("nonesuch", tmp_path / "nonesuch")

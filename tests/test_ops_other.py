@@ -122,6 +122,36 @@ def test_max_pool_of_negative_numbers(backend):
     check_pool(backend, np.full((9, 7, 8), -np.float32(3e38)), 3, 2)
 
 
+@pytest.mark.parametrize("backend", [*BACKENDS, "openmp:bfloat16"])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_max_pool_hands_a_nan_on(backend, kernel, sign):
+    """From anywhere in a window, as torch does, whatever the sign of the NaN and of the rest, and
+    above infinity; the gradient goes to it."""
+    for row, column in np.ndindex(kernel, kernel):
+        x = sign * (1 + abs(integers(1, 17, 7, 7)))
+        x[3, 2 + row, 2 + column] = np.copysign(np.float32(np.nan), np.float32(sign))
+        x[3, 2 + (row + 1) % kernel, 2 + column] = np.inf
+        y, argmax = core._op_max_pool2d(x, kernel, 2, backend=backend)
+        alone, _ = core._op_max_pool2d(x, kernel, 2, argmax=False, backend=backend)
+        assert np.isnan(y[3, 1, 1]) and np.isnan(alone[3, 1, 1])
+        assert argmax[3, 1, 1] == row * kernel + column
+        expected, winners = oracle.max_pool2d(x, kernel, 2)  # NumPy's largest is NaN too
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(alone, expected)
+        np.testing.assert_array_equal(argmax, winners)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "openmp:bfloat16"])
+def test_relu_backward_at_the_ends_of_the_numbers(backend):
+    """Greater than 0 are the least number and infinity; neither zero is, nor a NaN."""
+    least = 2.0**-133 if backend.endswith("bfloat16") else 2.0**-149
+    y = np.array([least, -least, 0, -0.0, np.inf, -np.inf, np.nan, -np.nan, 1], np.float32)
+    dy = np.ones((1, 1, len(y)), np.float32)
+    dx, _ = core._op_relu_backward(dy, y.reshape(dy.shape), backend=backend)
+    assert_equal(dx.ravel(), [1, 0, 0, 0, 1, 0, 0, 0, 1])
+
+
 @every_backend
 def test_max_pool_by_finite_differences(backend):
     """The op against its own forward: linear as long as no winner changes. The values are a

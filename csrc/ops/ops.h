@@ -155,7 +155,8 @@ typedef struct {
                           bool accumulate);
 
     /* dst and argmax (uint8, the winner's row * kernel + column within its window; the first of
-     * equals; NULL in inference) are overwritten. kernel <= 15. */
+     * equals; NULL in inference) are overwritten. kernel <= 15. A window with a NaN gives NaN, and
+     * one of its NaNs has won. */
     void (*max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
                              const sqz_pool_shape *shape);
     /* Overwrites d_src, or adds to it if `accumulate`. */

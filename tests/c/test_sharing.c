@@ -6,6 +6,7 @@
 #include "../../csrc/base/parallel.h"
 #include "../../csrc/base/part.h"
 #include "../../csrc/base/rng.h"
+#include "../../csrc/ops/ops.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -268,6 +269,13 @@ static void check_allocations(sqz_model *model, const float *x) {
     CHECK(allocations == 0);
 }
 
+/* A plan is made a second time for sharing only where a forward convolution is prepared for it: the
+ * mixture's are all ours in float32, whose parts need nothing. */
+static void check_mixture_prepares_nothing(void) {
+    const sqz_ops *mixed = sqz_ops_mixed(SQZ_FLOAT32);
+    CHECK(!mixed || !mixed->conv_share);
+}
+
 void test_sharing(void);
 void test_sharing(void) {
     test_parts();
@@ -286,6 +294,7 @@ void test_sharing(void) {
     int before = sqz_get_num_threads();
     bool hooked = __sanitizer_install_malloc_and_free_hooks &&
                   __sanitizer_install_malloc_and_free_hooks(count_allocation, count_free) > 0;
+    check_mixture_prepares_nothing();
     const char *backends[] = {"openmp", info.onednn_offered ? "onednn" : NULL};
     for (int i = 0; i < 2 && backends[i]; i++) {
         CHECK_OK(sqz_set_backend(backends[i], &error), error);

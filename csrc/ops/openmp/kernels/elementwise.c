@@ -17,9 +17,9 @@ void SQZ_KERNEL(relu_backward)(void *d_dst, float *d_bias, const void *dst, int 
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
         vec chains[CHAINS] = {{0}};
         for (int p = 0; p < pixels; p++, d_at += BLOCK, at += BLOCK) {
-            vec d = vec_or_zero(element_load(at) > (vec){0}, element_load(d_at));
-            element_store(d_at, d);
-            chains[p % CHAINS] += d;
+            vec_signed d = bits_load(d_at) & bits_positive(bits_load(at));
+            bits_store(d_at, d);
+            chains[p % CHAINS] += bits_value(d);
         }
         bias_store(d_bias, chains, accumulate);
     }
@@ -44,7 +44,7 @@ void SQZ_KERNEL(sum)(void *dst, const void *a, const void *b, size_t count) {
     element *to = dst;
     const element *left = a, *right = b;
     for (size_t i = 0; i < count; i += BLOCK)
-        element_store(to + i, element_load(left + i) + element_load(right + i));
+        element_store_sum(to + i, element_load(left + i) + element_load(right + i));
 }
 
 void SQZ_KERNEL(round)(void *dst, const float *src, size_t count) {

@@ -185,8 +185,7 @@ SQZ_KERNELS(SQZ_DECLARE_BFLOAT16)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. GCC
- * converts between the last two lane by lane unless it goes by way of shorts. */
+/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. */
 typedef float vec __attribute__((vector_size(4 * BLOCK)));
 typedef int32_t vec_int __attribute__((vector_size(4 * BLOCK)));
 typedef uint32_t vec_bits __attribute__((vector_size(4 * BLOCK)));
@@ -206,9 +205,32 @@ ALWAYS_INLINE vec vec_load(const float *from) {
 ALWAYS_INLINE void vec_store(float *to, vec value) {
     *(vec_memory *)to = value;
 }
+/* Lane by lane and through memory: GCC makes one instruction of such a loop, where it converts a
+ * vector of 512 bits by halves. */
+ALWAYS_INLINE vec_bits shorts_widen(vec_short shorts) {
+    uint16_t from[BLOCK];
+    uint32_t to[BLOCK];
+    __builtin_memcpy(from, &shorts, sizeof from);
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = from[i];
+    vec_bits bits;
+    __builtin_memcpy(&bits, to, sizeof bits);
+    return bits;
+}
+ALWAYS_INLINE vec_short shorts_narrow(vec_bits bits) {
+    uint32_t from[BLOCK];
+    uint16_t to[BLOCK];
+    __builtin_memcpy(from, &bits, sizeof from);
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = (uint16_t)from[i];
+    vec_short shorts;
+    __builtin_memcpy(&shorts, to, sizeof shorts);
+    return shorts;
+}
+/* By way of shorts: else GCC converts between integers and bytes lane by lane. */
 ALWAYS_INLINE vec_int vec_load_bytes(const uint8_t *from) {
     vec_byte bytes = *(const vec_byte_memory *)from;
-    return __builtin_convertvector(__builtin_convertvector(bytes, vec_short), vec_int);
+    return (vec_int)shorts_widen(__builtin_convertvector(bytes, vec_short));
 }
 ALWAYS_INLINE void vec_store_bytes(uint8_t *to, vec_int value) {
     vec_short shorts = __builtin_convertvector(value, vec_short);
@@ -222,12 +244,16 @@ ALWAYS_INLINE vec vec_or_zero(vec_int mask, vec yes) {
     return (vec)((vec_int)yes & mask);
 }
 
-/* A pixel of a channel block of an activation. bfloat16 as in base/bfloat16.h. */
+/* A pixel of a channel block of an activation, as numbers (element_) or as its bits, whole numbers
+ * with a sign (bits_), which are chosen among and compared without being converted. bfloat16 as in
+ * base/bfloat16.h. */
 #if ELEMENT_BYTES == 2
 typedef uint16_t element;
+typedef int16_t element_signed;
+typedef int16_t vec_signed __attribute__((vector_size(2 * BLOCK)));
 ALWAYS_INLINE vec element_load(const element *from) {
     vec_short halves = *(const vec_short_memory *)from;
-    return (vec)(__builtin_convertvector(halves, vec_bits) << 16);
+    return (vec)(shorts_widen(halves) << 16);
 }
 ALWAYS_INLINE element element_of(float value) {
     return sqz_bfloat16_round(value);
@@ -236,10 +262,28 @@ ALWAYS_INLINE void element_store(element *to, vec value) {
     vec_bits bits = (vec_bits)value, nan = (vec_bits)(value != value);
     vec_bits nearest = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16;
     vec_bits quiet = bits >> 16 | 0x40;
-    *(vec_short_memory *)to = __builtin_convertvector((quiet & nan) | (nearest & ~nan), vec_short);
+    *(vec_short_memory *)to = shorts_narrow((quiet & nan) | (nearest & ~nan));
+}
+/* The same of a sum of elements: a NaN in it has an empty lower half, and cannot overflow. */
+ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+    vec_bits bits = (vec_bits)sum;
+    *(vec_short_memory *)to = shorts_narrow((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+ALWAYS_INLINE vec bits_value(vec_signed bits) {
+    return (vec)(shorts_widen((vec_short)bits) << 16);
+}
+ALWAYS_INLINE void bits_store_bytes(uint8_t *to, vec_signed value) {
+    *(vec_byte_memory *)to = __builtin_convertvector(value, vec_byte);
+}
+/* -1 where the number is greater than 0, which NaN is not: where the bits are from 1 to 0x7F80,
+ * infinity's. Adding 0x7FFF makes of these -0x8000 to -0x81, and no others: one comparison. */
+ALWAYS_INLINE vec_signed bits_positive(vec_signed bits) {
+    return (vec_signed)((vec_short)bits + 0x7FFF) < -0x80;
 }
 #else
 typedef float element;
+typedef int32_t element_signed;
+typedef vec_int vec_signed;
 ALWAYS_INLINE vec element_load(const element *from) {
     return vec_load(from);
 }
@@ -249,7 +293,26 @@ ALWAYS_INLINE element element_of(float value) {
 ALWAYS_INLINE void element_store(element *to, vec value) {
     vec_store(to, value);
 }
+ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+    vec_store(to, sum);
+}
+ALWAYS_INLINE vec bits_value(vec_signed bits) {
+    return (vec)bits;
+}
+ALWAYS_INLINE void bits_store_bytes(uint8_t *to, vec_signed value) {
+    vec_store_bytes(to, value);
+}
+ALWAYS_INLINE vec_signed bits_positive(vec_signed bits) {
+    return (vec)bits > (vec){0};
+}
 #endif
+typedef vec_signed vec_signed_memory __attribute__((may_alias));
+ALWAYS_INLINE vec_signed bits_load(const element *from) {
+    return *(const vec_signed_memory *)from;
+}
+ALWAYS_INLINE void bits_store(element *to, vec_signed bits) {
+    *(vec_signed_memory *)to = bits;
+}
 
 #endif
 #endif

@@ -8,35 +8,76 @@ static int smaller(int a, int b) {
 
 /* -- Forward ----------------------------------------------------------------------------------- */
 
-/* One window of h x w pixels, which is smaller than the kernel only at the right and bottom edge.
- * Strictly greater wins, so that of equals the first does. */
-ALWAYS_INLINE void window(element *dst, uint8_t *argmax, const element *src, size_t src_row, int h,
-                          int w, int kernel) {
+/* A window of h x w pixels is smaller than the kernel only at the right and bottom edge. Strictly
+ * greater wins, so that of equals the first does; but a NaN wins too and is never beaten by a
+ * number, as in PyTorch.
+ *
+ * What comes from a ReLU has no sign, and then the bits, as whole numbers, are in the order of the
+ * values, with NaN above all: so a window is done by whole numbers first, in the width of the
+ * element and without converting bfloat16. It returns a vector with a sign where there was one. */
+ALWAYS_INLINE vec_signed window_by_bits(element *dst, uint8_t *argmax, const element *src,
+                                        size_t src_row, int h, int w, int kernel) {
+    vec_signed best = bits_load(src), winner = {0}, seen = best;
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            vec_signed value = bits_load(src + (size_t)y * src_row + (size_t)x * BLOCK);
+            vec_signed greater = value > best;
+            best = (value & greater) | (best & ~greater);
+            seen |= value;
+            if (argmax)
+                winner = ((element_signed)(y * kernel + x) & greater) | (winner & ~greater);
+        }
+    bits_store(dst, best);
+    if (argmax)
+        bits_store_bytes(argmax, winner);
+    return seen;
+}
+
+/* The same for numbers of either sign. */
+ALWAYS_INLINE void window_by_value(element *dst, uint8_t *argmax, const element *src,
+                                   size_t src_row, int h, int w, int kernel) {
     vec best = element_load(src);
     vec_int winner = {0};
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++) {
             vec value = element_load(src + (size_t)y * src_row + (size_t)x * BLOCK);
-            vec_int greater = value > best;
+            vec_int greater = (value > best) | (value != value);
             best = vec_select(greater, value, best);
-            if (argmax)
-                winner = ((y * kernel + x) & greater) | (winner & ~greater);
+            winner = ((y * kernel + x) & greater) | (winner & ~greater);
         }
     element_store(dst, best);
     if (argmax)
         vec_store_bytes(argmax, winner);
 }
 
+ALWAYS_INLINE bool any_sign(vec_signed seen) {
+    element_signed all = 0;
+    for (int i = 0; i < BLOCK; i++)
+        all |= seen[i];
+    return all < 0;
+}
+
 ALWAYS_INLINE void forward_row(element *dst, uint8_t *argmax, const element *src, size_t src_row,
                                int h, const sqz_pool_shape *shape, int kernel) {
+    vec_signed seen = {0};
     for (int x = 0; x < shape->out_w; x++) {
         int left = shape->in_w - x * shape->stride;
         const element *corner = src + (size_t)(x * shape->stride) * BLOCK;
-        uint8_t *to = argmax ? argmax + (size_t)x * BLOCK : NULL;
+        element *to = dst + (size_t)x * BLOCK;
+        uint8_t *to_argmax = argmax ? argmax + (size_t)x * BLOCK : NULL;
         if (h == kernel && left >= kernel) /* constants, where the kernel is one */
-            window(dst + (size_t)x * BLOCK, to, corner, src_row, kernel, kernel, kernel);
+            seen |= window_by_bits(to, to_argmax, corner, src_row, kernel, kernel, kernel);
         else
-            window(dst + (size_t)x * BLOCK, to, corner, src_row, h, smaller(left, kernel), kernel);
+            seen |=
+                window_by_bits(to, to_argmax, corner, src_row, h, smaller(left, kernel), kernel);
+    }
+    if (!any_sign(seen))
+        return;
+    for (int x = 0; x < shape->out_w; x++) {
+        int left = shape->in_w - x * shape->stride;
+        window_by_value(dst + (size_t)x * BLOCK, argmax ? argmax + (size_t)x * BLOCK : NULL,
+                        src + (size_t)(x * shape->stride) * BLOCK, src_row, h,
+                        smaller(left, kernel), kernel);
     }
 }
 
@@ -64,7 +105,7 @@ void SQZ_KERNEL(max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
 /* -- Backward ---------------------------------------------------------------------------------- */
 
 ALWAYS_INLINE void put(element *d_src, vec sum, bool accumulate) {
-    element_store(d_src, accumulate ? element_load(d_src) + sum : sum);
+    element_store_sum(d_src, accumulate ? element_load(d_src) + sum : sum);
 }
 
 /* The windows that see a row (or column): those from first to last. */
