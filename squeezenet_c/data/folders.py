@@ -22,10 +22,10 @@ def visible_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in entries if entry.is_dir())
 
 
-def pictures_below(folder: str | os.PathLike) -> list[str]:
+def pictures_below(folder: str | Path) -> list[str]:
     """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
     found = []
-    for parent, folders, files in os.walk(folder):
+    for parent, folders, files in os.walk(os.fspath(folder)):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         found += [
             os.path.join(parent, name)

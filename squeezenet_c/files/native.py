@@ -124,13 +124,12 @@ def load_pretrained(
         num_classes = len(class_names)
     if num_classes is None:
         num_classes = pretrained.num_classes
-    known = pretrained.class_names
     was, now = str(pretrained.num_classes), str(num_classes)
     if num_classes == pretrained.num_classes:
-        named = known is not None and class_names is not None and not are_numbers(class_names)
-        if not named or set(class_names) == set(known):
+        known, wanted = pretrained.class_names or (), class_names or ()
+        if not known or are_numbers(wanted) or set(wanted) == set(known):
             return pretrained
-        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
+        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, wanted))
     warnings.warn(
         f"{os.fspath(path)}: its last convolution, for {was} classes, is replaced by a fresh one "
         f"for {now}",

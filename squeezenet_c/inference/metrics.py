@@ -35,7 +35,7 @@ def decide(
     """The class of each row of (N, classes): the one with the largest probability; of two classes
     with a threshold, the positive one where its probability is at least that."""
     probabilities = np.asarray(probabilities)
-    if threshold is None:
+    if threshold is None or positive is None:
         return probabilities.argmax(axis=1).astype(np.int64)
     called = probabilities[:, positive] >= threshold
     return np.where(called, positive, 1 - positive).astype(np.int64)
@@ -67,11 +67,11 @@ def threshold_at(
     0 or 1. ValueError: not one of the two, or no share above 0; no positive or no negative; or only
     thresholds of 0 or 1 would do."""
     positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
-    if (sensitivity is None) == (specificity is None):
-        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
     name, share = "sensitivity", sensitivity
     if share is None:
         name, share = "specificity", specificity
+    if share is None or None not in (sensitivity, specificity):
+        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
     if not 0 < share <= 1:
         raise ValueError(f"{name} is {share!r}, expected more than 0, at most 1")
     if positive.all() or not positive.any():
@@ -139,7 +139,7 @@ class Evaluation(EqualByValue):
             predicted = decide(softmax(logits), threshold, positive)
         matrix = confusion_matrix(labels, predicted, classes)
         sensitivity = specificity = None
-        if classes != 2:
+        if classes != 2 or positive is None:
             positive = None
         else:
             specificity, sensitivity = (

@@ -65,10 +65,8 @@ def predict_files(
             futures, ahead = ahead, decode(start + batch_size)
             found = [future.result() for future in futures]
             pictures = [picture for picture in found if not isinstance(picture, str)]
-            answers = iter(())
-            if pictures:
-                logits = _logits(model, iter([np.stack(pictures)]))
-                answers = iter(_answers(model, softmax(logits).astype(np.float32)))
+            logits = _logits(model, iter([np.stack(pictures)] if pictures else []))
+            answers = iter(_answers(model, softmax(logits).astype(np.float32)))
             for path, picture in zip(paths[start : start + batch_size], found, strict=True):
                 yield path, picture if isinstance(picture, str) else next(answers)
 
@@ -120,7 +118,7 @@ def choose_threshold(
     ValueError: both shares, or one that is none; the model has not two classes; a set without both,
     or with one score for all, or of other classes (see match_classes).
     """
-    if model.num_classes != 2:
+    if model.positive is None:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     scores = softmax(dataset_logits(model, dataset))[:, model.positive]
