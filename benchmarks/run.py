@@ -35,7 +35,7 @@ from others import OTHERS
 from rows import LIBRARIES, ROWS, TITLES, missing_modules
 
 HERE = Path(__file__).resolve().parent
-README = HERE.parent / "README.md"
+README = HERE / "README.md"
 RESULTS = HERE / "results"
 SHARED = HERE.parent.parent / "shared"
 NAMES = [*(row.name for row in ROWS), *OTHERS, "growth"]
@@ -65,7 +65,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "results, if everything is measured)"
     )  # fmt: skip
     parser.add_argument(
-        "--readme", action="store_true", help="measure nothing: rewrite README.md's section"
+        "--readme", action="store_true", help="measure nothing: rewrite README.md's table"
     )
     options = parser.parse_args(arguments)
     for name in ("rounds", "threads"):

@@ -29,6 +29,7 @@ typedef enum {
     SQZ_BAD_FILE,    /* a file was read and its contents are not what they should be */
     SQZ_UNSUPPORTED, /* this build or this CPU cannot do it */
     SQZ_BUSY,        /* the handle is in use by another thread */
+    SQZ_INTERRUPTED, /* the function given to sqz_set_interrupt ended a wait */
     SQZ_INTERNAL     /* a primitive library failed; never the caller's fault */
 } sqz_status;
 
@@ -37,12 +38,18 @@ typedef struct {
     char message[1024];
 } sqz_error;
 
+/* A call that waits for other threads asks this function about 20 times a second, from the thread
+ * that waits; true ends the call with SQZ_INTERRUPTED. NULL, as at first: waits are not ended. */
+void sqz_set_interrupt(bool (*interrupted)(void));
+
 /* -- Threads, backends, build ------------------------------------------------------------------ */
 
 /* Threads that one call may use. The default is what the process may use when it is first asked
  * for: OMP_NUM_THREADS if that is set, else the CPUs of its affinity mask, but no more than its
  * control groups' CPU quota, rounded up. 1 without OpenMP. Results do not depend on it.
- * `threads` >= 1. */
+ * `threads` is 1 to SQZ_MAX_THREADS, and the default is no more either. A call that needs more than
+ * the system starts (its limits on memory and processes) fails with SQZ_NO_MEMORY. */
+enum { SQZ_MAX_THREADS = 1024 };
 sqz_status sqz_set_num_threads(int threads, sqz_error *error);
 int sqz_get_num_threads(void);
 
@@ -78,6 +85,29 @@ sqz_status sqz_get_choices(sqz_choice *choices, size_t capacity, size_t *count, 
  * is offered by onednn on a CPU with AVX-512. */
 typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1 } sqz_precision;
 
+/* -- Files ------------------------------------------------------------------------------------- */
+
+/* A regular file, open for reading. */
+typedef struct {
+    const char *path; /* as given, for errors; the caller's */
+    int descriptor;   /* -1: closed */
+    int64_t size_bytes;
+} sqz_file;
+
+/* Opens a file without ever waiting for it. SQZ_IO: it cannot be opened, or is a folder;
+ * SQZ_BAD_FILE: a pipe, a socket or a device, or more than limit_bytes (below 0: no limit). Closed
+ * after an error. */
+sqz_status sqz_file_open(sqz_file *file, const char *path, int64_t limit_bytes, sqz_error *error);
+/* Exactly size_bytes from `offset` on. SQZ_BAD_FILE: it has become shorter. */
+sqz_status sqz_file_read(const sqz_file *file, void *bytes, size_t size_bytes, int64_t offset,
+                         sqz_error *error);
+void sqz_file_close(sqz_file *file);
+
+/* Writes a whole file, atomically: a temporary file in the same folder, fsync, rename. An existing
+ * file's permissions are kept, symbolic links followed. After an error, which is SQZ_IO or
+ * SQZ_NO_MEMORY, what was at `path` is untouched. */
+sqz_status sqz_file_write(const char *path, const void *bytes, size_t size_bytes, sqz_error *error);
+
 /* -- Pictures ---------------------------------------------------------------------------------- */
 
 /* An RGB picture, [h][w][3] uint8. The library allocates pixels; sqz_image_free releases them. */
@@ -86,21 +116,32 @@ typedef struct {
     uint8_t *pixels;
 } sqz_image;
 
+/* The pixels that a picture may have, in every thread from now on; a larger one is SQZ_BAD_FILE
+ * before anything is allocated for it. Decoding takes 4 to 20 bytes a pixel for a while. The
+ * default is the number past which Pillow warns (of a quarter of a gigabyte of RGB); Pillow's error
+ * begins past twice it. 1 <= pixels <= SQZ_IMAGE_MOST_PIXELS. */
+#define SQZ_IMAGE_DEFAULT_MAX_PIXELS ((int64_t)89478485)
+#define SQZ_IMAGE_MOST_PIXELS ((int64_t)250000000) /* of 8 bytes, fewer than an int counts */
+sqz_status sqz_image_set_max_pixels(int64_t pixels, sqz_error *error);
+int64_t sqz_image_get_max_pixels(void);
+
 /* Decode JPEG, PNG or BMP bytes to RGB. Greyscale is repeated in the three channels, alpha is
  * dropped, 16-bit samples keep their high byte, CMYK is converted, and a JPEG's EXIF orientation is
- * applied. At most SQZ_IMAGE_MAX_PIXELS pixels. `name` is what errors call the picture.
- * SQZ_BAD_FILE: empty, not a picture, cut short, too large. image->pixels is NULL after an error.
- */
-#define SQZ_IMAGE_MAX_PIXELS ((int64_t)178956970) /* Pillow's own warning limit */
+ * applied. `name` is what errors call the picture. SQZ_BAD_FILE: empty, not a picture, cut short,
+ * damaged, too large. Time and memory are bounded by a multiple of bytes and pixels. image->pixels
+ * is NULL after an error. */
 sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
                             const char *name, sqz_error *error);
+/* Of a regular file (see sqz_file_open), whose first bytes are looked at before the rest is read.
+ */
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 
+enum { SQZ_IMAGE_MAX_SIDE = 1 << 29 }; /* three channels of it are an int */
 /* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
  * Image.resize from version 13 on (before it, where the height loses more than twice as many
- * samples as the width, Pillow took the rows first: single levels differ). All sides >= 1; out and
- * in do not overlap. */
+ * samples as the width, Pillow took the rows first: single levels differ). Sides are 1 to
+ * SQZ_IMAGE_MAX_SIDE; out and in do not overlap. */
 sqz_status sqz_image_resize(uint8_t *out, int out_h, int out_w, const uint8_t *in, int in_h,
                             int in_w, sqz_error *error);
 
@@ -151,8 +192,8 @@ sqz_status sqz_loader_create(sqz_loader **loader, sqz_dataset *dataset, const in
                              size_t count, size_t ahead, int threads, sqz_error *error);
 void sqz_loader_destroy(sqz_loader *loader);
 /* The next n pictures of the order, [n][image_size][image_size][3]; waits for them. The first
- * picture that failed is reported when its turn comes; the loader can then only be destroyed.
- * SQZ_INVALID: fewer than n are left. */
+ * picture that failed is reported when its turn comes; the loader can then only be destroyed,
+ * as after SQZ_INTERRUPTED. SQZ_INVALID: fewer than n are left. */
 sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error);
 
 /* -- Networks ---------------------------------------------------------------------------------- */
@@ -172,8 +213,34 @@ typedef struct {
     bool final_relu; /* ReLU after the last convolution, as in the tutorial and in torchvision */
     double dropout;  /* probability, before the last convolution; 0 <= dropout < 1 */
 } sqz_spec;
+/* The defaults of sqz_spec_fields, but for version and classes. */
 void sqz_spec_default(sqz_spec *spec, sqz_version version, int num_classes);
+/* SQZ_INVALID names the first field that is out of its range. */
 sqz_status sqz_spec_check(const sqz_spec *spec, sqz_error *error);
+
+/* The members of a spec as a table: whatever sets, shows or checks one goes by it. Every value is a
+ * double here, which holds each kind's exactly: a word's is its enum constant, a flag's 0 or 1. */
+typedef enum { SQZ_FIELD_WORD, SQZ_FIELD_WHOLE, SQZ_FIELD_FLAG, SQZ_FIELD_NUMBER } sqz_field_kind;
+typedef struct {
+    const char *name; /* NULL stands for "none" */
+    int value;
+} sqz_field_word;
+typedef struct {
+    const char *name; /* the member's */
+    sqz_field_kind kind;
+    size_t offset; /* of the member */
+    double initial;
+    double smallest, largest;    /* WHOLE, NUMBER */
+    bool above, below;           /* NUMBER: smallest, or largest, is itself outside the range */
+    const sqz_field_word *words; /* WORD: of its values */
+    size_t word_count;
+} sqz_spec_field;
+const sqz_spec_field *sqz_spec_fields(size_t *count);
+double sqz_spec_get(const sqz_spec *spec, const sqz_spec_field *field);
+/* A value of the field's kind; its range is for sqz_spec_check. */
+void sqz_spec_set(sqz_spec *spec, const sqz_spec_field *field, double value);
+/* What a WHOLE or NUMBER may be, for messages: "a whole number from 1 to 65536". */
+void sqz_spec_field_range(char text[80], const sqz_spec_field *field);
 
 /* A parameter tensor within the flat array: torchvision's name and shape (OIHW, or O). */
 typedef struct {
@@ -182,6 +249,10 @@ typedef struct {
     int shape[4];
     size_t offset, count; /* floats */
 } sqz_parameter;
+/* The parameters of a spec's network, without making it: small whatever their sizes. rows may be
+ * NULL to ask for the count. SQZ_INVALID: see sqz_spec_check. */
+sqz_status sqz_spec_parameters(const sqz_spec *spec, sqz_parameter *rows, size_t capacity,
+                               size_t *count, sqz_error *error);
 
 typedef struct sqz_model sqz_model;
 /* A model with fresh weights: kaiming-uniform (a = 0, fan in) for convolutions, normal(0, 0.01) for
@@ -199,9 +270,15 @@ size_t sqz_model_parameter_count(const sqz_model *model); /* floats */
  * float32. If a backend chosen later does not offer it, the passes fail with SQZ_UNSUPPORTED. */
 sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error);
 sqz_precision sqz_model_precision(sqz_model *model);
+/* SQZ_UNSUPPORTED: the backend in use does not offer the model's precision, as a pass would find.
+ */
+sqz_status sqz_model_check_precision(sqz_model *model, sqz_error *error);
 /* The flat arrays, owned by the model. Parameters are read between sqz_model_begin_read and
- * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. SQZ_BUSY:
- * another thread writes, computes gradients or (for a writer) predicts. */
+ * sqz_model_end_read, and written between sqz_model_begin_write and sqz_model_end_write. Readers
+ * wait while a call writes or computes gradients, and a writer until nobody reads or predicts: a
+ * thread that is in must not wait for itself. SQZ_BUSY: two write, or compute gradients, at once,
+ * for which there is no right order; or this thread is writing. SQZ_INTERRUPTED. In a fork's
+ * child nobody is in; parameters that a thread was just writing are as far as it had come. */
 float *sqz_model_parameters(sqz_model *model);
 float *sqz_model_gradients(sqz_model *model);
 sqz_status sqz_model_begin_read(sqz_model *model, sqz_error *error);
@@ -211,7 +288,7 @@ void sqz_model_end_write(sqz_model *model);
 
 /* logits[n][num_classes] of x[n][3][h][w], without dropout. A picture goes to one thread; where
  * fewer are left than threads, several threads share one, which changes no bit. May be called from
- * several threads at once; SQZ_BUSY while the same model computes gradients. SQZ_INVALID: x has NaN
+ * several threads at once; waits while the same model computes gradients. SQZ_INVALID: x has NaN
  * or infinity, h or w too small for the network. */
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error);
@@ -251,14 +328,22 @@ sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *lo
 
 /* -- What a model is made of, for tables ------------------------------------------------------- */
 
+/* A layer reads activations and writes one, or the channels of one from first_channel on: a Fire
+ * module's expand1x1 and expand3x3 write two parts of one activation, which is their concatenation.
+ * Activations are numbered; 0 is the picture. */
 typedef struct {
     char name[64]; /* "features.3.squeeze", "features.2" */
     char kind[16]; /* "conv", "max_pool", "dropout", "sum", "average_pool" */
+    int input, output;
+    int addend;        /* sum: the second input; else -1 */
+    int first_channel; /* of the output, that it writes */
     int in_c, in_h, in_w, out_c, out_h, out_w;
+    int kernel, stride, padding; /* conv, max_pool: on both sides alike; else 0 */
     bool relu;
-    size_t parameter_count;
+    size_t parameter_count; /* conv: of name.weight and name.bias; else 0 */
 } sqz_layer;
-/* The layers for an h x w input, in order. rows may be NULL to ask for the count. */
+/* The layers for an h x w input, in an order that they can run in. rows may be NULL to ask for the
+ * count. */
 sqz_status sqz_model_layers(const sqz_model *model, int h, int w, sqz_layer *rows, size_t capacity,
                             size_t *count, sqz_error *error);
 
@@ -304,7 +389,8 @@ void sqz_adam_destroy(sqz_adam *adam);
 sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t span_count,
                               sqz_error *error);
 /* parameters[count] -= the update for gradients[count]; step grows by one. */
-void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients);
+sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
+                         sqz_error *error);
 
 /* -- safetensors ------------------------------------------------------------------------------- */
 
@@ -332,10 +418,9 @@ size_t sqz_tensor_file_count(const sqz_tensor_file *file);
 const sqz_tensor *sqz_tensor_file_tensor(const sqz_tensor_file *file, size_t index);
 size_t sqz_tensor_file_metadata_count(const sqz_tensor_file *file);
 const sqz_metadata *sqz_tensor_file_metadata(const sqz_tensor_file *file, size_t index);
-/* Write tensors, in the order given, atomically: a temporary file in the same folder, fsync,
- * rename. Values are written as F32, whatever dtype says. An existing file's permissions are kept,
- * symbolic links followed. An error leaves what was at `path` untouched. SQZ_INVALID: names or keys
- * not in UTF-8 or given twice, count not the product of shape. SQZ_IO: cannot be written. */
+/* Write tensors, in the order given, as sqz_file_write does. Values are written as F32, whatever
+ * dtype says. SQZ_INVALID: names or keys not in UTF-8 or given twice, count not the product of
+ * shape. */
 sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, size_t tensor_count,
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);

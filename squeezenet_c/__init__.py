@@ -29,6 +29,8 @@ set_backend = _core.set_backend
 get_backend = _core.get_backend
 set_num_threads = _core.set_num_threads
 get_num_threads = _core.get_num_threads
+set_max_pixels = _core.set_max_pixels
+get_max_pixels = _core.get_max_pixels
 
 
 def build_info() -> dict[str, Any]:
@@ -61,12 +63,14 @@ __all__ = [
     "explain",
     "export",
     "get_backend",
+    "get_max_pixels",
     "get_num_threads",
     "palm",
     "predict",
     "predict_proba",
     "report",
     "set_backend",
+    "set_max_pixels",
     "set_num_threads",
     "synthetic",
     "train",

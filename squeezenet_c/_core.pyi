@@ -19,7 +19,28 @@ def get_num_threads() -> int: ...
 def quota_cpus(root: str) -> int:
     """For tests: CPUs that control groups allow, 0 for all, by the files under `root`."""
 
+# -- Files -----------------------------------------------------------------------------------------
+def read_file(path: str | os.PathLike[str], limit: int | None = None) -> bytes:
+    """All of a regular file. Never waits: a pipe, a socket or a device is a BadFileError, and so is
+    a file of more than `limit` bytes. OSError: it cannot be read."""
+
+def file_opener(path: str | os.PathLike[str], flags: int = os.O_RDONLY, /) -> int:
+    """For open(path, "rb", opener=file_opener): the descriptor of a regular file, with the errors
+    of read_file."""
+
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write the bytes, atomically: a temporary file in the same folder, fsync, rename. Permissions
+    of a file that is there are kept, symbolic links followed. OSError, which names the path: it
+    cannot be written, and what was at `path` is untouched. Temporary files that killed writers have
+    left in the folder are removed."""
+
 # -- Pictures: HWC uint8 RGB -----------------------------------------------------------------------
+def set_max_pixels(pixels: int) -> None:
+    """The pixels that a picture may have, in every data set and thread from now on: a larger one is
+    a BadFileError before memory is taken for it. The default is 89478485, past which Pillow warns.
+    ValueError: below 1 or above 250000000."""
+
+def get_max_pixels() -> int: ...
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]: ...
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]: ...
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]: ...
@@ -68,13 +89,21 @@ def write_safetensors(
 ) -> None: ...
 
 # -- Networks --------------------------------------------------------------------------------------
+SPEC_FIELDS: dict[str, Any]
+"""What a spec says: the fields, which are Network's arguments but seed, with their defaults."""
+
+def parameter_shapes(
+    version: str = "1_1", num_classes: int = 2, **spec: Any
+) -> dict[str, tuple[int, ...]]:
+    """Of a Network's parameters by name, in state_dict's order, without making it."""
+
 class Network:
     """Parameters, gradients and plans of one network; squeezenet_c.Model is its public face."""
 
     def __init__(
         self,
-        version: str,
-        num_classes: int,
+        version: str = "1_1",
+        num_classes: int = 2,
         *,
         seed: int = 0,
         final_relu: bool = False,
@@ -86,9 +115,15 @@ class Network:
         incr_e: int = 128,
         freq: int = 2,
     ): ...
-    precision: str
-    """"float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError, and
-    changes nothing, where the backend in use does not offer it and SQZ_BF16 is not "emulate"."""
+    @property
+    def precision(self) -> str:
+        """ "float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError,
+        and changes nothing, where the backend in use does not offer it and SQZ_BF16 is not
+        "emulate". Where a backend chosen later does not offer it, the next pass gives a UserWarning
+        and sets "float32"."""
+
+    @precision.setter
+    def precision(self, precision: str) -> None: ...
     seed: int
     parameter_count: int
     spec: dict[str, Any]
@@ -109,7 +144,7 @@ class Network:
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
         needs the whole batch. frozen: names of parameters whose gradient is not wanted; it becomes
@@ -117,10 +152,13 @@ class Network:
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
     def state_dict(self) -> dict[str, NDArray[np.float32]]: ...
-    def load_state_dict(self, state: dict[str, ArrayLike]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]
     flat_gradients: NDArray[np.float32]
-    def layers(self, height: int, width: int) -> list[dict[str, Any]]: ...
+    def layers(self, height: int, width: int) -> list[dict[str, Any]]:
+        """name, kind, inputs and output (activations by number; 0 is the picture), first_channel
+        (of the output's, that the layer writes), in_shape and out_shape (C, H, W), kernel, stride,
+        padding, relu and parameter_count of each layer, in an order they can run in."""
     def plan(
         self, height: int, width: int, training: bool = False, repeats: int = 0
     ) -> list[dict[str, Any]]: ...

@@ -51,7 +51,9 @@ class Model(Network):
         class_weights: ArrayLike | None = None,
     ) -> float:
         """One update; returns the batch's mean loss before it. The two calls it is made of are
-        `compute_gradients(x, labels, ..., frozen=optimizer.frozen)` and `optimizer.step()`."""
+        `compute_gradients(x, labels, ..., frozen=optimizer.frozen)` and `optimizer.step()`.
+        ValueError: the optimizer is another model's."""
+        optimizer.check_model(self)
         loss = self.compute_gradients(
             x,
             labels,

@@ -5,7 +5,7 @@ one."""
 import sys
 import warnings
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,21 +16,12 @@ from .preprocessing import Preprocessing
 AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 """Network, or the kind of Network that the caller has, such as Model."""
 
-SPEC_KEYS = {
-    "version",
-    "num_classes",
-    "final_relu",
-    "dropout",
-    "bypass",
-    "squeeze_ratio",
-    "pct_3x3",
-    "base_e",
-    "incr_e",
-    "freq",
-}
+SPEC_KEYS = set(core.SPEC_FIELDS)
 """The arguments that say what is computed, as they stand in files."""
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
+
+_PRECISION: Any = core.Network.precision  # the descriptor, which the property below wraps
 
 
 def are_numbers(class_names: Sequence[str]) -> bool:
@@ -85,20 +76,10 @@ class Network(core.Network):
         std: float | Sequence[float] = 0.5,
         fit: str = "pad",
     ):
+        spec = {name: value for name, value in locals().items() if name in core.SPEC_FIELDS}
         if version not in _VERSIONS:
             raise ValueError(f'version is {version!r}, expected "1_0" or "1_1"')
-        spec = {
-            "version": _VERSIONS[version],
-            "num_classes": num_classes,
-            "final_relu": final_relu,
-            "dropout": dropout,
-            "bypass": bypass,
-            "squeeze_ratio": squeeze_ratio,
-            "pct_3x3": pct_3x3,
-            "base_e": base_e,
-            "incr_e": incr_e,
-            "freq": freq,
-        }
+        spec["version"] = _VERSIONS[version]
         self._preprocessing = Preprocessing(image_size, mean, std, fit)
         super().__init__(seed=seed, **spec)
         self._class_names: tuple[str, ...] | None = None
@@ -143,17 +124,19 @@ class Network(core.Network):
 
         bfloat16 needs oneDNN and a CPU with AVX-512. Elsewhere (`build_info()["bfloat16"]` and
         "bfloat16_reason") asking for it gives a warning, and the model stays at float32; with the
-        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster.
+        environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster. Where
+        `set_backend` chooses a backend without it, the next pass gives that warning and sets
+        "float32".
         ValueError: another word.
         """
-        return core.Network.precision.__get__(self)
+        return _PRECISION.__get__(self)
 
     @precision.setter
     def precision(self, precision: str) -> None:
         try:
-            core.Network.precision.__set__(self, precision)
+            _PRECISION.__set__(self, precision)
         except RuntimeError as error:
-            core.Network.precision.__set__(self, "float32")
+            _PRECISION.__set__(self, "float32")
             warnings.warn(f"{error}; float32 is used", stacklevel=_level_outside())
 
     @property
@@ -241,7 +224,7 @@ class Network(core.Network):
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
-        frozen: Collection[str] = (),
+        frozen: Collection[str] | None = None,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 

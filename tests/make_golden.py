@@ -2,14 +2,15 @@
 
 Run it as `python tests/make_golden.py` where `torch==2.13.0` and the package are installed (the
 package gives the tensors' names and shapes alone). test_network.py checks against the file on
-machines without PyTorch, and with it too. `--seeds` looks for seeds of pictures that are off the
-kinks and prints them, for networks.py.
+machines without PyTorch, and with it too. `--only NAME`, for a network that was added or changed,
+leaves the others as they stand in the file. `--seeds` looks for seeds of pictures that are off the
+kinks and prints them, for networks.py, of one network with `--only`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
 
 import networks
@@ -66,18 +67,40 @@ def golden(name: str) -> dict[str, object]:
     }
 
 
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", metavar="NAME", choices=networks.NETWORKS, help="one network")
+    parser.add_argument("--seeds", action="store_true", help="find seeds off the kinks, print them")
+    return parser.parse_args()
+
+
+def others(name: str, version: str) -> dict[str, object]:
+    """The file's networks but `name`, which must be by the same PyTorch."""
+    written = json.loads(TARGET.read_text(encoding="utf-8"))
+    if written["torch"] != version:
+        raise SystemExit(
+            f"{TARGET} is by torch {written['torch']}, this is {version}: make it without --only"
+        )
+    return {key: value for key, value in written["networks"].items() if key != name}
+
+
 def main() -> None:
+    options = parsed()
     torch.set_num_threads(1)
-    off_kinks = [name for name in networks.NETWORKS if name not in networks.ON_KINKS]
-    if "--seeds" in sys.argv:
+    names = [options.only] if options.only else list(networks.NETWORKS)
+    off_kinks = [name for name in names if name not in networks.ON_KINKS]
+    if options.seeds:
         for name in off_kinks:
             seed = next(seed for seed in range(1000) if kink_error(name, seed) < OFF_KINKS)
             print(f"{name}: {seed}", flush=True)
         return
+    version = torch.__version__.split("+")[0]
+    made = others(options.only, version) if options.only else {}
     for name in off_kinks:
         assert kink_error(name) < OFF_KINKS, f"{name}: its pictures are on a kink"
-    result = {"torch": torch.__version__.split("+")[0]}
-    result["networks"] = {name: golden(name) for name in networks.NETWORKS}
+    made |= {name: golden(name) for name in names}
+    known = [name for name in networks.NETWORKS if name in made]  # in their order there
+    result = {"torch": version, "networks": {name: made[name] for name in known}}
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 

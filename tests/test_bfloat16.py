@@ -351,7 +351,7 @@ def test_wrong_setting_is_a_sentence(monkeypatch):
     assert sq.Model("1_1", 2).precision == "float32"
 
 
-def test_a_backend_that_cannot_go_on_says_so(monkeypatch):
+def test_a_backend_without_bfloat16_is_a_warning_at_the_next_pass(monkeypatch):
     if not OFFERED_ANYWHERE:
         pytest.skip("hardware: no backend computes in bfloat16 here")
     monkeypatch.delenv("SQZ_BF16")
@@ -359,11 +359,22 @@ def test_a_backend_that_cannot_go_on_says_so(monkeypatch):
     before = core.get_backend()
     core.set_backend("openmp")
     try:
-        with pytest.raises(RuntimeError, match="bfloat16.* is not offered here"):
-            model.forward(pictures(1))
+        x = pictures(1)
+        expected = sq.Model("1_1", 2).forward(x)
+        for compute in (model.forward, lambda x: model.compute_gradients(x, [0])):
+            with warnings.catch_warnings(), pytest.raises(UserWarning, match="not offered here"):
+                warnings.simplefilter("error")
+                compute(x)
+            assert model.precision == "bfloat16"
+        with pytest.warns(UserWarning, match="bfloat16.* is not offered.*in float32 from now on"):
+            found = model.forward(x)
+        assert np.array_equal(found, expected)
+        with warnings.catch_warnings():  # once
+            warnings.simplefilter("error")
+            model.compute_gradients(x, [0])
     finally:
         core.set_backend(before)
-    assert np.isfinite(model.forward(pictures(1))).all()
+    assert model.precision == "float32" and np.isfinite(model.forward(x)).all()
 
 
 # -- Training and the command line -----------------------------------------------------------------

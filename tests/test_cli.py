@@ -45,10 +45,36 @@ def test_train_without_out(trained, tmp_path, monkeypatch, capsys):
     dataset = sq.Dataset.from_folder(trained / "pictures")
     dataset.write_list("a.txt")
     assert main(["train", "a.txt", "a.txt", "--epochs", "1", "--seed", "3", "--threads", "1"]) == 0
-    sq.set_num_threads(os.cpu_count() or 1)
-    assert sorted(os.listdir()) == ["a.txt", "best_model.safetensors", "results.csv", "results.png"]
-    first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("Classes: 0 (") and second.startswith("Epoch: 1, Train_acc:")
+    out = capsys.readouterr().out
+    assert out.startswith("Classes: 0 (")
+    assert f"folder: {Path('runs', 'train')}\n" in out and "Epoch: 1, Train_acc:" in out
+    assert main(["train", "a.txt", "--epochs", "1", "--lr", "nan"]) == 1  # and takes no folder
+    first = Path("runs/train/weights/best.safetensors").read_bytes()
+    assert main(["train", "a.txt", "a.txt", "--epochs", "1"]) == 0
+    assert "runs/train2" in capsys.readouterr().out.replace(os.sep, "/")
+    assert sorted(os.listdir()) == ["a.txt", "runs"] and len(os.listdir("runs")) == 2
+    assert Path("runs/train/weights/best.safetensors").read_bytes() == first
+    assert main(["train", "--resume", str(Path("runs", "train")), "--threads", "1"]) == 0
+
+
+def test_an_earlier_run_is_replaced_only_when_asked(trained, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["train", str(trained / "pictures"), "--epochs", "1", "--out", str(out)]
+    out.mkdir()
+    (out / "mine.txt").write_text("not a run's")
+    assert main([*command, "--seed", "5"]) == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert main(command) == 1
+    assert "holds an earlier run (weights" in capsys.readouterr().err
+    assert main(["train", str(tmp_path / "no"), *command[2:], "--overwrite"]) == 1
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert main([*command, "--overwrite"]) == 0
+    assert (out / "mine.txt").exists()
+    best = out / "weights" / "best.safetensors"
+    assert best.read_bytes() != before[best]
+    with pytest.raises(SystemExit) as raised:
+        main(["train", "--resume", str(out), "--overwrite"])
+    assert raised.value.code == 2
 
 
 def test_predict(trained, capsys):
@@ -125,7 +151,7 @@ def test_broken_picture_stops_or_is_skipped(trained, tmp_path, capsys):
     command = ["train", str(tmp_path / "data"), "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main(command) == 1
     assert "bad.png" in capsys.readouterr().err
-    assert main([*command, "--skip-bad"]) == 0
+    assert main([*command, "--skip-bad", "--overwrite"]) == 0
     assert "1 files were skipped" in capsys.readouterr().err
 
 
@@ -135,6 +161,8 @@ def test_demo(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "synthetic" in out and "预测结果为" in out
     assert (tmp_path / "demo" / "results.png").exists()
+    assert main(command) == 1
+    assert "holds an earlier run" in capsys.readouterr().err
 
 
 def test_import_brings_nothing_slow():

@@ -362,7 +362,7 @@ def test_balanced_is_the_weights_it_stands_for(unbalanced):
 
 
 def test_pretrained_weights_are_trained_at_rates_of_their_own(unbalanced, tmp_path, monkeypatch):
-    """Unless another one is given."""
+    """A rate that is given is the classifier's; the body keeps its ratio to it."""
     fresh = sq.Model("1_1", 2, seed=1, image_size=SIDE)
     fresh.save(tmp_path / "fresh.safetensors")
     tuned = sq.Model.from_pretrained(tmp_path / "fresh.safetensors").copy()
@@ -373,7 +373,9 @@ def test_pretrained_weights_are_trained_at_rates_of_their_own(unbalanced, tmp_pa
     for model, options, expected in (
         (fresh, {}, (sq.Recipe().lr, 1)),
         (tuned, {}, (fine.lr, fine.body_lr_scale)),
-        (tuned, {"lr": 2e-5}, (2e-5, 1)),
+        (fresh, {"lr": 2e-5}, (2e-5, 1)),
+        (tuned, {"lr": 2e-5}, (2e-5, fine.body_lr_scale)),
+        (tuned, {"lr": fine.lr}, (fine.lr, fine.body_lr_scale)),
         (tuned, {"lr": 2e-5, "body_lr_scale": 0.5}, (2e-5, 0.5)),
         (tuned, {"body_lr_scale": 0.5}, (fine.lr, 0.5)),
         (tuned, {"recipe": sq.Recipe()}, (sq.Recipe().lr, 1)),

@@ -422,7 +422,7 @@ def test_huge_sizes_are_refused_before_decoding():
     jpeg[at + 5 : at + 9] = struct.pack(">HH", 65000, 65001)
     with pytest.raises(core.BadFileError, match=r"is too large \(65001 x 65000 pixels"):
         core.decode_image(bytes(jpeg))
-    for w, h in [(2**31 - 1, 2**31 - 1), (1, 178956971), (100_000, 100_000)]:
+    for w, h in [(2**31 - 1, 2**31 - 1), (1, 89478486), (100_000, 100_000)]:
         with pytest.raises(core.BadFileError, match=rf"is too large \({w} x {h} pixels"):
             core.decode_image(png_bytes(w, h, 8, 2, b""))
     bmp = bytearray(whole_files()["bmp"])
@@ -503,7 +503,7 @@ def test_reading_files(tmp_path: pathlib.Path):
 
 
 def test_files_that_cannot_be_read(tmp_path: pathlib.Path):
-    with pytest.raises(FileNotFoundError, match="没有.jpg: cannot be opened"):
+    with pytest.raises(FileNotFoundError, match="没有.jpg: cannot be read"):
         core.read_image(tmp_path / "没有.jpg")
     with pytest.raises(IsADirectoryError, match=f"{tmp_path.name}: cannot be read"):
         core.read_image(tmp_path)

@@ -60,6 +60,21 @@ def test_each_part_is_its_backends_own_to_the_bit(layer):
             np.testing.assert_array_equal(value, theirs[index])
 
 
+def test_a_bfloat16_3x3_is_onednns_forward_and_our_backward():
+    if not core.build_info()["bfloat16"]:
+        pytest.skip("cpu: bfloat16 is not offered")
+    x_shape, weight_shape, options = LAYERS["3x3 stride 1"]
+    names = {
+        backend: core._op_implementations(
+            x_shape, weight_shape, backend=f"{backend}:bfloat16", **options
+        )
+        for backend in ("mixed", "onednn", "openmp")
+    }
+    assert names["mixed"]["forward"] == names["onednn"]["forward"]
+    for part in ("backward_data", "backward_weights"):
+        assert names["mixed"][part] == names["openmp"][part]
+
+
 @pytest.mark.parametrize("layer", LAYERS)
 def test_implementations_are_those_of_the_choice(layer):
     x_shape, weight_shape, options = LAYERS[layer]
@@ -70,8 +85,13 @@ def test_implementations_are_those_of_the_choice(layer):
         assert found[part] == theirs[part]
 
 
-def test_a_plan_is_a_mixture():
-    rows = core.Network("1_1", 2).plan(224, 224, training=True, repeats=0)
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_plan_is_a_mixture(precision):
+    if precision == "bfloat16" and not core.build_info()["bfloat16"]:
+        pytest.skip("cpu: bfloat16 is not offered")
+    network = core.Network("1_1", 2)
+    network.precision = precision
+    rows = network.plan(224, 224, training=True, repeats=0)
     own = {"winograd", "direct", "sqz"}
     names = {row["implementation"].replace(":", " ").split()[0] for row in rows}
     assert names & own and names - own, names

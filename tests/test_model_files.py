@@ -3,12 +3,15 @@
 import dataclasses
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.base.earlier import EARLIER
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +56,17 @@ def test_a_file_that_says_nothing_of_fit_pads(model, tmp_path):
     metadata = {"preprocessing": json.dumps(preprocessing)}
     rewrite(tmp_path / "new.safetensors", tmp_path / "old.safetensors", metadata=metadata)
     assert sq.Model.load(tmp_path / "old.safetensors").preprocessing.fit == "pad"
+
+
+def test_a_file_from_before_a_field_was_added_to_the_spec(model, tmp_path, monkeypatch):
+    model.save(tmp_path / "new.safetensors")
+    spec = {key: value for key, value in model.spec.items() if key != "freq"}
+    metadata = {"spec": json.dumps(spec)}
+    rewrite(tmp_path / "new.safetensors", tmp_path / "old.safetensors", metadata=metadata)
+    with pytest.raises(sq.BadFileError, match="metadata spec has the keys"):
+        sq.Model.load(tmp_path / "old.safetensors")
+    monkeypatch.setitem(EARLIER, "freq", 2)
+    assert sq.Model.load(tmp_path / "old.safetensors").spec == model.spec
 
 
 @pytest.mark.parametrize("version", ["1_0", "1_1"])
@@ -114,8 +128,68 @@ def test_spec_cannot_ask_for_more_than_the_file_holds(model, tmp_path):
     spec = model.spec | {"base_e": 65536, "incr_e": 0, "squeeze_ratio": 1.0}
     metadata = {"spec": json.dumps(spec)}
     rewrite(tmp_path / "good.safetensors", tmp_path / "bad.safetensors", None, metadata)
-    with pytest.raises(sq.BadFileError, match="its spec says 65536, 65536 and 3"):
+    message = r"features\.3\.squeeze\.weight has the shape \[16, 64, 1, 1\], expected \[65536, 64"
+    with pytest.raises(sq.BadFileError, match=message):
         sq.Model.load(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"squeeze_ratio": "a"}, "squeeze_ratio is 'a', expected a number above 0, at most 1"),
+        ({"num_classes": [3]}, r"num_classes is \[3\], expected a whole number from 1 to 65536"),
+        ({"num_classes": True}, "num_classes is True, expected a whole number"),
+        ({"final_relu": "no"}, "final_relu is 'no', expected True or False"),
+        ({"bypass": 1}, "bypass is 1, expected None, 'simple' or 'complex'"),
+        ({"version": None}, "version is None, expected '1_0' or '1_1'"),
+        ({"incr_e": 10**400}, r"incr_e is 10{50,99}\.*, expected a whole number"),
+        ({"dropout": 10**400}, "dropout is 10"),
+        ({"freq": 0}, "freq is 0, expected a whole number of at least 1"),
+        ({"base_e": 2.5}, r"base_e is 2\.5"),
+    ],
+)
+def test_wrong_types_in_a_spec(model, tmp_path, spec, message):
+    metadata = {"spec": json.dumps(model.spec | spec)}
+    model.save(tmp_path / "good.safetensors")
+    rewrite(tmp_path / "good.safetensors", tmp_path / "bad.safetensors", None, metadata)
+    with pytest.raises(sq.BadFileError, match=r"bad\.safetensors: .*" + message):
+        sq.Model.load(tmp_path / "bad.safetensors")
+
+
+LOAD = """
+import resource, sys
+import squeezenet_c as sq
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+try:
+    sq.Model.load(sys.argv[1])
+except sq.BadFileError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("squeeze_ratio", [1.0, "a"])
+def test_small_files_of_empty_tensors(model, tmp_path, squeeze_ratio):
+    """Shapes with a 0 in them may be of any size and take no byte of the file. The network they
+    stand for would take 25 GB; text times a number of channels, 6 GB."""
+    channels = 65536 if squeeze_ratio == 1.0 else 10**10
+    spec = model.spec | {"base_e": channels, "incr_e": 0, "squeeze_ratio": squeeze_ratio}
+    metadata = {
+        "squeezenet_c.format": "1",
+        "spec": json.dumps(spec),
+        "preprocessing": json.dumps(model.preprocessing.to_dict()),
+        "class_names": "null",
+    }
+    rows = {"squeeze": channels, "expand1x1": channels // 2, "expand3x3": channels // 2}
+    tensors = {f"features.12.{part}.weight": (count, 0) for part, count in rows.items()}
+    tensors["classifier.1.weight"] = (3, 0)
+    empty = {key: np.zeros(shape, np.float32) for key, shape in tensors.items()}
+    path = str(tmp_path / "bad.safetensors")
+    core.write_safetensors(path, empty, metadata)
+    found = subprocess.run(
+        [sys.executable, "-c", LOAD, path], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert found.returncode == 0 and found.stdout.startswith(path), found
+    assert os.path.getsize(path) < 1000 and "Error" not in found.stderr
 
 
 def test_cut_files(model, tmp_path):
@@ -150,6 +224,14 @@ def test_arguments():
         sq.Model("1_1", 2, image_size=10)
     with pytest.raises(ValueError, match="mean is 'none'"):
         sq.Model("1_1", 2, mean="none")
+
+
+def test_train_step_refuses_another_models_optimizer():
+    x, labels = np.zeros((1, 3, 64, 64), np.float32), np.array([0])
+    one, two = (sq.Model("1_1", 2) for _ in range(2))
+    with pytest.raises(ValueError, match="made for another model"):
+        one.train_step(x, labels, sq.Adam(two))
+    one.train_step(x, labels, sq.Adam(one))
 
 
 def test_train_step_is_its_two_calls():

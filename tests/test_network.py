@@ -7,6 +7,7 @@ make_golden.py); they are checked where it is installed too, so that they cannot
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import networks
@@ -174,6 +175,57 @@ def test_feature_maps():
     sizes = [layer["out_shape"][1] for layer in layers if layer["kind"] == "max_pool"]
     assert layers[0]["out_shape"] == (96, 109, 109)
     assert sizes == [54, 27, 13]
+
+
+def test_one_network_made_anew_leaves_the_others(tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="torch is not installed")
+    import make_golden
+
+    written = json.loads(make_golden.TARGET.read_text(encoding="utf-8"))
+    names = list(written["networks"])
+    monkeypatch.setattr(make_golden, "TARGET", tmp_path / "networks.json")
+    monkeypatch.setattr(make_golden, "kink_error", lambda name: 0.0)
+    monkeypatch.setattr(make_golden, "golden", lambda name: f"made of {name}")
+    monkeypatch.setattr(make_golden.torch, "__version__", written["torch"] + "+cpu")
+    monkeypatch.setattr(sys, "argv", ["make_golden.py", "--only", names[1]])
+    old = {"torch": written["torch"], "networks": {names[2]: "kept", names[1]: "old"}}
+    make_golden.TARGET.write_text(json.dumps(old), encoding="utf-8")
+    make_golden.main()
+    new = json.loads(make_golden.TARGET.read_text(encoding="utf-8"))
+    assert new == old | {"networks": {names[1]: f"made of {names[1]}", names[2]: "kept"}}
+    assert list(new["networks"]) == [names[1], names[2]]
+    make_golden.TARGET.write_text(json.dumps(old | {"torch": "1.0"}), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"is by torch 1\.0, this is"):
+        make_golden.main()
+
+
+@pytest.mark.parametrize("bypass", [None, "simple", "complex"])
+def test_layers_are_a_graph(bypass):
+    """What they read has been written, all of its channels, each once."""
+    network = core.Network("1_0", 2, bypass=bypass, base_e=45, incr_e=18)
+    shapes = {key: value.shape for key, value in network.state_dict().items()}
+    written = {0: 3}  # channels, by activation
+    read = set()
+    for layer in network.layers(224, 224):
+        channels, height, width = layer["in_shape"]
+        assert all(written[number] == channels for number in layer["inputs"])
+        assert len(layer["inputs"]) == (2 if layer["kind"] == "sum" else 1)
+        assert layer["first_channel"] == written.get(layer["output"], 0)
+        written[layer["output"]] = layer["first_channel"] + layer["out_shape"][0]
+        read.update(layer["inputs"])
+        if layer["kind"] == "conv":
+            kernel, padding = layer["kernel"], layer["padding"]
+            shape = (layer["out_shape"][0], channels, kernel, kernel)
+            assert shapes[layer["name"] + ".weight"] == shape
+            sides = [
+                (side + 2 * padding - kernel) // layer["stride"] + 1 for side in (height, width)
+            ]
+            assert layer["out_shape"][1:] == tuple(sides)
+        elif layer["kind"] == "max_pool":
+            assert (layer["kernel"], layer["stride"], layer["padding"]) == (3, 2, 0)
+        else:
+            assert (layer["kernel"], layer["stride"], layer["padding"]) == (0, 0, 0)
+    assert written.keys() - read == {layer["output"]}  # the logits
 
 
 def test_fresh_weights():

@@ -20,7 +20,7 @@ def offered():
         core._op_sum(one, one, backend="onednn:bfloat16")
     except RuntimeError:  # no oneDNN, or no AVX-512 for it
         return ["openmp:bfloat16"]
-    return ["openmp:bfloat16", "onednn:bfloat16"]
+    return ["openmp:bfloat16", "onednn:bfloat16", "mixed:bfloat16"]
 
 
 each_backend = pytest.mark.parametrize("backend", offered())

@@ -214,6 +214,32 @@ def test_resize_refuses_other_sizes():
         core.resize_image(array, 3, -1)
     with pytest.raises(ValueError, match="size is 0, expected at least 1"):
         core.fit_image(array, 0)
+    with pytest.raises(ValueError, match="to 1 x 1073741824: every side is 1 to 536870912"):
+        core.resize_image(array, 1, 2**30)  # thrice that is no int
+
+
+THIN = """
+import numpy as np
+import memory
+from squeezenet_c._native import core
+thin = np.full((2**24, 1, 3), 7, np.uint8)
+before = memory.peak_mib()
+assert (core.fit_image(thin, 224).max(axis=(0, 1)) == 7).all()
+assert (core.resize_image(thin.reshape(1, -1, 3), 1, 224) == 7).all()
+print(memory.peak_mib() - before)
+"""
+
+
+def test_the_weights_of_a_thin_picture_take_little_memory(measured):
+    assert measured(THIN) < 100  # MiB, of which 48 are the picture's own size
+
+
+@pytest.mark.parametrize("sides", [(100_000, 3), (3, 100_000)])
+def test_resizing_a_thin_picture_equals_pillow(sides: tuple[int, int]):
+    """Its weights are made in several groups."""
+    array = np.random.default_rng(3).integers(0, 256, (*sides, 3), np.uint8)
+    h, w = (3 if side == 3 else 37 for side in sides)
+    assert np.array_equal(core.resize_image(array, h, w), pillow_resize(array, h, w))
 
 
 # -- Flips, normalising, shuffling -----------------------------------------------------------------

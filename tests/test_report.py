@@ -96,6 +96,63 @@ def test_intervals():
     assert share.high == pytest.approx(share.value + half, abs=0.012)
 
 
+def test_intervals_at_the_ends():
+    """Where everything is right, figures are 1 and the true ones need not be."""
+    labels = np.array([0] * 20 + [1] * 10)
+    figures = _measure(labels, np.where(labels == 1, 0.9, 0.1))
+    low = {name: figure.low for name, figure in figures.items()}
+    # k of k: n / (n + z^2), Wilson's lower end, by hand.
+    square = 1.959964**2
+    for name, count in (("accuracy", 30), ("sensitivity", 10), ("specificity", 20)):
+        assert low[name] == pytest.approx(count / (count + square), abs=1e-6)
+        assert (figures[name].high, figures[name].method) == (1, "Wilson")
+    assert 0.8 < low["auc"] < 0.97 and figures["auc"].method == "Newcombe"
+    assert figures["auc"].high == 1 and "Newcombe)" in str(figures["auc"])
+    for name in ("f1", "sensitivity_at_95_specificity"):  # the bootstrap finds nothing else
+        assert (figures[name].value, low[name], figures[name].method) == (1, None, None)
+        assert str(figures[name]) == "1.0000 (no interval)"
+    wrong = _measure(labels, np.where(labels == 0, 0.9, 0.1))
+    assert wrong["accuracy"].low == 0 and wrong["accuracy"].high == pytest.approx(
+        1 - low["accuracy"]
+    )
+    assert wrong["auc"].low == 0 and wrong["auc"].high == pytest.approx(1 - low["auc"])
+    alone = _measure(labels[-1:], np.array([0.9]), resamples=9)
+    assert alone["accuracy"].low == pytest.approx(1 / (1 + square), abs=1e-6)
+
+
+@pytest.mark.parametrize(("part", "whole", "low", "high"), [
+    (81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611),
+    (1, 29, 0.0061, 0.1718)
+])  # fmt: skip
+def test_wilsons_interval_as_printed(part, whole, low, high):
+    """The examples of Newcombe, Statistics in Medicine 17, 1998, table I, method 3."""
+    assert intervals.wilson_interval(part, whole) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_the_areas_interval_inverts_hanley_and_mcneil():
+    """Its ends are 1.96 of the standard errors there away, as the paper of 1982 gives them."""
+
+    def error(area, count):
+        q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+        both = (count - 1) * (q1 - area**2) + (count - 1) * (q2 - area**2)
+        return np.sqrt((area * (1 - area) + both) / count**2)
+
+    for area in (0.5, 0.8, 0.99):
+        for end in intervals.area_interval(area, 40, 40):
+            assert abs(area - end) == pytest.approx(1.959964 * error(end, 40), rel=1e-5)
+
+
+def test_intervals_of_areas_cover_the_true_one():
+    random = np.random.default_rng(0)
+    true, held = 0.921350, 0  # of normal scores two apart: the normal distribution at sqrt(2)
+    for _ in range(400):
+        score = random.normal(np.repeat([0, 2], 30), 1)
+        figure = intervals.roc_area(np.repeat([False, True], 30), score)(np.ones((1, 60)))[0]
+        low, high = intervals.area_interval(figure, 30, 30)
+        held += low <= true <= high
+    assert 0.92 < held / 400 < 0.99
+
+
 def test_what_is_not_defined_is_none():
     figures = _measure(np.zeros(5, np.int64), np.linspace(0, 0.4, 5), resamples=10)
     for name in ("auc", "sensitivity", "sensitivity_at_95_specificity", "f1"):
@@ -289,6 +346,19 @@ def test_many_classes_and_few_pictures(home, tmp_path):
     assert findings.figures["sensitivity"].value in (0, 1)
     assert "病理性近视 (pathologic myopia)" in (tmp_path / "one" / "index.html").read_text("utf-8")
     assert '<td class="number">-</td>' in (tmp_path / "one" / "index.html").read_text("utf-8")
+
+
+def test_a_report_replaces_its_own_maps_only(home, tmp_path):
+    dataset = sq.Dataset.from_folder(home / "pictures")
+    model = sq.Model.load(home / "model.safetensors")
+    (tmp_path / "worst").mkdir()
+    (tmp_path / "worst" / "holiday.png").write_bytes(b"mine")
+    (tmp_path / "worst" / "1_holiday.png").write_bytes(b"mine")
+    sq.report(model, dataset.subset([0]), tmp_path, resamples=1)
+    sq.report(model, dataset.subset([1]), tmp_path, resamples=1)
+    found = {path.name for path in (tmp_path / "worst").iterdir()}
+    stem = dataset.paths[1].rpartition("/")[2].removesuffix(".png")
+    assert found == {"holiday.png", "1_holiday.png", f"1_{stem}.cam.png"}
 
 
 def test_labels_that_are_no_class_of_the_model(home, tmp_path):

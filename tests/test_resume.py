@@ -1,5 +1,6 @@
 """A stopped run goes on as if it had not been stopped, to the last bit; another run is refused."""
 
+import argparse
 import json
 import signal
 import warnings
@@ -9,7 +10,9 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.base.earlier import EARLIER
 from squeezenet_c.cli import main
+from squeezenet_c.cli.options import begun_with, check_network
 from squeezenet_c.training.resume import RunState
 
 QUIET = {"progress": False}
@@ -229,6 +232,42 @@ def test_a_state_makes_its_model(sets, begun):
     assert same(made.state_dict(), model.state_dict())
     assert (made.spec, made.preprocessing) == (model.spec, model.preprocessing)
     assert made.class_names == model.class_names
+
+
+def test_a_state_from_before_a_field_was_added_to_the_spec(sets, begun, tmp_path, monkeypatch):
+    state, options = begun
+    tensors, metadata = core.read_safetensors(str(state))
+    arguments = json.loads(metadata["arguments"])
+    del arguments["freq"]
+    old = metadata | {"arguments": json.dumps(arguments)}
+    core.write_safetensors(str(tmp_path / "state"), tensors, old)
+    with pytest.raises(ValueError, match="freq is 2, expected None"):
+        sq.train(fresh(), *sets, **options, resume=tmp_path / "state", **QUIET)
+    monkeypatch.setitem(EARLIER, "freq", 2)
+    sq.train(fresh(), *sets, **options, resume=tmp_path / "state", **QUIET)
+    assert RunState.read(tmp_path / "state").new_network(sq.Model).spec["freq"] == 2
+
+
+def test_options_from_before_one_was_added(tmp_path, monkeypatch):
+    (tmp_path / "args.yaml").write_text("bypass: null\nfinal_relu: false\n", encoding="utf-8")
+    options = argparse.Namespace(
+        out=None, resume=str(tmp_path), arch="1_1", bypass=None, final_relu=False, pretrained=None
+    )
+    with pytest.raises(ValueError, match="--arch is '1_1', expected None"):
+        check_network(options, begun_with(options))
+    monkeypatch.setitem(EARLIER, "arch", "1_1")
+    check_network(options, begun_with(options))
+
+
+def test_a_state_of_empty_tensors_asks_for_no_memory(begun, tmp_path):
+    tensors, metadata = core.read_safetensors(str(begun[0]))
+    arguments = json.loads(metadata["arguments"]) | {"base_e": 65536, "squeeze_ratio": 1.0}
+    tensors["model.features.3.squeeze.weight"] = np.zeros((65536, 0), np.float32)
+    metadata["arguments"] = json.dumps(arguments)
+    core.write_safetensors(str(tmp_path / "state"), tensors, metadata)
+    message = r"state: features\.3\.squeeze\.weight has the shape \[65536, 0\], expected"
+    with pytest.raises(sq.BadFileError, match=message):
+        RunState.read(tmp_path / "state").new_network(sq.Model)
 
 
 # -- The command -----------------------------------------------------------------------------------

@@ -81,6 +81,55 @@ def test_an_argument_wins_over_all() -> None:
     assert _python(code, OMP_NUM_THREADS="2") == "4"
 
 
+@needs_openmp
+def test_the_number_has_an_upper_bound() -> None:
+    with pytest.raises(ValueError, match="threads is 1025, expected 1 to 1024"):
+        squeezenet_c.set_num_threads(1025)
+    with pytest.raises(ValueError, match="expected 1 to 1024"):
+        squeezenet_c.set_num_threads(10**30)
+    assert _python(COUNT, OMP_NUM_THREADS="5000") == "1024 1024"
+
+
+CRAMPED = """
+import resource
+import numpy as np
+import squeezenet_c as sq
+from squeezenet_c._native import core
+
+network = core.Network("1_1", 2)
+adam = core.Adam(network)
+x, labels = np.zeros((16, 3, 40, 40), np.float32), np.zeros(16, np.int64)
+pictures, ones = np.zeros((300, 8, 8, 3), np.uint8), (1.0, 1.0, 1.0)
+sq.set_num_threads(1)
+before = network.forward(x).tobytes()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20),) * 2)
+sq.set_num_threads(600)
+refused = []
+for work in (
+    lambda: network.forward(x),
+    lambda: network.forward(x[:1]),
+    lambda: network.compute_gradients(x, labels),
+    adam.step,
+    lambda: core.normalise(pictures, ones, ones),
+):
+    try:
+        work()
+        refused.append("no")
+    except MemoryError as error:
+        refused.append("threads that were set" in str(error))
+sq.set_num_threads(1)
+print(refused, network.forward(x).tobytes() == before)
+"""
+
+
+@needs_openmp
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
+def test_threads_that_cannot_be_had_are_an_error() -> None:
+    """GNU OpenMP ends the process where it cannot start a thread."""
+    assert _python(CRAMPED, OMP_WAIT_POLICY="passive") == f"{[True] * 5} True"
+
+
 # -- Quotas ----------------------------------------------------------------------------------------
 
 V2_MOUNT = "30 23 0:26 {mounted} {at} rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -278,6 +327,24 @@ def test_a_shared_picture_has_the_bits_of_one_thread(
         squeezenet_c.set_num_threads(threads)
         for n in (1, 2, 3, 1):
             assert model.forward(x[:n]).tobytes() == expected[:n].tobytes(), (threads, n)
+
+
+@needs_openmp
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="hardware: no /proc here")
+def test_a_shared_picture_has_at_most_16_parts() -> None:
+    code = """
+        import os
+        import numpy as np
+        import squeezenet_c as sq
+        model, before = sq.Model("1_1", num_classes=2), len(os.listdir("/proc/self/task"))
+        sq.set_num_threads(40)
+        found = []
+        for n in (1, 2):
+            model.forward(np.zeros((n, 3, 48, 48), np.float32))
+            found.append(len(os.listdir("/proc/self/task")) - before + 1)
+        print(*found)
+    """
+    assert _python(code) == "16 32"
 
 
 def test_a_shared_picture_with_nan_is_one_error(backend: str) -> None:

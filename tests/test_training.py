@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
+from squeezenet_c.cli import main
 from squeezenet_c.training.history import Epoch
 from squeezenet_c.training.recipe import Recipe
+from squeezenet_c.training.resume import RunState
 
 QUIET = {"progress": False}
 
@@ -137,6 +139,41 @@ def test_loss_that_is_no_number(sets, tmp_path):
     assert best.read_bytes() == b"the best of an earlier run"
     for key, tensor in model.state_dict().items():
         assert np.array_equal(tensor, state[key])
+
+
+@pytest.mark.parametrize("later", [1.0, 1e4, 1e30])
+@pytest.mark.parametrize("alone", [False, True], ids=["validated", "alone"])
+def test_divergence_is_an_error_that_keeps_what_was_done(sets, tmp_path, monkeypatch, later, alone):
+    """A good epoch, and then a rate that is far too high."""
+    steps = math.ceil(len(sets[0]) / 8)
+    monkeypatch.setattr(Recipe, "rate", lambda self, step, *_: 5e-4 if step < steps else later)
+    best, state = tmp_path / "best", tmp_path / "state"
+    model = fresh()
+    with pytest.raises(
+        sq.TrainingError,
+        match=rf"diverged: .* epoch 2.*than {re.escape(f'{later:g}')}; the best .* in .*best",
+    ) as raised:
+        sq.train(
+            model, sets[0], None if alone else sets[1], epochs=3, batch_size=8, lr=later,
+            checkpoint=best, state=state, **QUIET,
+        )  # fmt: skip
+    assert len(raised.value.history) == 1
+    kept = RunState.read(state)
+    assert len(kept.history) == 1
+    for weights in (kept.groups["model"], sq.Model.load(best).state_dict()):
+        assert all(np.array_equal(weights[key], v) for key, v in model.state_dict().items())
+
+
+def test_divergence_of_the_command(sets, tmp_path, monkeypatch, capsys):
+    folder, out = os.path.dirname(os.path.dirname(sets[0].paths[0])), tmp_path / "run"
+    steps = math.ceil(36 / 16)
+    monkeypatch.setattr(Recipe, "rate", lambda self, step, *_: 5e-4 if step < steps else 1e4)
+    command = ["train", folder, "--valid-fraction", "0.25", "--lr", "1e4", "--out", str(out)]
+    assert main(command) == 1
+    assert "diverged: " in (sentence := capsys.readouterr().err) and "than 10000" in sentence
+    assert len((out / "results.csv").read_text().splitlines()) == 2
+    for name in ("best", "last"):
+        sq.Model.load(out / "weights" / f"{name}.safetensors")
 
 
 def test_bad_arguments_before_any_work(sets, tmp_path):

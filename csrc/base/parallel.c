@@ -7,14 +7,18 @@
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
 static int chosen_threads; /* 0 until set */
 static int taken_threads;  /* by calls that are at work */
 
 sqz_status sqz_set_num_threads(int threads, sqz_error *error) {
-    if (threads < 1)
-        return sqz_fail(error, SQZ_INVALID, "threads is %d, expected at least 1", threads);
+    if (threads < 1 || threads > SQZ_MAX_THREADS)
+        return sqz_fail(error, SQZ_INVALID, "threads is %d, expected 1 to %d", threads,
+                        SQZ_MAX_THREADS);
     __atomic_store_n(&chosen_threads, threads, __ATOMIC_RELAXED);
     return SQZ_OK;
 }
@@ -41,6 +45,8 @@ int sqz_threads_parse(const char *text) {
  * thread that forks dismisses its helpers first; both sides get new ones when they need them. */
 
 static bool alone; /* this process is a fork whose helpers could not be dismissed */
+static _Thread_local int
+    team; /* threads of this one's last region: OpenMP keeps them for the next */
 
 #if (defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 9) ||                                 \
     (defined(__clang__) && __clang_major__ >= 9)
@@ -48,6 +54,7 @@ static bool dismissed;
 
 static void before_fork(void) {
     dismissed = !alone && omp_pause_resource_all(omp_pause_soft) == 0;
+    team = 0;
 }
 #else
 enum { dismissed = false };
@@ -56,6 +63,7 @@ enum { dismissed = false };
 
 static void after_fork(void) {
     alone = !dismissed;
+    team = 0;
     taken_threads = 0; /* by threads that were not copied */
 }
 
@@ -74,6 +82,7 @@ static void initialise(void) {
         threads = quota && quota < threads ? quota : threads;
     }
     int limit = omp_get_thread_limit();
+    limit = limit < SQZ_MAX_THREADS ? limit : SQZ_MAX_THREADS;
     default_threads = threads < limit ? threads : limit;
 }
 
@@ -83,10 +92,80 @@ int sqz_get_num_threads(void) {
     return alone ? 1 : threads ? threads : default_threads;
 }
 
+/* -- Whether there are so many ------------------------------------------------------------------
+ */
+
+static void *wait_at(void *gate) {
+    pthread_mutex_lock(gate);
+    pthread_mutex_unlock(gate);
+    return NULL;
+}
+
+/* Starts as many threads as it can up to `wanted`, which all are there at once, and ends them. */
+static int try_threads(pthread_t *threads, int wanted, int *code) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    sigset_t all, before;
+    int count = 0;
+    sigfillset(&all); /* signals are for the caller's threads */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&gate);
+    *code = 0;
+    while (count < wanted && *code == 0) {
+        *code = pthread_create(&threads[count], NULL, wait_at, &gate);
+        count += *code == 0;
+    }
+    pthread_mutex_unlock(&gate);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return count;
+}
+
+/* Tries them with the address space taken that each one's first allocation will reserve (64 MiB for
+ * an arena of the GNU C library): without it small allocations fail, also where a library has no
+ * answer to that but to end the process. */
+static sqz_status try_with_room(pthread_t *threads, int wanted, sqz_error *error) {
+    size_t room_bytes = (size_t)wanted << 26;
+    void *room =
+        mmap(NULL, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (room == MAP_FAILED)
+        return sqz_fail(error, SQZ_NO_MEMORY,
+                        "for %d of the threads that were set there is no room (%zu MiB): set fewer",
+                        wanted, room_bytes >> 20);
+    int code, count = try_threads(threads, wanted, &code);
+    munmap(room, room_bytes);
+    if (count < wanted)
+        return sqz_fail(error, SQZ_NO_MEMORY,
+                        "of the threads that were set %d could not be started (%s): set fewer",
+                        wanted - count, strerror(code));
+    return SQZ_OK;
+}
+
+sqz_status sqz_threads_ready(int threads, sqz_error *error) {
+    int more = threads - (team ? team : 1);
+    if (threads > 1 && more > 0) {
+        pthread_t *tried = malloc((size_t)more * sizeof *tried);
+        sqz_status status =
+            tried ? try_with_room(tried, more, error)
+                  : sqz_fail_memory(error, "more threads", (size_t)more * sizeof *tried);
+        free(tried);
+        SQZ_TRY(status);
+    }
+    if (threads > 1)
+        team = threads;
+    return SQZ_OK;
+}
+
 #else
 
 int sqz_get_num_threads(void) {
     return 1;
+}
+
+sqz_status sqz_threads_ready(int threads, sqz_error *error) {
+    (void)threads;
+    (void)error;
+    return SQZ_OK;
 }
 
 #endif

@@ -1,6 +1,7 @@
 /* parallel.h: OpenMP where the build has it, one thread where it does not; and how many threads a
  * call may use: sqz_get_num_threads in sqz.h. Whoever opens a parallel region has asked for that
- * number before, which also makes a fork safe (see parallel.c). */
+ * number before, which also makes a fork safe (see parallel.c), and then whether the threads can be
+ * had: sqz_threads_ready. */
 #ifndef SQZ_BASE_PARALLEL_H
 #define SQZ_BASE_PARALLEL_H
 
@@ -22,5 +23,10 @@ int sqz_threads_parse(const char *text);
  * sqz_get_num_threads where that can be. Give back as many. */
 int sqz_threads_take(int wanted);
 void sqz_threads_give(int taken);
+
+/* Before a parallel region of so many threads: GNU OpenMP ends the process if one cannot be
+ * started. So where the region needs more than the calling thread's last one had, they are tried
+ * out. SQZ_NO_MEMORY: there are not so many. */
+sqz_status sqz_threads_ready(int threads, sqz_error *error);
 
 #endif

@@ -19,6 +19,8 @@ sqz_status sqz_fail(sqz_error *error, sqz_status status, const char *format, ...
 
 sqz_status sqz_fail_io(sqz_error *error, const char *path, const char *what) {
     int code = errno;
+    if (code == ENOMEM) /* the system's own: nothing is wrong with the file */
+        return sqz_fail(error, SQZ_NO_MEMORY, "%s: %s: out of memory", path, what);
     sqz_fail(error, SQZ_IO, "%s: %s: %s", path, what, strerror(code));
     if (error)
         error->system_errno = code;

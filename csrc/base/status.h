@@ -15,7 +15,7 @@
 /* Returns `status`. The message is formatted into error (which may be NULL), cut at its size. */
 sqz_status sqz_fail(sqz_error *error, sqz_status status, const char *format, ...) SQZ_PRINTF(3, 4);
 
-/* Returns SQZ_IO with the message "<path>: <what>: <strerror(errno)>". */
+/* Returns SQZ_IO with the message "<path>: <what>: <strerror(errno)>"; SQZ_NO_MEMORY for ENOMEM. */
 sqz_status sqz_fail_io(sqz_error *error, const char *path, const char *what);
 
 /* Returns SQZ_NO_MEMORY and says for what and how much. */

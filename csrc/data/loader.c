@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../base/interrupt.h"
 #include "../base/memory.h"
 
 struct sqz_loader {
@@ -24,8 +25,9 @@ struct sqz_loader {
     uint8_t *pictures; /* [slot_count] */
     pthread_t *threads;
     int thread_count;
-    pid_t process; /* that has the threads: a fork has not */
-    bool reported; /* the failure, by next: the reading thread's own */
+    pid_t process;    /* that has the threads: a fork has not */
+    bool reported;    /* the failure, by next. Both are the reading thread's own */
+    bool interrupted; /* in the midst of next */
 
     pthread_mutex_t mutex;     /* of all below */
     pthread_cond_t ready_cond; /* a position became ready, or failed */
@@ -223,7 +225,7 @@ static sqz_status wait_for_next(sqz_loader *loader, sqz_error *error) {
     while (!loader->ready[loader->taken % loader->slot_count]) {
         if (loader->failed == loader->taken)
             return report(loader, error);
-        pthread_cond_wait(&loader->ready_cond, &loader->mutex);
+        SQZ_TRY(sqz_interrupt_wait(&loader->ready_cond, &loader->mutex, error));
     }
     return SQZ_OK;
 }
@@ -248,13 +250,20 @@ static sqz_status take(sqz_loader *loader, uint8_t *picture, sqz_error *error) {
 sqz_status sqz_loader_next(sqz_loader *loader, uint8_t *pictures, size_t n, sqz_error *error) {
     if (loader->reported)
         return report(loader, error);
+    if (loader->interrupted)
+        return sqz_fail(error, SQZ_INVALID, "the loader was interrupted, which lost its place");
     if (n > loader->count - loader->taken)
         return sqz_fail(error, SQZ_INVALID,
                         "%zu pictures were asked for, but only %zu of %zu are left", n,
                         loader->count - loader->taken, loader->count);
     if (loader->process != getpid())
         return sqz_fail(error, SQZ_INVALID, "a loader works only in the process that made it");
-    for (size_t i = 0; i < n; i++)
-        SQZ_TRY(take(loader, pictures + i * loader->picture_bytes, error));
-    return SQZ_OK;
+    sqz_status status = SQZ_OK;
+    for (size_t i = 0; i < n && status == SQZ_OK; i++) {
+        status = sqz_interrupt_check(error);
+        if (status == SQZ_OK)
+            status = take(loader, pictures + i * loader->picture_bytes, error);
+    }
+    loader->interrupted = status == SQZ_INTERRUPTED;
+    return status;
 }

@@ -21,10 +21,10 @@ void sqz_image_normalise(float *out, const uint8_t *in, int h, int w, unsigned f
             const uint8_t *row = in + (size_t)from_y * row_bytes + c;
             float *out_row = out + (size_t)y * (size_t)w;
             if (flips & SQZ_FLIP_HORIZONTAL)
-                for (int x = 0; x < w; x++)
+                for (ptrdiff_t x = 0; x < w; x++)
                     out_row[x] = normalised[row[3 * (w - 1 - x)]];
             else
-                for (int x = 0; x < w; x++)
+                for (ptrdiff_t x = 0; x < w; x++)
                     out_row[x] = normalised[row[3 * x]];
         }
     }

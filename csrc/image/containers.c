@@ -1,18 +1,35 @@
 /* containers.c: what the three formats share, and names for the files that are none of them. */
 #include "containers.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+static _Atomic int64_t max_pixels = SQZ_IMAGE_DEFAULT_MAX_PIXELS;
+
+sqz_status sqz_image_set_max_pixels(int64_t pixels, sqz_error *error) {
+    if (pixels < 1 || pixels > SQZ_IMAGE_MOST_PIXELS)
+        return sqz_fail(error, SQZ_INVALID, "max_pixels is %lld, expected 1 to %lld",
+                        (long long)pixels, (long long)SQZ_IMAGE_MOST_PIXELS);
+    atomic_store(&max_pixels, pixels);
+    return SQZ_OK;
+}
+
+int64_t sqz_image_get_max_pixels(void) {
+    return atomic_load(&max_pixels);
+}
 
 sqz_status sqz_container_set_size(sqz_container *container, int64_t h, int64_t w, const char *name,
                                   sqz_error *error) {
     if (h < 1 || w < 1)
         return sqz_fail(error, SQZ_BAD_FILE, "%s: is %lld x %lld pixels, expected at least 1 x 1",
                         name, (long long)w, (long long)h);
-    if (w > SQZ_IMAGE_MAX_PIXELS / h)
+    int64_t most = sqz_image_get_max_pixels();
+    if (w > most / h)
         return sqz_fail(error, SQZ_BAD_FILE,
-                        "%s: is too large (%lld x %lld pixels, expected at most %lld in all)", name,
-                        (long long)w, (long long)h, (long long)SQZ_IMAGE_MAX_PIXELS);
-    container->h = (int)h; /* a factor of at most SQZ_IMAGE_MAX_PIXELS, which is below INT_MAX */
+                        "%s: is too large (%lld x %lld pixels, expected at most %lld in all, which "
+                        "set_max_pixels changes)",
+                        name, (long long)w, (long long)h, (long long)most);
+    container->h = (int)h; /* a factor of at most SQZ_IMAGE_MOST_PIXELS, which is below INT_MAX */
     container->w = (int)w;
     return SQZ_OK;
 }

@@ -1,7 +1,8 @@
 /* containers.h: is the file whole, and is it one that we read? Looked at before a decoder sees it.
  *
  * Each check walks its format's structure from the first byte to the last without unpacking
- * pixels. What comes back SQZ_OK has all its parts and a size within SQZ_IMAGE_MAX_PIXELS.
+ * pixels. What comes back SQZ_OK has all its parts and a size within the limit
+ * of sqz_image_set_max_pixels.
  * SQZ_BAD_FILE otherwise, with a sentence that begins with `name`. */
 #ifndef SQZ_IMAGE_CONTAINERS_H
 #define SQZ_IMAGE_CONTAINERS_H

@@ -5,15 +5,17 @@
  * we keep the high byte) and for BMPs of 16 bits a pixel (one level apart in places). JPEGs are
  * equal too, but for roundings, and the last two columns, where chroma is halved across only, and
  * for roundings of CMYK. */
-#include <errno.h>
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "containers.h"
 #include "exif.h"
 #include "stb.h"
+
+/* Enough of a file to tell what it is; and what a file may have: four samples of two bytes a pixel,
+ * and so much beside them. */
+enum { HEAD_BYTES = 512, MOST_BYTES_OF_PIXEL = 8, MOST_BYTES_BESIDE = 1 << 26 };
 
 void sqz_image_free(sqz_image *image) {
     free(image->pixels);
@@ -63,68 +65,60 @@ static sqz_status decode_checked(sqz_image *image, const sqz_container *containe
     return status;
 }
 
-sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
-                            const char *name, sqz_error *error) {
-    static const struct {
-        const char *format;
-        bool (*is)(const uint8_t *, size_t);
-        sqz_status (*check)(sqz_container *, const uint8_t *, size_t, const char *, sqz_error *);
-    } readers[] = {{"JPEG", sqz_jpeg_is, sqz_jpeg_check},
-                   {"PNG", sqz_png_is, sqz_png_check},
-                   {"BMP", sqz_bmp_is, sqz_bmp_check}};
-    *image = (sqz_image){0};
-    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++) {
-        if (!readers[i].is(bytes, size_bytes))
-            continue;
-        sqz_container container = {.orientation = 1};
-        SQZ_TRY(readers[i].check(&container, bytes, size_bytes, name, error));
-        return decode_checked(image, &container, bytes, readers[i].format, name, error);
-    }
-    return sqz_container_refuse(bytes, size_bytes, name, error);
+typedef struct {
+    const char *format;
+    bool (*is)(const uint8_t *, size_t);
+    sqz_status (*check)(sqz_container *, const uint8_t *, size_t, const char *, sqz_error *);
+} picture_reader;
+
+/* By the first bytes; NULL for none of the three. */
+static const picture_reader *find_reader(const uint8_t *bytes, size_t size_bytes) {
+    static const picture_reader readers[] = {{"JPEG", sqz_jpeg_is, sqz_jpeg_check},
+                                             {"PNG", sqz_png_is, sqz_png_check},
+                                             {"BMP", sqz_bmp_is, sqz_bmp_check}};
+    for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
+        if (readers[i].is(bytes, size_bytes))
+            return &readers[i];
+    return NULL;
 }
 
-/* All bytes of an open file, of which `expected_bytes` are likely; *bytes is freed by the caller,
- * also after an error. */
-static sqz_status read_all(uint8_t **bytes, size_t *size_bytes, FILE *file, size_t expected_bytes,
-                           const char *path, sqz_error *error) {
-    size_t capacity = expected_bytes + 1; /* one more, so that a short read meets the end */
-    for (;;) {
-        uint8_t *grown = realloc(*bytes, capacity);
-        if (!grown)
-            return sqz_fail_memory(error, "a picture file", capacity);
-        *bytes = grown;
-        *size_bytes += fread(grown + *size_bytes, 1, capacity - *size_bytes, file);
-        if (ferror(file))
-            return sqz_fail_io(error, path, "cannot be read");
-        if (*size_bytes < capacity)
-            return SQZ_OK;
-        if (capacity > SIZE_MAX / 2)
-            return sqz_fail_memory(error, "a picture file", SIZE_MAX);
-        capacity *= 2;
-    }
+sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
+                            const char *name, sqz_error *error) {
+    *image = (sqz_image){0};
+    const picture_reader *reader = find_reader(bytes, size_bytes);
+    if (!reader)
+        return sqz_container_refuse(bytes, size_bytes, name, error);
+    sqz_container container = {.orientation = 1};
+    SQZ_TRY(reader->check(&container, bytes, size_bytes, name, error));
+    return decode_checked(image, &container, bytes, reader->format, name, error);
+}
+
+/* The file's bytes, to be freed, once its first ones are a picture's. */
+static sqz_status read_bytes(uint8_t **bytes, const sqz_file *file, sqz_error *error) {
+    uint8_t head[HEAD_BYTES];
+    size_t size_bytes = (size_t)file->size_bytes;
+    size_t head_bytes = size_bytes < sizeof head ? size_bytes : sizeof head;
+    SQZ_TRY(sqz_file_read(file, head, head_bytes, 0, error));
+    if (!find_reader(head, head_bytes))
+        return sqz_container_refuse(head, head_bytes, file->path, error);
+    *bytes = malloc(size_bytes);
+    if (!*bytes)
+        return sqz_fail_memory(error, "a picture file", size_bytes);
+    memcpy(*bytes, head, head_bytes);
+    return sqz_file_read(file, *bytes + head_bytes, size_bytes - head_bytes, (int64_t)head_bytes,
+                         error);
 }
 
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error) {
-    *image = (sqz_image){0};
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return sqz_fail_io(error, path, "cannot be opened");
-    struct stat about;
-    sqz_status status;
+    sqz_file file;
     uint8_t *bytes = NULL;
-    size_t size_bytes = 0;
-    if (fstat(fileno(file), &about) != 0) {
-        status = sqz_fail_io(error, path, "cannot be read");
-    } else if (S_ISDIR(about.st_mode)) {
-        errno = EISDIR;
-        status = sqz_fail_io(error, path, "cannot be read");
-    } else {
-        size_t expected_bytes = about.st_size > 0 ? (size_t)about.st_size : 65536;
-        status = read_all(&bytes, &size_bytes, file, expected_bytes, path, error);
-    }
-    fclose(file);
+    *image = (sqz_image){0};
+    int64_t limit_bytes = MOST_BYTES_OF_PIXEL * sqz_image_get_max_pixels() + MOST_BYTES_BESIDE;
+    SQZ_TRY(sqz_file_open(&file, path, limit_bytes < INT_MAX ? limit_bytes : INT_MAX, error));
+    sqz_status status = read_bytes(&bytes, &file, error);
+    sqz_file_close(&file);
     if (status == SQZ_OK)
-        status = sqz_image_decode(image, bytes, size_bytes, path, error);
+        status = sqz_image_decode(image, bytes, (size_t)file.size_bytes, path, error);
     free(bytes);
     return status;
 }

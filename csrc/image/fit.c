@@ -52,10 +52,12 @@ static sqz_status crop(uint8_t *out, int size, const uint8_t *in, int in_h, int 
 
 sqz_status sqz_image_fit(uint8_t *out, int size, sqz_fit fit, const uint8_t *in, int in_h, int in_w,
                          sqz_error *error) {
-    if (in_h < 1 || in_w < 1 || size < 1)
-        return sqz_fail(error, SQZ_INVALID,
-                        "cannot fit %d x %d (h x w) into a square of %d: every side is at least 1",
-                        in_h, in_w, size);
+    const int sides[] = {in_h, in_w, size};
+    for (size_t i = 0; i < sizeof sides / sizeof *sides; i++)
+        if (sides[i] < 1 || sides[i] > SQZ_IMAGE_MAX_SIDE)
+            return sqz_fail(error, SQZ_INVALID,
+                            "cannot fit %d x %d (h x w) into a square of %d: every side is 1 to %d",
+                            in_h, in_w, size, SQZ_IMAGE_MAX_SIDE);
     if (in_h == size && in_w == size) {
         memcpy(out, in, 3 * (size_t)size * (size_t)size);
         return SQZ_OK;

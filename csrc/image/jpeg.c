@@ -27,6 +27,11 @@ enum {
     MAX_COMPONENTS = 4
 };
 
+/* A decoder visits every block of a scan, however few bytes the scan has: a run of up to 32767
+ * blocks without AC coefficients is one code. So what all scans visit is bounded by a multiple of
+ * the picture's blocks and the file's bytes. libjpeg's progressive files visit a block 6 times. */
+enum { MOST_VISITS = 16, MOST_BLOCKS_IN_RUN = 32767, LEAST_BITS_OF_RUN = 15 };
+
 typedef struct {
     int id, across, down; /* sampling factors */
     bool scanned;
@@ -38,10 +43,12 @@ typedef struct {
     const char *name;
     sqz_error *error;
     sqz_container *container;
+    bool progressive;
     int component_count; /* 0 before the frame header */
     jpeg_component components[MAX_COMPONENTS];
     int most_across, most_down;
     uint32_t restart_interval; /* units between restart markers, 0: none */
+    uint64_t visits;           /* blocks of all scans so far */
     int adobe_transform;       /* of Adobe's APP14, -1 without */
 } jpeg_walk;
 
@@ -150,26 +157,71 @@ static sqz_status skip_entropy(jpeg_walk *walk, uint64_t *restarts) {
     }
 }
 
+/* Finds the scan's components and what they have in a unit: *only is its component where it has
+ * one, and *unit_blocks the blocks. A component counts as scanned once it
+ * has a scan with DC, which comes first and costs bytes. */
+static sqz_status find_scanned(jpeg_walk *walk, const uint8_t *segment, bool has_dc,
+                               const jpeg_component **only, uint64_t *unit_blocks) {
+    bool in_scan[MAX_COMPONENTS] = {false};
+    *unit_blocks = 0;
+    for (int i = 0; i < segment[0]; i++) {
+        int j = 0;
+        while (j < walk->component_count && walk->components[j].id != segment[1 + 2 * i])
+            j++;
+        if (j == walk->component_count)
+            return damaged(walk, "a scan of an unknown component");
+        jpeg_component *component = &walk->components[j];
+        if (in_scan[j] || (component->scanned && !walk->progressive))
+            return damaged(walk, "a colour component scanned twice");
+        in_scan[j] = true;
+        component->scanned = component->scanned || has_dc;
+        *only = segment[0] == 1 ? component : NULL;
+        *unit_blocks += *only ? 1 : (uint64_t)(component->across * component->down);
+    }
+    return SQZ_OK;
+}
+
+/* Every block of a scan takes a bit at least: its DC difference's code, or a bit that refines it;
+ * a sequential one a second, the code of the last AC coefficient. Only AC scans have runs. */
+static uint64_t least_scan_bits(const jpeg_walk *walk, uint64_t blocks, bool has_dc) {
+    if (!walk->progressive)
+        return 2 * blocks;
+    return has_dc ? blocks : blocks / MOST_BLOCKS_IN_RUN * LEAST_BITS_OF_RUN;
+}
+
+static uint64_t count_blocks(const jpeg_walk *walk) {
+    uint64_t blocks = 0;
+    for (int i = 0; i < walk->component_count; i++)
+        blocks += count_units(walk, &walk->components[i]);
+    return blocks;
+}
+
 static sqz_status read_scan(jpeg_walk *walk, const uint8_t *segment, size_t length) {
     if (!walk->component_count)
         return damaged(walk, "a scan before the frame header");
     if (length < 1 || length != 4 + 2 * (size_t)segment[0] || segment[0] < 1 ||
         segment[0] > walk->component_count)
         return damaged(walk, "a scan header of the wrong length");
-    jpeg_component *last = NULL;
-    for (int i = 0; i < segment[0]; i++) {
-        last = NULL;
-        for (int j = 0; j < walk->component_count && !last; j++)
-            if (walk->components[j].id == segment[1 + 2 * i])
-                last = &walk->components[j];
-        if (!last)
-            return damaged(walk, "a scan of an unknown component");
-        last->scanned = true;
-    }
-    uint64_t restarts, expected = 0;
+    bool has_dc = !walk->progressive || segment[1 + 2 * segment[0]] == 0;
+    const jpeg_component *only = NULL;
+    uint64_t unit_blocks, restarts, expected = 0;
+    SQZ_TRY(find_scanned(walk, segment, has_dc, &only, &unit_blocks));
+    uint64_t units = count_units(walk, only), blocks = units * unit_blocks;
+    size_t start = walk->at;
     SQZ_TRY(skip_entropy(walk, &restarts));
+    uint64_t scan_bytes = (uint64_t)(walk->at - start) - 2 * restarts;
+    uint64_t least_bytes = (least_scan_bits(walk, blocks, has_dc) + 7) / 8;
+    if (scan_bytes < least_bytes)
+        return sqz_fail(walk->error, SQZ_BAD_FILE,
+                        "%s: the JPEG is cut short (the scan that ends at byte %zu has %llu bytes, "
+                        "needs at least %llu)",
+                        walk->name, walk->at, (unsigned long long)scan_bytes,
+                        (unsigned long long)least_bytes);
+    walk->visits += blocks;
+    if (walk->visits > MOST_VISITS * (count_blocks(walk) + walk->size_bytes))
+        return damaged(walk, "far more scans than its size and its data have use for");
     if (walk->restart_interval)
-        expected = (count_units(walk, segment[0] == 1 ? last : NULL) - 1) / walk->restart_interval;
+        expected = (units - 1) / walk->restart_interval;
     /* Some encoders also end the scan with one. */
     if (restarts < expected || restarts > expected + 1)
         return sqz_fail(walk->error, SQZ_BAD_FILE,
@@ -201,6 +253,7 @@ static sqz_status read_segment(jpeg_walk *walk, int marker, const uint8_t *segme
     case SOF0:
     case SOF1:
     case SOF2:
+        walk->progressive = marker == SOF2;
         return read_frame_header(walk, segment, length);
     case SOS:
         return read_scan(walk, segment, length);

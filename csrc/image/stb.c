@@ -8,16 +8,22 @@
 
 #include "kernels/kernels.h"
 
-/* What a decoder of this thread may grow a buffer to, and whether it wanted more. */
+/* What a decoder of this thread may grow a buffer to, whether it wanted more, and whether there was
+ * no memory: stb_image does not give that as the reason everywhere. */
 static _Thread_local size_t grown_limit;
-static _Thread_local bool wanted_more;
+static _Thread_local bool wanted_more, out_of_memory;
+
+static void *noted(void *memory) {
+    out_of_memory = out_of_memory || !memory;
+    return memory;
+}
 
 static void *limited_realloc(void *memory, size_t size_bytes) {
     if (size_bytes > grown_limit) {
         wanted_more = true;
         return NULL;
     }
-    return realloc(memory, size_bytes);
+    return noted(realloc(memory, size_bytes));
 }
 
 #define STB_IMAGE_IMPLEMENTATION
@@ -64,7 +70,7 @@ static _Thread_local struct {
  * which it writes before it reads: to clear it first would cost 5 % of the decoding. */
 static void *allocate(size_t size_bytes) {
     bool written_first = watch.decoder && watch.decoder->img_comp[0].linebuf;
-    return written_first ? malloc(size_bytes) : calloc(1, size_bytes);
+    return noted(written_first ? malloc(size_bytes) : calloc(1, size_bytes));
 }
 
 static void watched_transform(stbi_uc *out, int out_stride, short data[64]) {
@@ -78,9 +84,9 @@ static void watched_transform(stbi_uc *out, int out_stride, short data[64]) {
 
 static uint8_t *load_jpeg(stbi__context *source, int *w, int *h, const sqz_image_kernels *kernels) {
     int channels;
-    stbi__jpeg *decoder = calloc(1, sizeof *decoder);
+    stbi__jpeg *decoder = noted(calloc(1, sizeof *decoder));
     if (!decoder)
-        return stbi__errpuc("outofmem", "");
+        return NULL;
     decoder->s = source;
     stbi__setup_jpeg(decoder);
     watch.decoder = decoder;
@@ -106,7 +112,7 @@ sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *b
         return sqz_fail(error, SQZ_BAD_FILE, "%s: has %zu bytes, expected at most %d", name,
                         size_bytes, INT_MAX);
     grown_limit = grown_limit_bytes;
-    wanted_more = false;
+    wanted_more = out_of_memory = false;
     stbi__g_failure_reason = "no reason given"; /* thread-local, as grown_limit is */
 
     /* The public stbi_load_from_memory, but watched, and for the position it stops at. */
@@ -131,9 +137,9 @@ sqz_status sqz_stb_decode(sqz_image *image, size_t *used_bytes, const uint8_t *b
         return sqz_fail(error, SQZ_BAD_FILE,
                         "%s: the %s's data unpack to more than its width and height need", name,
                         format);
-    const char *reason = stbi_failure_reason();
-    if (strcmp(reason, "outofmem") == 0)
+    if (out_of_memory)
         return sqz_fail(error, SQZ_NO_MEMORY, "%s: out of memory while decoding the %s", name,
                         format);
-    return sqz_fail(error, SQZ_BAD_FILE, "%s: the %s cannot be decoded (%s)", name, format, reason);
+    return sqz_fail(error, SQZ_BAD_FILE, "%s: the %s cannot be decoded (%s)", name, format,
+                    stbi_failure_reason());
 }

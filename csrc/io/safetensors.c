@@ -5,12 +5,8 @@
  * data is read. So memory is bounded by a multiple of the file's size, whatever it claims. */
 #include "safetensors.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "../base/memory.h"
 #include "json.h"
@@ -33,8 +29,8 @@ struct sqz_tensor_file {
 typedef struct {
     sqz_tensor_file *file;
     const char *path;
-    int descriptor;
-    int64_t size_bytes, header_bytes, data_bytes;
+    sqz_file source;
+    int64_t header_bytes, data_bytes;
     sqz_json json;
     sqz_error *error;
 } reader;
@@ -92,52 +88,16 @@ static void convert(float *out, const uint8_t *bytes, size_t count, sqz_dtype dt
 
 /* -- The file ---------------------------------------------------------------------------------- */
 
-/* Exactly size_bytes from an offset. */
-static sqz_status read_at(reader *r, void *bytes, size_t size_bytes, int64_t offset) {
-    char *next = bytes;
-    while (size_bytes > 0) {
-        ssize_t got = pread(r->descriptor, next, size_bytes, (off_t)offset);
-        if (got < 0 && errno != EINTR)
-            return sqz_fail_io(r->error, r->path, "cannot be read");
-        if (got == 0)
-            return sqz_fail(r->error, SQZ_BAD_FILE, "%s: became shorter while it was read",
-                            r->path);
-        if (got > 0) {
-            next += got;
-            offset += got;
-            size_bytes -= (size_t)got;
-        }
-    }
-    return SQZ_OK;
-}
-
-/* Opens the file and finds its length. */
-static sqz_status open_file(reader *r) {
-    struct stat about;
-    /* O_NONBLOCK: opening a pipe that nobody writes to must not hang; files do not heed it. */
-    r->descriptor = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (r->descriptor < 0 || fstat(r->descriptor, &about) != 0)
-        return sqz_fail_io(r->error, r->path, "cannot be read");
-    if (S_ISDIR(about.st_mode)) {
-        errno = EISDIR;
-        return sqz_fail_io(r->error, r->path, "cannot be read");
-    }
-    if (!S_ISREG(about.st_mode))
-        return sqz_fail(r->error, SQZ_BAD_FILE, "%s: is no regular file", r->path);
-    r->size_bytes = (int64_t)about.st_size;
-    return SQZ_OK;
-}
-
 /* Reads the header's length and the header, and finds how much data follows. */
 static sqz_status read_header(reader *r) {
     uint8_t bytes[SQZ_TENSOR_LENGTH_BYTES];
     uint64_t length = 0;
-    if (r->size_bytes < SQZ_TENSOR_LENGTH_BYTES)
+    if (r->source.size_bytes < SQZ_TENSOR_LENGTH_BYTES)
         return sqz_fail(r->error, SQZ_BAD_FILE,
                         "%s: the file has %lld bytes, expected at least the %d of the header's "
                         "length",
-                        r->path, (long long)r->size_bytes, SQZ_TENSOR_LENGTH_BYTES);
-    SQZ_TRY(read_at(r, bytes, sizeof bytes, 0));
+                        r->path, (long long)r->source.size_bytes, SQZ_TENSOR_LENGTH_BYTES);
+    SQZ_TRY(sqz_file_read(&r->source, bytes, sizeof bytes, 0, r->error));
     for (int i = SQZ_TENSOR_LENGTH_BYTES - 1; i >= 0; i--)
         length = length << 8 | bytes[i];
     if (length < 2 || length > SQZ_TENSOR_MAX_HEADER_BYTES)
@@ -145,17 +105,18 @@ static sqz_status read_header(reader *r) {
                         "%s: the header's length is given as %llu bytes, expected 2 to %d "
                         "(is this a safetensors file?)",
                         r->path, (unsigned long long)length, SQZ_TENSOR_MAX_HEADER_BYTES);
-    if ((int64_t)length > r->size_bytes - SQZ_TENSOR_LENGTH_BYTES)
+    if ((int64_t)length > r->source.size_bytes - SQZ_TENSOR_LENGTH_BYTES)
         return sqz_fail(r->error, SQZ_BAD_FILE,
                         "%s: the header's length is given as %llu bytes, but only %lld follow",
                         r->path, (unsigned long long)length,
-                        (long long)r->size_bytes - SQZ_TENSOR_LENGTH_BYTES);
+                        (long long)r->source.size_bytes - SQZ_TENSOR_LENGTH_BYTES);
     r->header_bytes = (int64_t)length;
-    r->data_bytes = r->size_bytes - SQZ_TENSOR_LENGTH_BYTES - r->header_bytes;
+    r->data_bytes = r->source.size_bytes - SQZ_TENSOR_LENGTH_BYTES - r->header_bytes;
     r->file->header = malloc((size_t)length);
     if (!r->file->header)
         return sqz_fail_memory(r->error, "a safetensors header", (size_t)length);
-    return read_at(r, r->file->header, (size_t)length, SQZ_TENSOR_LENGTH_BYTES);
+    return sqz_file_read(&r->source, r->file->header, (size_t)length, SQZ_TENSOR_LENGTH_BYTES,
+                         r->error);
 }
 
 /* -- The header -------------------------------------------------------------------------------- */
@@ -406,7 +367,7 @@ static sqz_status read_tensor(reader *r, const entry *found, float *values) {
     for (int64_t at = found->begin; at < found->end;) {
         int64_t left_bytes = found->end - at;
         size_t size_bytes = left_bytes < (int64_t)sizeof chunk ? (size_t)left_bytes : sizeof chunk;
-        SQZ_TRY(read_at(r, chunk, size_bytes, data_start + at));
+        SQZ_TRY(sqz_file_read(&r->source, chunk, size_bytes, data_start + at, r->error));
         convert(values, chunk, size_bytes / item_bytes, found->tensor.dtype);
         values += size_bytes / item_bytes;
         at += (int64_t)size_bytes;
@@ -435,7 +396,7 @@ static sqz_status read_values(reader *r) {
 /* -- Public ------------------------------------------------------------------------------------ */
 
 static sqz_status read_all(reader *r) {
-    SQZ_TRY(open_file(r));
+    SQZ_TRY(sqz_file_open(&r->source, r->path, -1, r->error));
     SQZ_TRY(read_header(r));
     SQZ_TRY(parse_header(r));
     SQZ_TRY(check_header(r));
@@ -444,13 +405,12 @@ static sqz_status read_all(reader *r) {
 
 sqz_status sqz_tensor_file_read(sqz_tensor_file **file, const char *path, sqz_error *error) {
     *file = NULL;
-    reader r = {.path = path, .descriptor = -1, .error = error};
+    reader r = {.path = path, .source.descriptor = -1, .error = error};
     r.file = calloc(1, sizeof *r.file);
     if (!r.file)
         return sqz_fail_memory(error, "a safetensors file", sizeof *r.file);
     sqz_status status = read_all(&r);
-    if (r.descriptor >= 0)
-        close(r.descriptor);
+    sqz_file_close(&r.source);
     if (status == SQZ_OK)
         *file = r.file;
     else

@@ -2,6 +2,7 @@
  * stretch of all four. */
 #include "../base/memory.h"
 #include "../base/parallel.h"
+#include "lanes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -110,11 +111,12 @@ static update update_of(const sqz_adam *adam, const sqz_adam_span *span) {
                     .eps = (float)adam->eps};
 }
 
-/* Called by all threads of a team, each of which takes its share and does not wait for the others.
- */
-static void step_span(float *parameters, float *m, float *v, const float *gradients,
-                      ptrdiff_t count, update by) {
-#pragma omp for simd schedule(static) nowait
+/* Neighbours as many as keep a thread busy for some microseconds. */
+enum { STRIDE = 8192 };
+
+static void step_neighbours(float *restrict parameters, float *restrict m, float *restrict v,
+                            const float *restrict gradients, ptrdiff_t count, update by) {
+#pragma omp simd
     for (ptrdiff_t i = 0; i < count; i++) {
         float gradient = gradients[i];
         m[i] += by.gain1 * (gradient - m[i]);
@@ -124,10 +126,22 @@ static void step_span(float *parameters, float *m, float *v, const float *gradie
     }
 }
 
-/* An element depends on no other, so the bits are the same on any number of threads. */
-void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients) {
+/* Called by all threads of a team, each of which takes its share and does not wait for the others.
+ */
+static void step_span(float *parameters, float *m, float *v, const float *gradients,
+                      ptrdiff_t count, update by) {
+#pragma omp for schedule(static) nowait
+    for (ptrdiff_t first = 0; first < count; first += STRIDE) {
+        ptrdiff_t rest = count - first;
+        step_neighbours(parameters + first, m + first, v + first, gradients + first,
+                        rest < STRIDE ? rest : STRIDE, by);
+    }
+}
+
+static void step(sqz_adam *adam, float *parameters, const float *gradients, int threads) {
     adam->step++;
-#pragma omp parallel num_threads(sqz_get_num_threads())
+    (void)threads;
+#pragma omp parallel num_threads(threads)
     {
         size_t first = 0;
         for (size_t i = 0; i < adam->span_count; i++) {
@@ -138,4 +152,18 @@ void sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients) {
             first += span->count;
         }
     }
+}
+
+/* An element depends on no other, so the bits are the same on any number of threads. More than the
+ * batch had, which OpenMP would have to start for every step, take longer to start than they save.
+ */
+sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
+                         sqz_error *error) {
+    int threads = sqz_get_num_threads();
+    threads = sqz_threads_take(threads < SQZ_LANES ? threads : SQZ_LANES);
+    sqz_status status = sqz_threads_ready(threads, error);
+    if (status == SQZ_OK)
+        step(adam, parameters, gradients, threads);
+    sqz_threads_give(threads);
+    return status;
 }

@@ -7,6 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* -- Parameters -------------------------------------------------------------------------------- */
+
+sqz_status sqz_spec_parameters(const sqz_spec *spec, sqz_parameter *rows, size_t capacity,
+                               size_t *count, sqz_error *error) {
+    SQZ_TRY(sqz_spec_check(spec, error));
+    sqz_tape *tape = malloc(sizeof *tape);
+    if (!tape)
+        return sqz_fail_memory(error, "a tape", sizeof *tape);
+    sqz_status status = sqz_tape_build(tape, spec, SQZ_ANY_SIDE, SQZ_ANY_SIDE, error);
+    if (status == SQZ_OK) {
+        *count = (size_t)tape->parameter_count;
+        for (size_t i = 0; rows && i < *count && i < capacity; i++)
+            rows[i] = tape->parameters[i];
+    }
+    free(tape);
+    return status;
+}
+
 /* -- Layers ------------------------------------------------------------------------------------ */
 
 static size_t parameters_of(const sqz_tape *tape, const sqz_node *node) {
@@ -18,7 +36,14 @@ static size_t parameters_of(const sqz_tape *tape, const sqz_node *node) {
 static sqz_layer layer_of(const sqz_tape *tape, const sqz_node *node) {
     const sqz_activation *in = &tape->activations[node->input];
     const sqz_activation *out = &tape->activations[node->output];
-    sqz_layer layer = {.in_c = sqz_activation_channels(in),
+    sqz_layer layer = {.input = node->input,
+                       .output = node->output,
+                       .addend = node->addend,
+                       .first_channel = node->segment > 0 ? out->channels[0] : 0,
+                       .kernel = node->kernel,
+                       .stride = node->stride,
+                       .padding = node->pad,
+                       .in_c = sqz_activation_channels(in),
                        .in_h = in->h,
                        .in_w = in->w,
                        .out_c = node->kind == SQZ_NODE_CONV ? sqz_node_out_channels(tape, node)

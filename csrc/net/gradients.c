@@ -36,9 +36,11 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
     if (batch->n < 1)
         return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1",
                         batch->n);
-    if (batch->first_index < 0 || batch->global_batch - batch->n < batch->first_index)
-        return sqz_fail(error, SQZ_INVALID, "pictures %d to %d are not within a global batch of %d",
-                        batch->first_index, batch->first_index + batch->n - 1, batch->global_batch);
+    int64_t first = batch->first_index, last = first + batch->n - 1;
+    if (first < 0 || last >= batch->global_batch)
+        return sqz_fail(error, SQZ_INVALID,
+                        "pictures %lld to %lld are not within a global batch of %d",
+                        (long long)first, (long long)last, batch->global_batch);
     if (!(batch->dropout >= 0 && batch->dropout < 1))
         return sqz_fail(error, SQZ_INVALID, "dropout is %g, expected 0 or more, less than 1",
                         batch->dropout);
@@ -163,11 +165,8 @@ static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
     return SQZ_OK;
 }
 
-static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
-                          const sqz_batch *batch, sqz_error *error) {
-    int threads = sqz_get_num_threads();
-    int lanes = batch->n < SQZ_LANES ? batch->n : SQZ_LANES; /* with work */
-    threads = threads < lanes ? threads : lanes;
+static sqz_status compute_on(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
+                             const sqz_batch *batch, int threads, sqz_error *error) {
     bool filled[SQZ_LANES];
     for (int lane = 0; lane < SQZ_LANES; lane++)
         filled[lane] = first_of_lane(batch, lane) < batch->n;
@@ -186,6 +185,15 @@ static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, floa
         *loss += entry->losses[i];
     *loss /= training.divisor;
     return SQZ_OK;
+}
+
+static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
+                          const sqz_batch *batch, sqz_error *error) {
+    int threads =
+        sqz_threads_take(batch->n < SQZ_LANES ? batch->n : SQZ_LANES); /* lanes with work */
+    sqz_status status = compute_on(entry, model, loss, logits, batch, threads, error);
+    sqz_threads_give(threads);
+    return status;
 }
 
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,

@@ -76,8 +76,8 @@ sqz_status sqz_workspace_create(sqz_workspace **workspace, const sqz_plan *plan,
                                 sqz_error *error);
 void sqz_workspace_destroy(sqz_workspace *workspace, const sqz_plan *plan);
 
-/* Pack the weights and bias of one convolution from the flat parameters; and back: write its part
- * of the flat gradients from a lane. Different slots may be done by different threads. */
+/* packing.c: pack the weights and bias of one convolution from the flat parameters; and back: write
+ * its part of the flat gradients from a lane. Different slots may be done by different threads. */
 sqz_status sqz_plan_pack(sqz_plan *plan, int slot, const float *parameters,
                          sqz_workspace *workspace, sqz_error *error);
 sqz_status sqz_plan_unpack(const sqz_plan *plan, int slot, float *gradients, const float *lane,

@@ -10,6 +10,10 @@
 
 #include <string.h>
 
+/* More would do little but repeat what each part does for itself (framing or transforming a source)
+ * and wait for each other: the smallest convolutions have 26 tiles. */
+enum { MOST_PARTS = 16 };
+
 typedef struct {
     sqz_entry *entry;
     float *logits; /* NULL: not wanted */
@@ -156,9 +160,11 @@ static sqz_status forward_together(const prediction *prediction, int first, int 
                                    sqz_error *error) {
     sqz_outcome outcome = {0};
     sqz_workspace *leaders;
+    int seats = (end - first) * MOST_PARTS;
+    threads = threads < seats ? threads : seats;
+    SQZ_TRY(sqz_threads_ready(threads, error));
     sqz_status status = leaders_take(&leaders, prediction->entry, end - first, error);
     if (status == SQZ_OK) {
-        (void)threads;
 #pragma omp parallel num_threads(threads)
         {
 #ifdef _OPENMP
@@ -190,8 +196,9 @@ static sqz_status forward_on(const prediction *prediction, const sqz_model *mode
 static sqz_status forward_entered(sqz_model *model, prediction *prediction, int n, int h, int w,
                                   sqz_error *error) {
     int threads = sqz_get_num_threads();
+    int parts = threads < MOST_PARTS ? threads : MOST_PARTS;
     SQZ_TRY(
-        sqz_model_entry(model, &prediction->entry, h, w, false, n % threads ? threads : 1, error));
+        sqz_model_entry(model, &prediction->entry, h, w, false, n % threads ? parts : 1, error));
     threads = sqz_threads_take(threads);
     sqz_status status = forward_on(prediction, model, n, threads, error);
     sqz_threads_give(threads);

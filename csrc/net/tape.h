@@ -7,6 +7,7 @@
 #include "../sqz.h"
 
 enum { SQZ_TAPE_NODES = 64, SQZ_TAPE_PARAMETERS = 80, SQZ_SEGMENTS = 2 };
+enum { SQZ_ANY_SIDE = 224 }; /* of a picture, where the parameters alone are asked for */
 
 /* One picture's activation. Its channels are one segment, or two that different nodes write (a Fire
  * module's expand1x1 and expand3x3): each segment starts on a block boundary. */

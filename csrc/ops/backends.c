@@ -2,10 +2,10 @@
  * environment's SQZ_BACKEND, else the mixture of oneDNN and our kernels where oneDNN is offered,
  * else our kernels. It is the process's, and a plan keeps the table it was made with. The choice is
  * made among float32 tables; bfloat16's go with it. */
+#include "../base/guard.h"
 #include "../base/parallel.h"
 #include "ops.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +25,7 @@ void sqz_onednn_explain(char reason[256], char version[32]) {
 #define ONEDNN_BUILT true
 #endif
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static const sqz_ops *chosen; /* guarded by mutex; NULL until first asked for or set */
+static const sqz_ops *chosen; /* with the guard locked; NULL until first asked for or set */
 
 static sqz_status own_table(const sqz_ops **ops, sqz_error *error) {
     sqz_isa isa;
@@ -46,7 +45,7 @@ static sqz_status table_by_name(const sqz_ops **ops, const char *what, const cha
     if (!mixed && strcmp(name, "onednn") != 0)
         return sqz_fail(error, SQZ_INVALID,
                         "%s is \"%s\", expected \"mixed\", \"onednn\" or \"openmp\"", what, name);
-    *ops = mixed ? sqz_ops_mixed() : sqz_ops_onednn(SQZ_FLOAT32);
+    *ops = mixed ? sqz_ops_mixed(SQZ_FLOAT32) : sqz_ops_onednn(SQZ_FLOAT32);
     if (*ops)
         return SQZ_OK;
     char reason[256], version[32];
@@ -61,7 +60,7 @@ static sqz_status default_table(const sqz_ops **ops, sqz_error *error) {
         return table_by_name(ops, "SQZ_BACKEND", wanted, error);
     sqz_isa isa;
     SQZ_TRY(sqz_cpu_isa(&isa, error)); /* a wrong SQZ_ISA is an error, not a reason for a default */
-    *ops = sqz_ops_mixed();
+    *ops = sqz_ops_mixed(SQZ_FLOAT32);
     return *ops ? SQZ_OK : own_table(ops, error);
 }
 
@@ -72,7 +71,8 @@ static const sqz_ops *sibling(const sqz_ops *ops, sqz_precision precision, bool 
     const sqz_ops *own = sqz_ops_openmp(ops->isa, precision);
     if (strcmp(ops->name, "openmp") == 0)
         return emulate ? own : NULL;
-    const sqz_ops *found = sqz_ops_onednn(precision);
+    bool mixed = strcmp(ops->name, "mixed") == 0;
+    const sqz_ops *found = mixed ? sqz_ops_mixed(precision) : sqz_ops_onednn(precision);
     return found ? found : emulate ? own : NULL;
 }
 
@@ -95,12 +95,12 @@ sqz_status sqz_ops_emulates(bool *emulate, sqz_error *error) {
 static sqz_status current_float32(const sqz_ops **ops, sqz_error *error) {
     sqz_status status = SQZ_OK;
     *ops = NULL;
-    pthread_mutex_lock(&mutex);
+    sqz_guard_lock();
     if (!chosen)
         status = default_table(&chosen, error);
     if (status == SQZ_OK)
         *ops = chosen;
-    pthread_mutex_unlock(&mutex);
+    sqz_guard_unlock();
     return status;
 }
 
@@ -121,9 +121,9 @@ sqz_status sqz_ops_current(const sqz_ops **ops, sqz_precision precision, bool em
 sqz_status sqz_set_backend(const char *name, sqz_error *error) {
     const sqz_ops *ops;
     SQZ_TRY(table_by_name(&ops, "backend", name, error));
-    pthread_mutex_lock(&mutex);
+    sqz_guard_lock();
     chosen = ops;
-    pthread_mutex_unlock(&mutex);
+    sqz_guard_unlock();
     return SQZ_OK;
 }
 

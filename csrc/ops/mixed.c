@@ -5,7 +5,7 @@
  *
  * A convolution of it is one of each backend, of which each part is used once; both have the same
  * layout of activations, so nothing is converted between them. All other ops are our kernels in
- * either. bfloat16 has no mixture: there oneDNN does all (see backends.c). */
+ * either. */
 #include "ops.h"
 
 #include <pthread.h>
@@ -21,20 +21,43 @@ static const char *const kind_names[KINDS] = {"first layer", "1x1 squeeze", "1x1
                                               "3x3 stride 1", "other"};
 static const char *const part_names[PARTS] = {"forward", "backward_data", "backward_weights"};
 
-/* [instruction set][kind of convolution][part]. AVX2: medians over the layers of both networks, on
- * an EPYC (csrc/README.md has them): ours by a factor of 2 for 3x3, and within 3 % of each other
- * for 1x1, where ours is taken unless oneDNN wins in both networks. AVX-512: not measured yet but
- * for oneDNN's direct convolutions; ours where they do a quarter of the multiplications. */
-static const unsigned char choices[][KINDS][PARTS] = {
-    [SQZ_ISA_AVX2] = {[NARROWING] = {[BACKWARD_DATA] = ONEDNN}},
+/* Whose part of a kind of convolution is the faster, by instruction set. Medians over the layers of
+ * both networks (csrc/README.md has them); ours unless oneDNN wins in both networks by more than
+ * the noise, 3 %. */
+typedef unsigned char choice_table[KINDS][PARTS];
+
+static const choice_table float32_choices[] = {
+    [SQZ_ISA_AVX2] = {[PLANAR] = {OWN, OWN, OWN},
+                      [NARROWING] = {OWN, ONEDNN, OWN},
+                      [WIDENING] = {OWN, OWN, OWN},
+                      [WINOGRAD] = {OWN, OWN, OWN},
+                      [OTHER] = {OWN, OWN, OWN}},
+    [SQZ_ISA_AVX512] = {[PLANAR] = {OWN, OWN, OWN},
+                        [NARROWING] = {OWN, OWN, ONEDNN},
+                        [WIDENING] = {OWN, OWN, OWN},
+                        [WINOGRAD] = {OWN, OWN, OWN},
+                        [OTHER] = {OWN, OWN, OWN}},
+};
+
+/* oneDNN multiplies bfloat16 in half the time; ours convert and multiply float32, which only
+ * Winograd's saving outweighs. Its forward is oneDNN's nevertheless: ours is not divided among
+ * threads that share a picture. */
+static const choice_table bfloat16_choices[] = {
     [SQZ_ISA_AVX512] = {[PLANAR] = {ONEDNN, ONEDNN, ONEDNN},
                         [NARROWING] = {ONEDNN, ONEDNN, ONEDNN},
                         [WIDENING] = {ONEDNN, ONEDNN, ONEDNN},
+                        [WINOGRAD] = {ONEDNN, OWN, OWN},
                         [OTHER] = {ONEDNN, ONEDNN, ONEDNN}},
 };
 
-static const sqz_ops *backends[BACKENDS];
-static sqz_ops table;
+/* The table of a precision, and what it mixes. */
+typedef struct {
+    sqz_ops ops;
+    const sqz_ops *backends[BACKENDS];
+    const choice_table *choices;
+} mixture;
+
+static mixture mixtures[2]; /* by precision */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static int kind_of(const sqz_conv_shape *shape) {
@@ -50,11 +73,13 @@ static int kind_of(const sqz_conv_shape *shape) {
 /* -- Convolutions ------------------------------------------------------------------------------ */
 
 typedef struct {
+    const mixture *mixture;
     sqz_conv *by[BACKENDS]; /* NULL: does no part of it */
     int choice[PARTS];
 } mixed_conv;
 
 struct sqz_worker {
+    const mixture *mixture;
     sqz_worker *by[BACKENDS];
 };
 
@@ -65,7 +90,7 @@ static const sqz_conv *chosen(const sqz_conv *conv, int part) {
 
 static const sqz_ops *ops_of(const sqz_conv *conv, int part) {
     const mixed_conv *mixed = conv->state;
-    return backends[mixed->choice[part]];
+    return mixed->mixture->backends[mixed->choice[part]];
 }
 
 static sqz_worker *worker_of(const sqz_conv *conv, const sqz_worker *worker, int part) {
@@ -79,7 +104,7 @@ static void conv_destroy(sqz_conv *conv) {
     mixed_conv *mixed = conv->state;
     for (int i = 0; mixed && i < BACKENDS; i++)
         if (mixed->by[i])
-            backends[i]->conv_destroy(mixed->by[i]);
+            mixed->mixture->backends[i]->conv_destroy(mixed->by[i]);
     free(mixed);
     free(conv);
 }
@@ -110,7 +135,7 @@ static bool part_is_used(sqz_conv_use use, int part) {
 }
 
 static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                              int slot, sqz_error *error) {
+                              int slot, const mixture *mixture, sqz_error *error) {
     *result = NULL;
     sqz_conv *conv = calloc(1, sizeof *conv);
     mixed_conv *mixed = calloc(1, sizeof *mixed);
@@ -123,12 +148,14 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->use = use;
     conv->slot = slot;
     conv->state = mixed;
+    mixed->mixture = mixture;
     sqz_status status = SQZ_OK;
     for (int part = 0; part < PARTS && status == SQZ_OK; part++) {
-        int choice = choices[table.isa][kind_of(shape)][part];
+        int choice = (*mixture->choices)[kind_of(shape)][part];
+        const sqz_ops *ops = mixture->backends[choice];
         mixed->choice[part] = choice;
         if (part_is_used(use, part) && !mixed->by[choice])
-            status = backends[choice]->conv_create(&mixed->by[choice], shape, use, slot, error);
+            status = ops->conv_create(&mixed->by[choice], shape, use, slot, error);
     }
     if (status != SQZ_OK) {
         conv_destroy(conv);
@@ -137,6 +164,16 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     describe(conv);
     *result = conv;
     return SQZ_OK;
+}
+
+static sqz_status conv_create_float32(sqz_conv **conv, const sqz_conv_shape *shape,
+                                      sqz_conv_use use, int slot, sqz_error *error) {
+    return conv_create(conv, shape, use, slot, &mixtures[SQZ_FLOAT32], error);
+}
+
+static sqz_status conv_create_bfloat16(sqz_conv **conv, const sqz_conv_shape *shape,
+                                       sqz_conv_use use, int slot, sqz_error *error) {
+    return conv_create(conv, shape, use, slot, &mixtures[SQZ_BFLOAT16], error);
 }
 
 static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
@@ -149,23 +186,27 @@ static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
 
 static void worker_destroy(sqz_worker *worker) {
     for (int i = 0; worker && i < BACKENDS; i++)
-        backends[i]->worker_destroy(worker->by[i]);
+        worker->mixture->backends[i]->worker_destroy(worker->by[i]);
     free(worker);
 }
 
 /* A worker of each backend; at every slot the convolution that it made, or NULL. */
 static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
-                                sqz_error *error) {
+                                const mixture *mixture, sqz_error *error) {
     *result = NULL;
     sqz_worker *worker = calloc(1, sizeof *worker);
     const sqz_conv **made = calloc((size_t)count + 1, sizeof *made);
-    sqz_status status =
-        worker && made ? SQZ_OK
-                       : sqz_fail_memory(error, "a worker", ((size_t)count + 1) * sizeof *made);
+    if (!worker || !made) {
+        free(worker);
+        free(made);
+        return sqz_fail_memory(error, "a worker", ((size_t)count + 1) * sizeof *made);
+    }
+    worker->mixture = mixture;
+    sqz_status status = SQZ_OK;
     for (int i = 0; i < BACKENDS && status == SQZ_OK; i++) {
         for (int slot = 0; slot < count; slot++)
             made[slot] = convs[slot] ? ((const mixed_conv *)convs[slot]->state)->by[i] : NULL;
-        status = backends[i]->worker_create(&worker->by[i], made, count, error);
+        status = mixture->backends[i]->worker_create(&worker->by[i], made, count, error);
     }
     free(made);
     if (status != SQZ_OK) {
@@ -174,6 +215,16 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
     }
     *result = worker;
     return SQZ_OK;
+}
+
+static sqz_status worker_create_float32(sqz_worker **worker, const sqz_conv *const *convs,
+                                        int count, sqz_error *error) {
+    return worker_create(worker, convs, count, &mixtures[SQZ_FLOAT32], error);
+}
+
+static sqz_status worker_create_bfloat16(sqz_worker **worker, const sqz_conv *const *convs,
+                                         int count, sqz_error *error) {
+    return worker_create(worker, convs, count, &mixtures[SQZ_BFLOAT16], error);
 }
 
 /* -- Each part by whom it was given to --------------------------------------------------------- */
@@ -227,40 +278,60 @@ static sqz_status conv_backward_weights(const sqz_conv *conv, sqz_worker *worker
 
 /* -- The table --------------------------------------------------------------------------------- */
 
-static void initialise(void) {
-    backends[ONEDNN] = sqz_ops_onednn(SQZ_FLOAT32);
-    if (!backends[ONEDNN])
-        return;
-    backends[OWN] = sqz_ops_openmp(backends[ONEDNN]->isa, SQZ_FLOAT32);
-    if (!backends[OWN] || backends[OWN]->isa == SQZ_ISA_BASELINE)
-        return;
-    table = *backends[OWN];
-    table.conv_create = conv_create;
-    table.conv_destroy = conv_destroy;
-    table.conv_share = conv_share;
-    table.worker_create = worker_create;
-    table.worker_destroy = worker_destroy;
-    table.conv_pack_forward = conv_pack_forward;
-    table.conv_pack_backward = conv_pack_backward;
-    table.conv_unpack_gradient = conv_unpack_gradient;
-    table.conv_forward = conv_forward;
-    table.conv_backward_data = conv_backward_data;
-    table.conv_backward_weights = conv_backward_weights;
-    table.name = "mixed";
+/* Whether any forward is by a backend that prepares for sharing: else a plan made anew for it would
+ * be the same one. */
+static bool can_share(const mixture *mixture) {
+    for (int kind = 0; kind < KINDS; kind++)
+        if (mixture->backends[(*mixture->choices)[kind][FORWARD]]->conv_share)
+            return true;
+    return false;
 }
 
-const sqz_ops *sqz_ops_mixed(void) {
+/* Leaves the table without a name where there is nothing to mix. */
+static void fill_table(sqz_precision precision, const choice_table *choices) {
+    mixture *mixture = &mixtures[precision];
+    const sqz_ops *onednn = sqz_ops_onednn(precision);
+    const sqz_ops *own = onednn ? sqz_ops_openmp(onednn->isa, precision) : NULL;
+    if (!own || own->isa == SQZ_ISA_BASELINE)
+        return;
+    mixture->backends[OWN] = own;
+    mixture->backends[ONEDNN] = onednn;
+    mixture->choices = &choices[own->isa];
+    sqz_ops *ops = &mixture->ops;
+    *ops = *own;
+    ops->conv_create = precision == SQZ_FLOAT32 ? conv_create_float32 : conv_create_bfloat16;
+    ops->conv_destroy = conv_destroy;
+    ops->conv_share = can_share(mixture) ? conv_share : NULL;
+    ops->worker_create = precision == SQZ_FLOAT32 ? worker_create_float32 : worker_create_bfloat16;
+    ops->worker_destroy = worker_destroy;
+    ops->conv_pack_forward = conv_pack_forward;
+    ops->conv_pack_backward = conv_pack_backward;
+    ops->conv_unpack_gradient = conv_unpack_gradient;
+    ops->conv_forward = conv_forward;
+    ops->conv_backward_data = conv_backward_data;
+    ops->conv_backward_weights = conv_backward_weights;
+    ops->name = "mixed";
+}
+
+static void initialise(void) {
+    fill_table(SQZ_FLOAT32, float32_choices);
+    fill_table(SQZ_BFLOAT16, bfloat16_choices);
+}
+
+const sqz_ops *sqz_ops_mixed(sqz_precision precision) {
     pthread_once(&once, initialise);
-    return table.name ? &table : NULL;
+    const sqz_ops *ops = &mixtures[precision].ops;
+    return ops->name ? ops : NULL;
 }
 
 bool sqz_ops_choice(sqz_choice *choice, const sqz_ops *ops, int index) {
     if (index < 0 || index >= KINDS * PARTS)
         return false;
     int kind = index / PARTS, part = index % PARTS;
-    *choice = (sqz_choice){.layer = kind_names[kind],
-                           .part = part_names[part],
-                           .backend = ops == &table ? backends[choices[ops->isa][kind][part]]->name
-                                                    : ops->name};
+    const char *backend = ops->name;
+    for (int i = 0; i < 2; i++)
+        if (ops == &mixtures[i].ops)
+            backend = mixtures[i].backends[(*mixtures[i].choices)[kind][part]]->name;
+    *choice = (sqz_choice){kind_names[kind], part_names[part], backend};
     return true;
 }

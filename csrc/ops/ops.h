@@ -185,7 +185,7 @@ typedef struct {
 /* The tables. NULL if this build or this CPU (or ONEDNN_MAX_CPU_ISA) cannot offer one. */
 const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision);
 const sqz_ops *sqz_ops_onednn(sqz_precision precision); /* for oneDNN's set, capped by SQZ_ISA */
-const sqz_ops *sqz_ops_mixed(void);                     /* float32, where onednn is offered */
+const sqz_ops *sqz_ops_mixed(sqz_precision precision);  /* where onednn is offered */
 
 /* Who computes which part of which kind of convolution in a table: entry `index`, counted from 0.
  * False: there are no more. */

@@ -25,8 +25,8 @@ sqz_status sqz_single_ops(const sqz_ops **ops, const char *name, sqz_error *erro
             *ops = sqz_ops_openmp((sqz_isa)i, precision);
     else if (length == 6 && strncmp(name, "onednn", length) == 0)
         *ops = sqz_ops_onednn(precision);
-    else if (strcmp(name, "mixed") == 0)
-        *ops = sqz_ops_mixed();
+    else if (length == 5 && strncmp(name, "mixed", length) == 0)
+        *ops = sqz_ops_mixed(precision);
     else
         return sqz_fail(error, SQZ_INVALID,
                         "backend is \"%s\", expected \"mixed\", \"onednn\" or \"openmp\"", name);

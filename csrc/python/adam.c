@@ -75,16 +75,17 @@ static void adam_dealloc(adam_object *self) {
 static PyObject *adam_step(adam_object *self, PyObject *unused) {
     (void)unused;
     sqz_model *model = model_of(self);
-    sqz_error error;
-    if (!model)
+    if (!model || sqz_py_begin_write((PyObject *)self, model) < 0)
         return NULL;
-    sqz_status status = sqz_model_begin_write(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
+    sqz_error error;
+    sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-    sqz_adam_step(self->adam, sqz_model_parameters(model), sqz_model_gradients(model));
+    status =
+        sqz_adam_step(self->adam, sqz_model_parameters(model), sqz_model_gradients(model), &error);
     sqz_model_end_write(model);
     Py_END_ALLOW_THREADS
+    if (status != SQZ_OK)
+        return sqz_py_raise_from((PyObject *)self, status, &error);
     Py_RETURN_NONE;
 }
 
@@ -153,33 +154,32 @@ static sqz_adam_span *read_spans(PyObject *rows) {
     return spans;
 }
 
-/* -1 with an exception set, and the optimizer as it was. `self` is for the exception. */
-static int set_spans(sqz_adam *adam, PyObject *self, PyObject *given) {
+/* -1 with an exception set, and the optimizer as it was. `self` is for the exception; `model` is
+ * written meanwhile, so that nobody is in a step or puts another optimizer there, unless it is
+ * NULL.
+ */
+static int set_spans(sqz_adam *const *adam, PyObject *self, sqz_model *model, PyObject *given) {
     PyObject *rows = PySequence_List(given);
     sqz_adam_span *spans = rows ? read_spans(rows) : NULL;
     sqz_error error;
-    sqz_status status = SQZ_OK;
-    if (spans) {
-        status = sqz_adam_set_spans(adam, spans, (size_t)PyList_GET_SIZE(rows), &error);
-        if (status != SQZ_OK)
+    int result = spans && (!model || sqz_py_begin_write(self, model) == 0) ? 0 : -1;
+    if (result == 0) {
+        sqz_status status = sqz_adam_set_spans(*adam, spans, (size_t)PyList_GET_SIZE(rows), &error);
+        if (model)
+            sqz_model_end_write(model);
+        if (status != SQZ_OK) {
             sqz_py_raise_from(self, status, &error);
+            result = -1;
+        }
     }
     Py_XDECREF(rows);
     PyMem_Free(spans);
-    return spans && status == SQZ_OK ? 0 : -1;
+    return result;
 }
 
 static PyObject *adam_set_spans(adam_object *self, PyObject *given) {
     sqz_model *model = model_of(self);
-    sqz_error error;
-    if (!model)
-        return NULL;
-    sqz_status status = sqz_model_begin_write(model, &error); /* nobody is in a step */
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    int result = set_spans(self->adam, (PyObject *)self, given);
-    sqz_model_end_write(model);
-    if (result < 0)
+    if (!model || set_spans(&self->adam, (PyObject *)self, model, given) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -187,12 +187,8 @@ static PyObject *adam_set_spans(adam_object *self, PyObject *given) {
 static PyObject *get_spans(adam_object *self, void *unused) {
     (void)unused;
     sqz_model *model = model_of(self);
-    sqz_error error;
-    if (!model)
+    if (!model || sqz_py_begin_read((PyObject *)self, model) < 0) /* nobody replaces them */
         return NULL;
-    sqz_status status = sqz_model_begin_read(model, &error); /* nobody replaces them */
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *spans = spans_of(self->adam);
     sqz_model_end_read(model);
     return spans;
@@ -203,25 +199,24 @@ static PyObject *get_spans(adam_object *self, void *unused) {
 static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
     (void)unused;
     sqz_model *model = model_of(self);
-    sqz_error error;
-    if (!model)
+    if (!model || sqz_py_begin_read((PyObject *)self, model) < 0)
         return NULL;
-    sqz_status status = sqz_model_begin_read(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *m = sqz_py_tensors_copied(model, self->adam->m);
     PyObject *v = m ? sqz_py_tensors_copied(model, self->adam->v) : NULL;
     PyObject *spans = v ? spans_of(self->adam) : NULL;
-    sqz_model_end_read(model);
     if (!spans) {
+        sqz_model_end_read(model);
         Py_XDECREF(m);
         Py_XDECREF(v);
         return NULL;
     }
     const sqz_adam *adam = self->adam;
-    return Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N,s:N}", "step", (unsigned long long)adam->step,
-                         "lr", adam->lr, "betas", adam->beta1, adam->beta2, "eps", adam->eps,
-                         "spans", spans, "exp_avg", m, "exp_avg_sq", v);
+    PyObject *state =
+        Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N,s:N}", "step", (unsigned long long)adam->step,
+                      "lr", adam->lr, "betas", adam->beta1, adam->beta2, "eps", adam->eps, "spans",
+                      spans, "exp_avg", m, "exp_avg_sq", v);
+    sqz_model_end_read(model);
+    return state;
 }
 
 /* A borrowed reference to one of the state's values. */
@@ -236,6 +231,23 @@ static int number_of(double *number, PyObject *state, const char *key) {
     PyObject *value = value_of(state, key);
     *number = value ? PyFloat_AsDouble(value) : -1;
     return *number == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* A mean of squares is not negative, and a step takes its root. */
+static int check_second_moments(const float *v, const sqz_model *model) {
+    for (size_t tensor = 0; tensor < sqz_model_tensor_count(model); tensor++) {
+        const sqz_parameter *parameter = sqz_model_tensor(model, tensor);
+        for (size_t i = 0; i < parameter->count; i++)
+            if (v[parameter->offset + i] < 0) {
+                char number[32];
+                PyOS_snprintf(number, sizeof number, "%g", (double)v[parameter->offset + i]);
+                PyErr_Format(PyExc_ValueError,
+                             "the optimizer's exp_avg_sq has %s in '%s', expected at least 0",
+                             number, parameter->name);
+                return -1;
+            }
+    }
+    return 0;
 }
 
 /* Into a second optimizer, so that a refused state leaves the first as it was. */
@@ -264,9 +276,10 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
     }
     adam->step = steps;
     PyObject *spans = PyDict_GetItemString(state, "spans"); /* without: one, as a new one has */
-    if ((spans && set_spans(adam, (PyObject *)self, spans) < 0) ||
+    if ((spans && set_spans(&adam, (PyObject *)self, NULL, spans) < 0) ||
         sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
-        sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0) {
+        sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0 ||
+        check_second_moments(adam->v, model) < 0) {
         sqz_adam_destroy(adam);
         return -1;
     }
@@ -277,7 +290,6 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
 static PyObject *adam_load_state_dict(adam_object *self, PyObject *state) {
     sqz_model *model = model_of(self);
     sqz_adam *adam = NULL;
-    sqz_error error;
     if (!model)
         return NULL;
     if (!PyDict_Check(state))
@@ -285,10 +297,9 @@ static PyObject *adam_load_state_dict(adam_object *self, PyObject *state) {
                             Py_TYPE(state)->tp_name);
     if (read_state(self, &adam, model, state) < 0)
         return NULL;
-    sqz_status status = sqz_model_begin_write(model, &error); /* nobody is in a step */
-    if (status != SQZ_OK) {
+    if (sqz_py_begin_write((PyObject *)self, model) < 0) { /* nobody is in a step */
         sqz_adam_destroy(adam);
-        return sqz_py_raise_from((PyObject *)self, status, &error);
+        return NULL;
     }
     sqz_adam *former = self->adam;
     self->adam = adam;

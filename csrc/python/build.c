@@ -79,8 +79,8 @@ static PyObject *set_num_threads(PyObject *module, PyObject *argument) {
     if (threads == -1 && PyErr_Occurred())
         return NULL;
     if (overflow || threads > INT_MAX || threads < INT_MIN)
-        return PyErr_Format(PyExc_ValueError, "threads is %R, expected a number from 1 to %d",
-                            argument, INT_MAX);
+        return PyErr_Format(PyExc_ValueError, "threads is %R, expected 1 to %d", argument,
+                            SQZ_MAX_THREADS);
     sqz_status status = sqz_set_num_threads((int)threads, &error);
     if (status != SQZ_OK)
         return sqz_py_raise(module, status, &error);
@@ -108,14 +108,18 @@ static PyMethodDef functions[] = {
      "oneDNN is not offered), bfloat16 (whether the backend computes in it) and bfloat16_reason\n"
      "(why not)."},
     {"set_backend", set_backend, METH_O,
-     "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. ValueError: not\n"
-     "offered."},
+     "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. A bfloat16 model "
+     "that\n"
+     "the new one cannot serve stays usable: its next pass gives a UserWarning, and from then on "
+     "its\n"
+     "precision is \"float32\". ValueError: not offered."},
     {"get_backend", get_backend, METH_NOARGS, "get_backend() -> str"},
     {"set_num_threads", set_num_threads, METH_O,
      "set_num_threads(threads)\n\n"
-     "Threads a call may use, at least 1. Results do not depend on it. The default: "
+     "Threads a call may use, 1 to 1024. Results do not depend on it. The default: "
      "OMP_NUM_THREADS\n"
-     "if set, else the CPUs that the process's affinity and its control groups' quota allow."},
+     "if set (1024 where it is more), else the CPUs that the process's affinity and its control\n"
+     "groups' quota allow. A call that cannot start its threads raises MemoryError."},
     {"get_num_threads", get_num_threads, METH_NOARGS, "get_num_threads() -> int"},
     {"quota_cpus", quota_cpus, METH_O,
      "quota_cpus(root) -> int\n\n"

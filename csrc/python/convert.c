@@ -104,8 +104,10 @@ PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp c
         Py_DECREF(array);
         return NULL;
     }
+    /* A copy even of the right type: it is checked and used while other threads run. */
     PyArrayObject *result = (PyArrayObject *)PyArray_FROM_OTF(
-        (PyObject *)array, NPY_INT64, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST);
+        (PyObject *)array, NPY_INT64,
+        NPY_ARRAY_IN_ARRAY | NPY_ARRAY_FORCECAST | NPY_ARRAY_ENSURECOPY);
     Py_DECREF(array);
     return result;
 }

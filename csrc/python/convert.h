@@ -17,8 +17,9 @@ int sqz_py_to_fit(PyObject *object, void *result);    /* sqz_fit, of its name */
 PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
                                   const char *shape_text);
 
-/* A new reference to anything array-like of integers as a 1-D C-contiguous int64 array of `count`
- * elements. TypeError: no integers. ValueError: another shape. */
+/* Anything array-like of integers, copied to a 1-D C-contiguous int64 array of `count` elements: no
+ * other thread can change them once they are checked. TypeError: no integers. ValueError: another
+ * shape. */
 PyArrayObject *sqz_py_index_array(PyObject *object, const char *name, npy_intp count);
 
 /* Sets ValueError, "<name> has shape (2, 3), expected <shape_text>", and returns NULL. */

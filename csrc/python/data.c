@@ -273,7 +273,9 @@ static void loader_dealloc(PyObject *object) {
     loader_object *self = (loader_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     PyObject_GC_UnTrack(object);
+    Py_BEGIN_ALLOW_THREADS /* a thread finishes the picture it is decoding */
     sqz_loader_destroy(self->loader);
+    Py_END_ALLOW_THREADS
     Py_XDECREF(self->store);
     type->tp_free(object);
     Py_DECREF(type);
@@ -311,7 +313,7 @@ static PyMethodDef loader_methods[] = {
      "next(count) -> array\n\n"
      "The next `count` pictures of the order, (count, size, size, 3) uint8; waits for them.\n"
      "ValueError: fewer are left. BadFileError or OSError: one of them could not be decoded; the\n"
-     "loader gives no more. RuntimeError: another thread is in next."},
+     "loader gives no more, nor after KeyboardInterrupt. RuntimeError: another thread is in next."},
     {NULL, NULL, 0, NULL}};
 
 static PyType_Slot loader_slots[] = {

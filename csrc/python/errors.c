@@ -25,6 +25,8 @@ static PyObject *type_of(PyObject *module, sqz_status status) {
 }
 
 PyObject *sqz_py_raise(PyObject *module, sqz_status status, const sqz_error *error) {
+    if (status == SQZ_INTERRUPTED && PyErr_Occurred()) /* what the signal's handler raised */
+        return NULL;
     PyObject *message = message_of(error);
     if (!message)
         return NULL;

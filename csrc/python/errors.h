@@ -19,7 +19,7 @@ PyObject *sqz_py_module_of(PyTypeObject *type);
 /* Sets the exception that belongs to status and returns NULL:
  * SQZ_INVALID ValueError, SQZ_NO_MEMORY MemoryError, SQZ_IO OSError (with errno, so that a missing
  * file is FileNotFoundError), SQZ_BAD_FILE BadFileError, SQZ_UNSUPPORTED, SQZ_BUSY and SQZ_INTERNAL
- * RuntimeError. */
+ * RuntimeError. SQZ_INTERRUPTED leaves the exception of the signal's handler, KeyboardInterrupt. */
 PyObject *sqz_py_raise(PyObject *module, sqz_status status, const sqz_error *error);
 
 /* The same from a method: `self` is an object of one of the module's types, or of a subclass. */

@@ -1,9 +1,100 @@
-/* files.c: safetensors files as dicts of NumPy arrays. Files are read and written without the GIL.
- */
+/* files.c: whole files as bytes, and safetensors files as dicts of NumPy arrays. Files are read and
+ * written without the GIL. */
+#include <fcntl.h>
 #include <string.h>
 
 #include "errors.h"
 #include "parts.h"
+
+/* -- Whole files ------------------------------------------------------------------------------- */
+
+/* What a call with a path, and sometimes a limit (None: none), opens; false with an exception set.
+ * *path, bytes in the file system's encoding, is the caller's then, as the file is. */
+static bool open_file(sqz_file *file, PyObject **path, PyObject *module, PyObject *path_argument,
+                      PyObject *limit_argument) {
+    long long limit = -1;
+    if (limit_argument != Py_None) {
+        limit = PyLong_AsLongLong(limit_argument);
+        if (limit < 0 && !PyErr_Occurred())
+            PyErr_Format(PyExc_ValueError, "limit is %lld, expected at least 0, or None", limit);
+        if (limit < 0)
+            return false;
+    }
+    if (!PyUnicode_FSConverter(path_argument, path))
+        return false;
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_file_open(file, PyBytes_AS_STRING(*path), limit, &error);
+    Py_END_ALLOW_THREADS
+    if (status == SQZ_OK)
+        return true;
+    Py_CLEAR(*path);
+    sqz_py_raise(module, status, &error);
+    return false;
+}
+
+static PyObject *read_file(PyObject *module, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"path", "limit", NULL};
+    PyObject *path_argument, *limit = Py_None, *path;
+    sqz_file file;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|O:read_file", names, &path_argument,
+                                     &limit) ||
+        !open_file(&file, &path, module, path_argument, limit))
+        return NULL;
+    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)file.size_bytes);
+    if (bytes) {
+        sqz_error error;
+        sqz_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = sqz_file_read(&file, PyBytes_AS_STRING(bytes), (size_t)file.size_bytes, 0, &error);
+        Py_END_ALLOW_THREADS
+        if (status != SQZ_OK) {
+            Py_CLEAR(bytes);
+            sqz_py_raise(module, status, &error);
+        }
+    }
+    sqz_file_close(&file);
+    Py_DECREF(path);
+    return bytes;
+}
+
+static PyObject *file_opener(PyObject *module, PyObject *args) {
+    PyObject *path_argument, *path;
+    int flags = O_RDONLY;
+    sqz_file file;
+    if (!PyArg_ParseTuple(args, "O|i:file_opener", &path_argument, &flags))
+        return NULL;
+    if ((flags & O_ACCMODE) != O_RDONLY)
+        return PyErr_Format(PyExc_ValueError, "file_opener opens files for reading alone");
+    if (!open_file(&file, &path, module, path_argument, Py_None))
+        return NULL;
+    Py_DECREF(path);
+    PyObject *descriptor = PyLong_FromLong(file.descriptor);
+    if (!descriptor)
+        sqz_file_close(&file);
+    return descriptor;
+}
+
+static PyObject *write_file(PyObject *module, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"path", "data", NULL};
+    PyObject *path = NULL;
+    Py_buffer data;
+    /* On an error the converter takes back the path. */
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&y*:write_file", names,
+                                     PyUnicode_FSConverter, &path, &data))
+        return NULL;
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_file_write(PyBytes_AS_STRING(path), data.buf, (size_t)data.len, &error);
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&data);
+    Py_DECREF(path);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
 
 /* -- Reading ----------------------------------------------------------------------------------- */
 
@@ -191,6 +282,22 @@ static PyObject *write_safetensors(PyObject *module, PyObject *args, PyObject *k
 }
 
 static PyMethodDef functions[] = {
+    {"read_file", (PyCFunction)(void (*)(void))read_file, METH_VARARGS | METH_KEYWORDS,
+     "read_file(path, limit=None) -> bytes\n\n"
+     "All of a regular file. Never waits: a pipe, a socket or a device is a BadFileError, and so\n"
+     "is a file of more than `limit` bytes. OSError: it cannot be read."},
+    {"file_opener", file_opener, METH_VARARGS,
+     "file_opener(path, flags=os.O_RDONLY) -> int\n\n"
+     "For open(path, \"rb\", opener=file_opener): the descriptor of a regular file, with the "
+     "errors\n"
+     "of read_file."},
+    {"write_file", (PyCFunction)(void (*)(void))write_file, METH_VARARGS | METH_KEYWORDS,
+     "write_file(path, data)\n\n"
+     "Write the bytes, atomically: a temporary file in the same folder, fsync, rename. "
+     "Permissions\n"
+     "of a file that is there are kept, symbolic links followed. OSError, which names the path: "
+     "it\n"
+     "cannot be written, and what was at `path` is untouched."},
     {"read_safetensors", read_safetensors, METH_O,
      "read_safetensors(path) -> (tensors, metadata)\n\n"
      "The file's tensors, name -> float32 array (float16 and bfloat16 are converted), and its\n"

@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <math.h>
 
+#include "../base/parallel.h"
 #include "convert.h"
 #include "errors.h"
 #include "parts.h"
@@ -103,11 +104,42 @@ static PyObject *array_of(sqz_image *image) {
     return array;
 }
 
+static PyObject *set_max_pixels(PyObject *module, PyObject *argument) {
+    PyObject *integer = PyNumber_Index(argument);
+    if (!integer)
+        return NULL;
+    Py_ssize_t pixels = PyNumber_AsSsize_t(integer, NULL); /* clipped, and then refused */
+    Py_DECREF(integer);
+    sqz_error error;
+    sqz_status status = sqz_image_set_max_pixels(pixels, &error);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_max_pixels(PyObject *module, PyObject *unused) {
+    (void)module;
+    (void)unused;
+    return PyLong_FromLongLong(sqz_image_get_max_pixels());
+}
+
+/* A buffer that can be written, as a bytearray's, by a copy: another thread might change the bytes
+ * between their check and their use. False with an exception set, and the buffer released. */
+static bool replace_by_copy(Py_buffer *data) {
+    PyObject *copy = PyBytes_FromStringAndSize(data->buf, data->len);
+    PyBuffer_Release(data);
+    bool replaced = copy && PyObject_GetBuffer(copy, data, PyBUF_SIMPLE) == 0;
+    Py_XDECREF(copy); /* the buffer holds it */
+    return replaced;
+}
+
 static PyObject *decode_image(PyObject *module, PyObject *args, PyObject *keywords) {
     static char *names[] = {"data", "name", NULL};
     Py_buffer data;
     const char *name = "image";
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "y*|s:decode_image", names, &data, &name))
+        return NULL;
+    if (!data.readonly && !replace_by_copy(&data))
         return NULL;
     sqz_image image;
     sqz_error error;
@@ -220,29 +252,44 @@ static PyObject *augment_flips(PyObject *module, PyObject *args, PyObject *keywo
     return flips;
 }
 
-static PyObject *normalised(PyArrayObject *pictures, const uint8_t *flips, const float mean[3],
-                            const float std[3]) {
+/* n pictures of h x w, each to three planes; flips may be NULL. */
+static sqz_status normalise_all(float *out, const uint8_t *in, npy_intp n, int h, int w,
+                                const uint8_t *flips, const float mean[3], const float std[3],
+                                sqz_error *error) {
+    npy_intp values = 3 * (npy_intp)h * w;
+    int wanted = n < 1 ? 1 : n < SQZ_MAX_THREADS ? (int)n : SQZ_MAX_THREADS;
+    int threads = sqz_threads_take(wanted);
+    sqz_status status = sqz_threads_ready(threads, error);
+    if (status == SQZ_OK) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+        for (npy_intp i = 0; i < n; i++)
+            sqz_image_normalise(out + i * values, in + i * values, h, w, flips ? flips[i] : 0, mean,
+                                std);
+    }
+    sqz_threads_give(threads);
+    return status;
+}
+
+static PyObject *normalised(PyObject *module, PyArrayObject *pictures, const uint8_t *flips,
+                            const float mean[3], const float std[3]) {
     npy_intp n = PyArray_DIM(pictures, 0), h = PyArray_DIM(pictures, 1),
              w = PyArray_DIM(pictures, 2), shape[4] = {n, 3, h, w};
-    PyObject *out = PyArray_SimpleNew(4, shape, NPY_FLOAT32);
+    PyArrayObject *out = (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
     if (!out)
         return NULL;
-    float *out_data = PyArray_DATA((PyArrayObject *)out);
-    const uint8_t *in = PyArray_DATA(pictures);
-    npy_intp values = 3 * h * w;
-    int threads = sqz_get_num_threads();
-    (void)threads; /* of a build without OpenMP */
+    sqz_error error;
+    sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (npy_intp i = 0; i < n; i++)
-        sqz_image_normalise(out_data + i * values, in + i * values, (int)h, (int)w,
-                            flips ? flips[i] : 0, mean, std);
+    status = normalise_all(PyArray_DATA(out), PyArray_DATA(pictures), n, (int)h, (int)w, flips,
+                           mean, std, &error);
     Py_END_ALLOW_THREADS
-    return out;
+    if (status == SQZ_OK)
+        return (PyObject *)out;
+    Py_DECREF(out);
+    return sqz_py_raise(module, status, &error);
 }
 
 static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords) {
-    (void)module;
     static char *names[] = {"pictures", "mean", "std", "flips", NULL};
     PyObject *pictures_object, *mean_object, *std_object, *flips_object = Py_None, *out = NULL;
     float mean[3], std[3];
@@ -266,7 +313,7 @@ static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords)
             goto done;
         }
     }
-    out = normalised(pictures, flips ? PyArray_DATA(flips) : NULL, mean, std);
+    out = normalised(module, pictures, flips ? PyArray_DATA(flips) : NULL, mean, std);
 done:
     Py_XDECREF(flips);
     Py_DECREF(pictures);
@@ -299,6 +346,12 @@ static PyObject *shuffle(PyObject *module, PyObject *args, PyObject *keywords) {
 #define WITH_KEYWORDS(function) ((PyCFunction)(void (*)(void))(function))
 
 static PyMethodDef functions[] = {
+    {"set_max_pixels", set_max_pixels, METH_O,
+     "set_max_pixels(pixels)\n\n"
+     "The pixels that a picture may have, in every data set and thread from now on: a larger one\n"
+     "is a BadFileError before memory is taken for it. The default is 89478485, past which Pillow\n"
+     "warns. ValueError: below 1 or above 250000000."},
+    {"get_max_pixels", get_max_pixels, METH_NOARGS, "get_max_pixels() -> int"},
     {"decode_image", WITH_KEYWORDS(decode_image), METH_VARARGS | METH_KEYWORDS,
      "decode_image(data, name=\"image\")\n\n"
      "JPEG, PNG or BMP bytes to an upright (height, width, 3) uint8 RGB array. `name` is what\n"

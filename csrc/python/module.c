@@ -19,11 +19,20 @@ static int add_errors(PyObject *module) {
     return PyModule_AddObjectRef(module, "BadFileError", state->bad_file_error);
 }
 
+/* For waits of the library, which hold no GIL: Ctrl-C ends them. */
+static bool interrupted(void) {
+    PyGILState_STATE state = PyGILState_Ensure();
+    bool raised = PyErr_CheckSignals() < 0;
+    PyGILState_Release(state);
+    return raised;
+}
+
 static int execute(PyObject *module) {
     import_array1(-1);
+    sqz_set_interrupt(interrupted);
     static int (*const parts[])(PyObject *) = {
-        add_errors,      sqz_py_add_build, sqz_py_add_ops,     sqz_py_add_image,
-        sqz_py_add_data, sqz_py_add_files, sqz_py_add_network, sqz_py_add_adam,
+        add_errors,       sqz_py_add_build, sqz_py_add_ops,     sqz_py_add_image, sqz_py_add_data,
+        sqz_py_add_files, sqz_py_add_spec,  sqz_py_add_network, sqz_py_add_adam,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)

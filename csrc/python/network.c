@@ -3,6 +3,7 @@
 #include "errors.h"
 #include "network.h"
 #include "parts.h"
+#include "spec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,56 +14,7 @@ sqz_model *sqz_py_network_model(sqz_py_network *self) {
     return self->model;
 }
 
-/* -- From arguments to a spec ------------------------------------------------------------------ */
-
-static int version_of(sqz_version *version, const char *name) {
-    if (strcmp(name, "1_0") == 0)
-        *version = SQZ_VERSION_1_0;
-    else if (strcmp(name, "1_1") == 0)
-        *version = SQZ_VERSION_1_1;
-    else {
-        PyErr_Format(PyExc_ValueError, "version is '%s', expected '1_0' or '1_1'", name);
-        return -1;
-    }
-    return 0;
-}
-
-static const char *const bypass_names[] = {
-    [SQZ_BYPASS_NONE] = NULL, [SQZ_BYPASS_SIMPLE] = "simple", [SQZ_BYPASS_COMPLEX] = "complex"};
-
-static int bypass_of(sqz_bypass *bypass, const char *name) {
-    for (int i = SQZ_BYPASS_NONE; i <= SQZ_BYPASS_COMPLEX; i++)
-        if (name == bypass_names[i] ||
-            (name && bypass_names[i] && !strcmp(name, bypass_names[i]))) {
-            *bypass = (sqz_bypass)i;
-            return 0;
-        }
-    PyErr_Format(PyExc_ValueError, "bypass is '%s', expected None, 'simple' or 'complex'", name);
-    return -1;
-}
-
-static int parse(sqz_spec *spec, uint64_t *seed, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"version", "num_classes", "seed",          "final_relu",
-                            "dropout", "bypass",      "squeeze_ratio", "pct_3x3",
-                            "base_e",  "incr_e",      "freq",          NULL};
-    const char *version_name, *bypass_name = NULL;
-    int num_classes, final_relu = 0;
-    sqz_spec given;
-    sqz_spec_default(&given, SQZ_VERSION_1_0, 1);
-    *seed = 0;
-    if (!PyArg_ParseTupleAndKeywords(
-            args, kwargs, "sO&|$O&pdzddO&O&O&:Network", names, &version_name, sqz_py_to_int,
-            &num_classes, sqz_py_to_uint64, seed, &final_relu, &given.dropout, &bypass_name,
-            &given.squeeze_ratio, &given.pct_3x3, sqz_py_to_int, &given.base_e, sqz_py_to_int,
-            &given.incr_e, sqz_py_to_int, &given.freq))
-        return -1;
-    given.num_classes = num_classes;
-    given.final_relu = final_relu;
-    if (version_of(&given.version, version_name) < 0 || bypass_of(&given.bypass, bypass_name) < 0)
-        return -1;
-    *spec = given;
-    return 0;
-}
+/* -- Making one -------------------------------------------------------------------------------- */
 
 static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
     sqz_spec spec;
@@ -72,7 +24,7 @@ static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) 
         PyErr_SetString(PyExc_RuntimeError, "the network has a model already");
         return -1;
     }
-    if (parse(&spec, &seed, args, kwargs) < 0)
+    if (sqz_py_spec_parse(&spec, &seed, args, kwargs, "Network") < 0)
         return -1;
     sqz_status status = sqz_model_create(&self->model, &spec, seed, &error);
     if (status != SQZ_OK) {
@@ -104,6 +56,25 @@ static void network_dealloc(sqz_py_network *self) {
 }
 
 /* -- Passes ------------------------------------------------------------------------------------ */
+
+/* A backend may have been chosen since that does not offer the model's precision. Then the model
+ * computes in float32 from now on, and a warning says so. -1 with an exception set. */
+static int settle_precision(sqz_py_network *self) {
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = sqz_model_check_precision(self->model, &error);
+    Py_END_ALLOW_THREADS
+    if (status == SQZ_UNSUPPORTED) {
+        if (PyErr_WarnFormat(PyExc_UserWarning, 1, "%s; the model computes in float32 from now on",
+                             error.message) < 0)
+            return -1;
+        status = sqz_model_set_precision(self->model, SQZ_FLOAT32, &error);
+    }
+    if (status != SQZ_OK)
+        sqz_py_raise_from((PyObject *)self, status, &error);
+    return status == SQZ_OK ? 0 : -1;
+}
 
 /* x as an array, and its sides as ints. */
 static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
@@ -157,7 +128,8 @@ static PyObject *inferred(sqz_py_network *self, PyObject *pictures,
                                               int n, int h, int w, sqz_error *error)) {
     sqz_model *model = sqz_py_network_model(self);
     int n, h, w;
-    PyArrayObject *x = model ? pictures_of(pictures, &n, &h, &w) : NULL;
+    PyArrayObject *x =
+        model && settle_precision(self) == 0 ? pictures_of(pictures, &n, &h, &w) : NULL;
     if (!x)
         return NULL;
     PyArrayObject *results = new_results(self, n, h, w);
@@ -206,10 +178,10 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
     return PyFloat_FromDouble(loss);
 }
 
-/* The weights as double[num_classes], a new reference; NULL with an exception set. */
+/* The weights as double[num_classes], a copy; NULL with an exception set. */
 static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) {
-    PyArrayObject *weights =
-        (PyArrayObject *)PyArray_FROM_OTF(given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY);
+    PyArrayObject *weights = (PyArrayObject *)PyArray_FROM_OTF(
+        given, NPY_FLOAT64, NPY_ARRAY_IN_ARRAY | NPY_ARRAY_ENSURECOPY);
     int classes = sqz_model_spec(model)->num_classes;
     if (weights && (PyArray_NDIM(weights) != 1 || PyArray_DIM(weights, 0) != classes)) {
         char expected[24];
@@ -254,7 +226,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                             NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
-    PyObject *frozen_given = NULL;
+    PyObject *frozen_given = Py_None;
     sqz_batch batch = {0};
     if (!model || !PyArg_ParseTupleAndKeywords(
                       args, kwargs, "OO|OO&O&O&$dOdO:compute_gradients", names, &x_given,
@@ -262,7 +234,8 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                       sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
                       &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given))
         return NULL;
-    PyArrayObject *x = pictures_of(x_given, &batch.n, &batch.h, &batch.w);
+    PyArrayObject *x =
+        settle_precision(self) == 0 ? pictures_of(x_given, &batch.n, &batch.h, &batch.w) : NULL;
     if (!x)
         return NULL;
     PyObject *loss = NULL;
@@ -277,7 +250,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
         batch.class_weights = weights ? PyArray_DATA(weights) : NULL;
     }
     bool *frozen = NULL;
-    if (ready && frozen_given) {
+    if (ready && frozen_given != Py_None) {
         frozen = frozen_of(model, frozen_given);
         ready = frozen;
         batch.frozen = frozen;
@@ -293,15 +266,32 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
 
 /* -- Parameters and gradients ------------------------------------------------------------------ */
 
+static int begin(PyObject *self, sqz_model *model,
+                 sqz_status (*enter)(sqz_model *model, sqz_error *error)) {
+    sqz_error error;
+    sqz_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = enter(model, &error);
+    Py_END_ALLOW_THREADS
+    if (status == SQZ_OK)
+        return 0;
+    sqz_py_raise_from(self, status, &error);
+    return -1;
+}
+
+int sqz_py_begin_read(PyObject *self, sqz_model *model) {
+    return begin(self, model, sqz_model_begin_read);
+}
+
+int sqz_py_begin_write(PyObject *self, sqz_model *model) {
+    return begin(self, model, sqz_model_begin_write);
+}
+
 static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
     (void)unused;
     sqz_model *model = sqz_py_network_model(self);
-    sqz_error error;
-    if (!model)
+    if (!model || sqz_py_begin_read((PyObject *)self, model) < 0)
         return NULL;
-    sqz_status status = sqz_model_begin_read(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
     PyObject *state = sqz_py_tensors_copied(model, sqz_model_parameters(model));
     sqz_model_end_read(model);
     return state;
@@ -309,14 +299,21 @@ static PyObject *network_state_dict(sqz_py_network *self, PyObject *unused) {
 
 static PyObject *network_load_state_dict(sqz_py_network *self, PyObject *state) {
     sqz_model *model = sqz_py_network_model(self);
-    sqz_error error;
     if (!model)
         return NULL;
-    sqz_status status = sqz_model_begin_write(model, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise_from((PyObject *)self, status, &error);
-    int result = sqz_py_tensors_read(sqz_model_parameters(model), model, state, "the state");
-    sqz_model_end_write(model);
+    size_t count = sqz_model_parameter_count(model);
+    float *values = PyMem_Calloc(count, sizeof *values);
+    if (!values)
+        return PyErr_NoMemory();
+    /* Reading may run any Python code: so it is done before the model is entered. */
+    int result = sqz_py_tensors_read(values, model, state, "the state");
+    if (result == 0)
+        result = sqz_py_begin_write((PyObject *)self, model);
+    if (result == 0) {
+        memcpy(sqz_model_parameters(model), values, count * sizeof *values);
+        sqz_model_end_write(model);
+    }
+    PyMem_Free(values);
     if (result < 0)
         return NULL;
     Py_RETURN_NONE;
@@ -394,24 +391,22 @@ static int set_precision(sqz_py_network *self, PyObject *value, void *unused) {
 static PyObject *get_spec(sqz_py_network *self, void *unused) {
     (void)unused;
     sqz_model *model = sqz_py_network_model(self);
-    if (!model)
-        return NULL;
-    const sqz_spec *spec = sqz_model_spec(model);
-    return Py_BuildValue("{s:s,s:i,s:O,s:d,s:z,s:d,s:d,s:i,s:i,s:i}", "version",
-                         spec->version == SQZ_VERSION_1_0 ? "1_0" : "1_1", "num_classes",
-                         spec->num_classes, "final_relu", spec->final_relu ? Py_True : Py_False,
-                         "dropout", spec->dropout, "bypass", bypass_names[spec->bypass],
-                         "squeeze_ratio", spec->squeeze_ratio, "pct_3x3", spec->pct_3x3, "base_e",
-                         spec->base_e, "incr_e", spec->incr_e, "freq", spec->freq);
+    return model ? sqz_py_spec_dict(sqz_model_spec(model)) : NULL;
 }
 
 static PyObject *layer_row(const void *rows, size_t index) {
     const sqz_layer *layer = (const sqz_layer *)rows + index;
-    return Py_BuildValue("{s:s,s:s,s:(iii),s:(iii),s:O,s:n}", "name", layer->name, "kind",
-                         layer->kind, "in_shape", layer->in_c, layer->in_h, layer->in_w,
-                         "out_shape", layer->out_c, layer->out_h, layer->out_w, "relu",
-                         layer->relu ? Py_True : Py_False, "parameter_count",
-                         (Py_ssize_t)layer->parameter_count);
+    PyObject *inputs = layer->addend < 0 ? Py_BuildValue("(i)", layer->input)
+                                         : Py_BuildValue("(ii)", layer->input, layer->addend);
+    if (!inputs)
+        return NULL;
+    return Py_BuildValue(
+        "{s:s,s:s,s:N,s:i,s:i,s:(iii),s:(iii),s:i,s:i,s:i,s:O,s:n}", "name", layer->name, "kind",
+        layer->kind, "inputs", inputs, "output", layer->output, "first_channel",
+        layer->first_channel, "in_shape", layer->in_c, layer->in_h, layer->in_w, "out_shape",
+        layer->out_c, layer->out_h, layer->out_w, "kernel", layer->kernel, "stride", layer->stride,
+        "padding", layer->padding, "relu", layer->relu ? Py_True : Py_False, "parameter_count",
+        (Py_ssize_t)layer->parameter_count);
 }
 
 static PyObject *plan_row(const void *rows, size_t index) {
@@ -461,7 +456,8 @@ static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kw
     int h, w, training = 0, repeats = 0;
     if (!model ||
         !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|pO&:plan", names, sqz_py_to_int, &h,
-                                     sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats))
+                                     sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats) ||
+        settle_precision(self) < 0)
         return NULL;
     sqz_error error;
     size_t count = 0;
@@ -489,8 +485,8 @@ static PyMethodDef methods[] = {
     {"forward", (PyCFunction)network_forward, METH_O,
      "forward(x) -> logits\n\n"
      "Logits (N, classes) of x (N, 3, H, W), float32 and normalised, without dropout. Several\n"
-     "threads may call it at once. ValueError: wrong shape, NaN or infinity. TypeError: wrong\n"
-     "dtype. RuntimeError: the network is being trained by another thread."},
+     "threads may call it at once; beside a thread that trains it takes turns. ValueError: wrong\n"
+     "shape, NaN or infinity. TypeError: wrong dtype."},
     {"class_maps", (PyCFunction)network_class_maps, METH_O,
      "class_maps(x) -> maps\n\n"
      "(N, classes, h, w) float32: the last convolution's output for x (N, 3, H, W), the mean of\n"
@@ -498,13 +494,16 @@ static PyMethodDef methods[] = {
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
-     "                  label_smoothing=0, class_weights=None, total_weight=0) -> loss\n\n"
+     "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=()) -> "
+     "loss\n\n"
      "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
      "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
      "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
      "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
      "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
-     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here)."},
+     "divides by total_weight, the sum of the global batch's labels' weights (0: summed here).\n"
+     "Waits while other threads predict. RuntimeError: another thread trains.\n"
+     "Parameters with names in frozen (None: no names) get no gradient; theirs becomes 0."},
     {"state_dict", (PyCFunction)network_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\nCopies of the parameters by torchvision's names, float32."},
     {"load_state_dict", (PyCFunction)network_load_state_dict, METH_O,
@@ -513,7 +512,10 @@ static PyMethodDef methods[] = {
      "network's, or a value is NaN or infinite; the parameters are untouched then."},
     {"layers", (PyCFunction)(void (*)(void))network_layers, METH_VARARGS | METH_KEYWORDS,
      "layers(height, width) -> list of dict\n\n"
-     "name, kind, in_shape and out_shape (C, H, W), relu and parameter_count of each layer."},
+     "The layers, in an order they can run in: name, kind, inputs and output (activations by\n"
+     "number, of which 0 is the picture), first_channel (of the output's, that the layer writes:\n"
+     "a Fire module's expand1x1 and expand3x3 write two parts of one), in_shape and out_shape (C,\n"
+     "H, W), kernel, stride and padding (0 where there is none), relu, parameter_count."},
     {"plan", (PyCFunction)(void (*)(void))network_plan, METH_VARARGS | METH_KEYWORDS,
      "plan(height, width, training=False, repeats=0) -> list of dict\n\n"
      "layer, op, implementation, layout and milliseconds (median of `repeats` passes of one\n"
@@ -530,16 +532,17 @@ static PyGetSetDef properties[] = {
     {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
     {"precision", (getter)get_precision, (setter)set_precision,
      "'float32' or 'bfloat16', of passes that begin from now on. RuntimeError: the backend in use\n"
-     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.",
+     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.\n"
+     "Where a backend chosen later does not offer it, the next pass warns and sets 'float32'.",
      NULL},
     {"seed", (getter)get_seed, NULL, "What the fresh weights were drawn from.", NULL},
     {"spec", (getter)get_spec, NULL, "What the network is: __init__'s arguments, but seed.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "Network(version, num_classes, *, seed=0, final_relu=False, dropout=0.5, "
-                "bypass=None, squeeze_ratio=0.125, pct_3x3=0.5, base_e=128, incr_e=128, freq=2)\n\n"
-                "Parameters, gradients and plans of one network."},
+    {Py_tp_doc, "Network(version='1_1', num_classes=2, *, seed=0, **spec)\n\n"
+                "Parameters, gradients and plans of one network. SPEC_FIELDS has all that a spec "
+                "says, with\nthe defaults."},
     {Py_tp_init, network_init},
     {Py_tp_traverse, network_traverse},
     {Py_tp_clear, network_clear},

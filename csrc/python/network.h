@@ -14,6 +14,11 @@ typedef struct {
 /* The model, or NULL with an exception set where __init__ has not run. */
 sqz_model *sqz_py_network_model(sqz_py_network *self);
 
+/* sqz_model_begin_read and _write for a method of `self`, which wait without the GIL: -1 with an
+ * exception set if they fail. Until the end no Python code may run that could want the model. */
+int sqz_py_begin_read(PyObject *self, sqz_model *model);
+int sqz_py_begin_write(PyObject *self, sqz_model *model);
+
 /* A dict of the model's tensors by name, made from one flat array: copies, or read-only views that
  * keep `owner` alive. */
 PyObject *sqz_py_tensors_copied(const sqz_model *model, const float *flat);

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, get_num_threads
+from ..base.earlier import EARLIER, completed
 from ..training.recipe import SCHEDULES, Recipe
+from .run_folder import add_out
 
 ARGUMENTS_FILE = "args.yaml"
 DEFAULT_ARCH = "1_1"
-NOT_ARGUMENTS = ("run", "usage_error", "resume")  # of what argparse hands us, not of a run
+# Of what argparse hands us, not of a run.
+NOT_ARGUMENTS = ("run", "usage_error", "resume", "overwrite")
 
 
 def fail(sentence: str) -> int:
@@ -56,11 +59,11 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=positive, default=16)
     tuned = Recipe.fine_tuning()
     parser.add_argument(
-        "--lr", type=float, help=f"default: {recipe.lr:g}, with --pretrained {tuned.lr:g} for the "
-        f"head and {tuned.lr * tuned.body_lr_scale:g} for the body"
+        "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
+        f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
     parser.add_argument("--seed", type=whole, default=0)
-    parser.add_argument("--out", metavar="DIR", help="folder for all that is written")
+    add_out(parser, "train")
     parser.add_argument(
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures (default: on the validation set; 0.2 where there is none)"
@@ -78,7 +81,8 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--body-lr-scale", type=float, metavar="SHARE", help="learning rate of all but the "
-        "classifier, as a share of --lr (default: 1; with --pretrained and no --lr, see there)",
+        f"classifier, as a share of --lr (default: {recipe.body_lr_scale:g}, with --pretrained "
+        f"{Recipe.fine_tuning().body_lr_scale:g})",
     )  # fmt: skip
     parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
     parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
@@ -172,6 +176,8 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     """The options of the run that is to be resumed, from its folder."""
     if options.out is not None:
         options.usage_error("--out and --resume: the run stays in its folder")
+    if options.overwrite:
+        options.usage_error("--overwrite and --resume: the run is resumed, not replaced")
     path = Path(options.resume) / ARGUMENTS_FILE
     begun = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -180,6 +186,7 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
             begun[name] = json.loads(value)
         except ValueError:
             raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
+    begun = completed(begun, EARLIER)
     here = {*NOT_ARGUMENTS, "threads"}
     begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
     return begun | {"out": options.resume}

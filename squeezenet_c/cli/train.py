@@ -9,7 +9,7 @@ from .. import History, Model, TrainingError, predict, synthetic, train
 from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
-from ..training.resume import STATE_IN_RUN_FOLDER, RunState
+from ..training.resume import RunState
 from .classes import add_classes, classes_line
 from .options import (
     ARGUMENTS_FILE,
@@ -25,6 +25,7 @@ from .options import (
     whole,
     write_arguments,
 )
+from .run_folder import RunFolder, add_out, given_folder, new_folder
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 
@@ -46,16 +47,20 @@ def _train(options: argparse.Namespace) -> int:
         options.usage_error("the following arguments are required: DATA")
     check_run_end(options)
     settle_rates(options)
-    best, last, csv, png = _outputs(options.out)
-    state = Path(options.out) / STATE_IN_RUN_FOLDER if options.out else None
+    run = given_folder(options)
     training, valid = load_training_data(options.data, options.class_names, **on_error(options))
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
     model = _model_to_train(options, training.class_names)
     print(classes_line(model, {"training": training, "validation": valid}), flush=True)
-    if options.out and not options.resume:
-        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
+    if run is None:
+        run = new_folder("train")
+        options.out = str(run.folder)
+        print(f"The run's folder: {run.folder}")
+    if not options.resume:
+        run.remove_run()
+        write_arguments(run.folder / ARGUMENTS_FILE, options)
     failure = None
     try:
         history = train(
@@ -65,7 +70,7 @@ def _train(options: argparse.Namespace) -> int:
             epochs=options.epochs,
             batch_size=options.batch_size,
             seed=options.seed,
-            checkpoint=best,
+            checkpoint=run.best,
             valid_fraction=fraction,
             augment=options.augment,
             early_stopping=options.early_stopping,
@@ -75,24 +80,22 @@ def _train(options: argparse.Namespace) -> int:
             weight_decay=options.weight_decay,
             label_smoothing=options.label_smoothing,
             class_weights=options.class_weights,
-            state=state,
-            resume=state if options.resume else None,
+            state=run.state,
+            resume=run.state if options.resume else None,
         )
     except TrainingError as error:
         history, failure = error.history, str(error)
     if options.resume:  # only now that they were not refused
-        write_arguments(Path(options.out) / ARGUMENTS_FILE, options)
-    if last:
-        model.save(last)
-    _write_history(history, csv, png)
+        write_arguments(run.folder / ARGUMENTS_FILE, options)
+    model.save(run.last)
+    _write_history(history, run)
     if history.best:
         if not (history.interrupted or failure):
-            end_run(options, history, best, training, valid, fraction)
-        _print_best(history, best)
+            end_run(options, history, run, training, valid, fraction)
+        _print_best(history, run.best)
     if history.interrupted:
         failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
-        if state:
-            failure += f"; to go on: squeezenet-c train --resume {options.out}"
+        failure += f"; to go on: squeezenet-c train --resume {options.out}"
     return fail(failure) if failure else 0
 
 
@@ -138,25 +141,10 @@ def _take_network(options: argparse.Namespace, model: Model) -> None:
         setattr(options, name, found)
 
 
-def _outputs(out: str | None) -> tuple[Path, Path | None, Path, Path]:
-    """(best model, last model, table, plot); folders are made."""
-    if out is None:
-        return Path("best_model.safetensors"), None, Path("results.csv"), Path("results.png")
-    folder = Path(out)
-    weights = folder / "weights"
-    weights.mkdir(parents=True, exist_ok=True)
-    return (
-        weights / "best.safetensors",
-        weights / "last.safetensors",
-        folder / "results.csv",
-        folder / "results.png",
-    )
-
-
-def _write_history(history: History, csv: Path, png: Path) -> None:
+def _write_history(history: History, run: RunFolder) -> None:
     if history.rows:
-        history.to_csv(csv)
-        history.plot(png)
+        history.to_csv(run.csv)
+        history.plot(run.plot)
 
 
 def _print_best(history: History, checkpoint: Path) -> None:
@@ -188,7 +176,7 @@ def check_run_end(options: argparse.Namespace) -> None:
 def end_run(
     options: argparse.Namespace,
     history: History,
-    checkpoint: Path,
+    run: RunFolder,
     training: Dataset,
     valid: Dataset | None,
     fraction: float | None,
@@ -196,20 +184,16 @@ def end_run(
     """Choose the threshold and write the confusion matrix, as the options say. The matrix is the
     best model's, on the validation set; without one, on the part of the training set it was chosen
     on. history.held_out is then with the threshold."""
-    if not (options.choose_threshold or options.out):
-        return
-    best = Model.load(checkpoint, options.precision)
+    best = Model.load(run.best, options.precision)
     part = None if fraction is None else training.split(fraction, options.seed)[1]
     if options.choose_threshold:
-        _store_threshold(best, part, checkpoint)
+        _store_threshold(best, part, run.best)
     found = evaluate(best, part if valid is None else valid)
     if history.held_out:
         history.held_out = found
-    if options.out:
-        from ..reports.plots import confusion_plot
+    from ..reports.plots import confusion_plot
 
-        path = Path(options.out) / "confusion_matrix.png"
-        confusion_plot(found.confusion_matrix, found.class_names, path)
+    confusion_plot(found.confusion_matrix, found.class_names, run.confusion)
 
 
 def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
@@ -228,7 +212,7 @@ def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
 
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
-    parser.add_argument("--out", default="runs/demo", metavar="DIR")
+    add_out(parser, "demo")
     parser.add_argument("--epochs", type=positive, default=8)
     parser.add_argument("--pictures", type=positive, default=160)
     parser.add_argument("--seed", type=whole, default=0)
@@ -237,8 +221,9 @@ def add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     start = time.perf_counter()
-    best, last, csv, png = _outputs(options.out)
-    pictures = Path(options.out) / "pictures"
+    run = given_folder(options) or new_folder("demo")
+    run.remove_run()
+    pictures = run.folder / "pictures"
     print(f"Drawing {options.pictures} synthetic pictures of eyes into {pictures}")
     dataset = synthetic.write(pictures, options.pictures, options.seed)
     training, valid = dataset.split(0.25, options.seed)
@@ -251,15 +236,15 @@ def _demo(options: argparse.Namespace) -> int:
         epochs=options.epochs,
         batch_size=8,
         seed=options.seed,
-        checkpoint=best,
+        checkpoint=run.best,
     )
-    model.save(last)
-    _write_history(history, csv, png)
+    model.save(run.last)
+    _write_history(history, run)
     if history.interrupted:
         return fail("stopped by Ctrl-C")
-    _print_best(history, best)
+    _print_best(history, run.best)
     example = valid.paths[-1]
-    answer = predict(Model.load(best), example)
+    answer = predict(Model.load(run.best), example)
     print(f"{example}: 预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
-    print(f"Done in {time.perf_counter() - start:.0f} s; all of it is in {options.out}")
+    print(f"Done in {time.perf_counter() - start:.0f} s; all of it is in {run.folder}")
     return 0

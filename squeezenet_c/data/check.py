@@ -113,8 +113,10 @@ def check_data(training: Dataset, validation: Dataset | None = None) -> DataChec
     with ThreadPoolExecutor(core.get_num_threads()) as pool:
         looks = list(pool.map(_look, paths))
     unreadable = [pair for dataset in sets.values() for pair in dataset.skipped]
-    unreadable += [(path, look) for path, look in zip(paths, looks, strict=True) if _bad(look)]
-    good = [place for place, look in enumerate(looks) if not _bad(look)]
+    unreadable += [
+        (path, look) for path, look in zip(paths, looks, strict=True) if isinstance(look, str)
+    ]
+    good = [place for place, look in enumerate(looks) if not isinstance(look, str)]
     pairs = [
         Pair(paths[a], homes[a], paths[b], homes[b], exact, labels[a] == labels[b])
         for a, b, exact in _pairs([looks[place] for place in good], good)
@@ -131,10 +133,6 @@ def check_data(training: Dataset, validation: Dataset | None = None) -> DataChec
 _Look = tuple[bytes, NDArray[np.float32]] | str
 
 
-def _bad(look: _Look) -> bool:
-    return isinstance(look, str)
-
-
 def _look(path: str) -> _Look:
     import hashlib
 
@@ -143,7 +141,7 @@ def _look(path: str) -> _Look:
     except (OSError, ValueError) as error:
         return str(error)
     digest = hashlib.sha256(repr(picture.shape).encode())
-    digest.update(picture)
+    digest.update(picture.data)
     return digest.digest(), core.resize_image(picture, SIDE, SIDE).astype(np.float32) @ LUMA
 
 

@@ -142,8 +142,11 @@ def _interpret(graph: Graph, values: dict[str, Any]) -> dict[str, Any]:
     import torch
     from torch.nn import functional
 
-    def pool(x: Any, kernel_shape: list[int], strides: list[int], ceil_mode: int) -> Any:
-        return functional.max_pool2d(x, kernel_shape, strides, ceil_mode=bool(ceil_mode))
+    def pool(
+        x: Any, kernel_shape: list[int], strides: list[int], pads: list[int], ceil_mode: int
+    ) -> Any:
+        padding = pads[:2]
+        return functional.max_pool2d(x, kernel_shape, strides, padding, ceil_mode=bool(ceil_mode))
 
     def conv(x: Any, weight: Any, bias: Any, strides: list[int], pads: list[int], **_: Any) -> Any:
         return functional.conv2d(x, weight, bias, strides, pads[:2])

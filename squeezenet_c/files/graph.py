@@ -36,78 +36,72 @@ class Graph:
 
 def graph_of(model: Network) -> Graph:
     """From pictures to LOGITS and PROBABILITIES."""
-    builder = _Builder(model.state_dict())
-    features = builder.preprocessing(model.preprocessing.mean, model.preprocessing.std)
-    for layer in model.layers(model.image_size, model.image_size):
-        features = builder.layer(layer, features)
-    builder.add("Flatten", (features,), LOGITS, axis=1)
+    builder = _Builder(model.state_dict(), model.layers(model.image_size, model.image_size))
+    builder.preprocessing(model.preprocessing.mean, model.preprocessing.std)
+    builder.network()
+    builder.add("Flatten", (builder.last,), LOGITS, axis=1)
     builder.add("Softmax", (LOGITS,), PROBABILITIES, axis=1)
     return Graph(builder.nodes, builder.constants)
 
 
 class _Builder:
-    """Walks the layers in their order, in which a Fire module is squeeze, expand1x1, expand3x3, and
-    with a bypass around it [bypass,] sum."""
+    """Turns layers, which read and write numbered activations, into nodes over named values."""
 
-    def __init__(self, state: dict[str, np.ndarray]):
+    def __init__(self, state: dict[str, np.ndarray], layers: list[dict[str, Any]]):
         self.nodes: list[Node] = []
         self.constants = dict(state)
-        self.fire_input = self.squeezed = self.shortcut = ""
+        self.layers = layers
+        self.values: dict[int, str] = {}  # by activation
+
+    @property
+    def last(self) -> str:
+        """The value that the last layer made."""
+        return self.values[self.layers[-1]["output"]]
 
     def add(self, operation: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> str:
         self.nodes.append(Node(operation, inputs, output, attributes))
         return output
 
-    def preprocessing(self, mean: tuple[float, ...], std: tuple[float, ...]) -> str:
+    def preprocessing(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.constants["white"] = np.float32(255).reshape(1)
-        self.constants["mean"] = np.float32(mean).reshape(1, 3, 1, 1)
-        self.constants["std"] = np.float32(std).reshape(1, 3, 1, 1)
+        self.constants["mean"] = np.asarray(mean, np.float32).reshape(1, 3, 1, 1)
+        self.constants["std"] = np.asarray(std, np.float32).reshape(1, 3, 1, 1)
         self.add("Cast", (PICTURES,), "samples", to="float32")
         self.add("Div", ("samples", "white"), "shares")
         self.add("Transpose", ("shares",), "planes", perm=[0, 3, 1, 2])
         self.add("Sub", ("planes", "mean"), "centred")
-        return self.add("Div", ("centred", "std"), "input")
+        self.values[0] = self.add("Div", ("centred", "std"), "input")
 
-    def layer(self, layer: dict[str, Any], features: str) -> str:
-        """The output of a row of Model.layers, whose input is `features` but in a Fire module."""
+    def network(self) -> None:
+        """Where several layers write one activation, it is their outputs side by side, in the order
+        of their channels."""
+        for layer in self.layers:
+            writers = [other for other in self.layers if other["output"] == layer["output"]]
+            value = self.layer(layer, *(self.values[number] for number in layer["inputs"]))
+            if len(writers) == 1:
+                self.values[layer["output"]] = value
+            elif layer is writers[-1]:
+                writers.sort(key=lambda writer: writer["first_channel"])
+                name = layer["name"].rpartition(".")[0] + ".concat"
+                parts = tuple(writer["name"] for writer in writers)
+                self.values[layer["output"]] = self.add("Concat", parts, name, axis=1)
+
+    def layer(self, layer: dict[str, Any], *inputs: str) -> str:
+        """The output of a row of Model.layers for its inputs' values."""
         name, kind = layer["name"], layer["kind"]
         if kind == "dropout":
-            return features
-        if kind == "max_pool":  # the last window may reach past the edge
-            sides = {"kernel_shape": [3, 3], "strides": [2, 2]}
-            return self.add("MaxPool", (features,), name, **sides, ceil_mode=1)
-        if kind == "average_pool":
-            return self.add("GlobalAveragePool", (features,), name)
+            return inputs[0]
         if kind == "sum":
-            return self.add("Add", (features, self.shortcut), name)
-        fire, _, part = name.rpartition(".")
-        if part == "squeeze":
-            self.fire_input = self.shortcut = features
-            self.squeezed = self.convolution(layer, features)
-            return self.squeezed
-        if part == "expand1x1":
-            self.convolution(layer, self.squeezed)
-            return self.squeezed
-        if part == "expand3x3":
-            parts = (f"{fire}.expand1x1", self.convolution(layer, self.squeezed))
-            return self.add("Concat", parts, f"{fire}.concat", axis=1)
-        if part == "bypass":
-            self.shortcut = self.convolution(layer, self.fire_input)
-            return features
-        return self.convolution(layer, features)
-
-    def convolution(self, layer: dict[str, Any], features: str) -> str:
-        name = layer["name"]
-        side = self.constants[f"{name}.weight"].shape[2]
-        padding = 1 if name.endswith("expand3x3") else 0
-        stride = 2 if name == "features.0" else 1
+            return self.add("Add", inputs, name)
+        if kind == "average_pool":
+            return self.add("GlobalAveragePool", inputs, name)
+        window = {
+            "kernel_shape": [layer["kernel"]] * 2,
+            "strides": [layer["stride"]] * 2,
+            "pads": [layer["padding"]] * 4,
+        }
+        if kind == "max_pool":  # the last window may reach past the edge
+            return self.add("MaxPool", inputs, name, **window, ceil_mode=1)
         linear = f"{name}.linear" if layer["relu"] else name
-        self.add(
-            "Conv",
-            (features, f"{name}.weight", f"{name}.bias"),
-            linear,
-            kernel_shape=[side, side],
-            strides=[stride, stride],
-            pads=[padding] * 4,
-        )
+        self.add("Conv", (*inputs, f"{name}.weight", f"{name}.bias"), linear, **window)
         return self.add("Relu", (linear,), name) if layer["relu"] else name

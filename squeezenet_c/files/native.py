@@ -14,16 +14,17 @@ A file without squeezenet_c.format is taken to be torchvision's.
 """
 
 import json
-import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 from .._native import core
+from ..base.earlier import completed
 from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
@@ -33,7 +34,6 @@ HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
 # torchvision's two networks, told apart by the shape of the first convolution.
 FIRST_CONV = "features.0.weight"
 VERSION_OF_FIRST_CONV = {(96, 3, 7, 7): "1_0", (64, 3, 3, 3): "1_1"}
-LAST_FIRE = "features.12"
 
 State = dict[str, np.ndarray]
 
@@ -96,16 +96,23 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
         trained_on = _json(path, metadata, "trained_on", list)
         if not all(isinstance(mark, str) for mark in trained_on):
             raise core.BadFileError(f"{path}: metadata trained_on is no list of texts")
-    try:
+    check_tensors(path, state, {key: arguments[key] for key in SPEC_KEYS & set(arguments)})
+    with _blaming(path):
         model = cls(**arguments, positive=positive)
         model.threshold = threshold
         model.trained_on = tuple(trained_on)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
-    _check_state(path, state, model.state_dict())
     model.load_state_dict(state)
     model.precision = precision
     return model
+
+
+@contextmanager
+def _blaming(path: str) -> Iterator[None]:
+    """What is refused in here stands in the file's metadata."""
+    try:
+        yield
+    except (TypeError, ValueError, OverflowError) as error:
+        raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
 
 
 def load_pretrained(
@@ -153,11 +160,10 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
         raise core.BadFileError(
             f"{path}: format {metadata[FORMAT_KEY]!r}, this version reads {FORMAT!r}"
         )
-    spec = _json(path, metadata, "spec", dict)
-    # Files of the first versions say nothing of fit: there was one.
-    preprocessing = {"fit": "pad"} | _json(path, metadata, "preprocessing", dict)
-    class_names = _json(path, metadata, "class_names", list | None)
     preprocessing_keys = {field.name for field in fields(Preprocessing)}
+    spec = completed(_json(path, metadata, "spec", dict), SPEC_KEYS)
+    preprocessing = completed(_json(path, metadata, "preprocessing", dict), preprocessing_keys)
+    class_names = _json(path, metadata, "class_names", list | None)
     for name, found, expected in (
         ("spec", set(spec), SPEC_KEYS),
         ("preprocessing", set(preprocessing), preprocessing_keys),
@@ -167,7 +173,6 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
                 f"{path}: metadata {name} has the keys {', '.join(sorted(found))}; expected "
                 f"{', '.join(sorted(expected))}"
             )
-    _check_size(path, spec, state)
     return spec | preprocessing | {"class_names": class_names}
 
 
@@ -207,30 +212,11 @@ def _torchvision_arguments(path: str, state: State) -> dict[str, Any]:
     }
 
 
-def _check_size(path: str, spec: dict[str, Any], state: State) -> None:
-    """The widest Fire module and the head of a spec against the file's tensors, before a network
-    is built from it: so a file cannot ask for more memory than it is large."""
-    try:
-        channels = spec["base_e"] + spec["incr_e"] * (7 // spec["freq"])
-        squeeze = max(1, math.floor(spec["squeeze_ratio"] * channels + 0.5))
-        expected = (squeeze, channels, spec["num_classes"])
-        found = (
-            len(state[f"{LAST_FIRE}.squeeze.weight"]),
-            sum(len(state[f"{LAST_FIRE}.expand{side}.weight"]) for side in ("1x1", "3x3")),
-            len(state[HEAD_WEIGHT]),
-        )
-    except KeyError as error:
-        raise core.BadFileError(f"{path}: no tensor {error.args[0]}") from None
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-        raise core.BadFileError(f"{path}: metadata spec is {spec}, no network's") from None
-    if found != expected:
-        raise core.BadFileError(
-            f"{path}: {LAST_FIRE} has {found[0]} squeeze and {found[1]} expand channels and there "
-            f"are {found[2]} classes; its spec says {expected[0]}, {expected[1]} and {expected[2]}"
-        )
-
-
-def _check_state(path: str, state: State, expected: State) -> None:
+def check_tensors(path: str, state: State, spec: dict[str, Any]) -> None:
+    """BadFileError where the tensors are not those of a network of `spec`, or not finite. To be
+    called before one is made, which is then no larger than the file."""
+    with _blaming(path):
+        expected = core.parameter_shapes(**spec)
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
     if missing and unexpected:
@@ -240,10 +226,9 @@ def _check_state(path: str, state: State, expected: State) -> None:
     if unexpected:
         raise core.BadFileError(f"{path}: tensor {unexpected[0]} is none of this network's")
     for key, tensor in state.items():
-        if tensor.shape != expected[key].shape:
+        if tensor.shape != expected[key]:
             raise core.BadFileError(
-                f"{path}: {key} has the shape {list(tensor.shape)}, expected "
-                f"{list(expected[key].shape)}"
+                f"{path}: {key} has the shape {list(tensor.shape)}, expected {list(expected[key])}"
             )
         if not np.isfinite(tensor).all():
             raise core.BadFileError(f"{path}: {key} has values that are not finite numbers")

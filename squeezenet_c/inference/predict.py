@@ -17,6 +17,10 @@ from ..preprocessing import Preprocessing
 from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
 
 
+class NotFiniteError(ValueError):
+    """A network whose logits are NaN or infinite."""
+
+
 @dataclass(frozen=True, eq=False)
 class Answer(EqualByValue):
     """What a picture is: the class's number and name, its probability, and those of all classes.
@@ -162,7 +166,7 @@ def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.
         return np.zeros((0, model.num_classes), np.float32)
     logits = np.concatenate(parts)
     if not np.isfinite(logits).all():
-        raise ValueError("the model's logits are not finite numbers: its weights are broken")
+        raise NotFiniteError("the model's logits are not finite numbers: its weights are broken")
     return logits
 
 

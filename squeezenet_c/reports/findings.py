@@ -15,7 +15,7 @@ from ..inference.metrics import Evaluation
 class Report:
     """What `report` found.
 
-    figures        by name, each a value with its 95 % interval; see bootstrap.measure
+    figures        by name, each a value with its 95 % interval; see intervals.measure
     summary        evaluate's Evaluation
     paths, labels, predicted    of the N pictures, in the set's order
     probabilities  (N, classes) float64

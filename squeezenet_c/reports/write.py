@@ -18,7 +18,7 @@ from ..network import Network
 from .findings import Report
 from .page import write_page
 
-WORST = 8  # pictures that are shown
+WORST, WORST_ENDING = 8, ".cam.png"  # pictures that are shown, and how their files' names end
 PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
 
 
@@ -105,12 +105,13 @@ def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
 def _explain_worst(findings: Report, model: Network, folder: Path) -> None:
     of_truth = findings.probabilities[np.arange(len(findings.labels)), findings.labels]
     folder.mkdir(exist_ok=True)
-    for stale in folder.glob("*.png"):
-        stale.unlink()
+    for rank in range(1, WORST + 1):  # of an earlier report: it may have had other pictures
+        for stale in folder.glob(f"{rank}_*{WORST_ENDING}"):
+            stale.unlink()
     for rank, place in enumerate(np.argsort(of_truth, kind="stable")[:WORST].tolist(), 1):
         path, label = findings.paths[place], int(findings.labels[place])
         explanation = explain(model, path, label)
-        explanation.save(folder / f"{rank}_{Path(path).stem}.png")
+        explanation.save(folder / f"{rank}_{Path(path).stem}{WORST_ENDING}")
         findings.worst.append((place, explanation))
 
 

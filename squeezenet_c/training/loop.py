@@ -17,7 +17,7 @@ from ..data.dataset import Dataset
 from ..data.marks import add_marks
 from ..files import native
 from ..inference.metrics import accuracy, cross_entropy
-from ..inference.predict import dataset_logits, evaluate, match_classes
+from ..inference.predict import NotFiniteError, dataset_logits, evaluate, match_classes
 from ..network import Network
 from .history import Epoch, History
 from .optimizer import Adam
@@ -28,9 +28,17 @@ from .resume import RunState, fingerprint, state_path, write_state
 # tutorial's network gets there and stays at 0.6931.)
 PINNED_WITHIN, PINNED_EPOCHS = 2e-3, 4
 
+# An epoch's mean loss above this has diverged, unless the run began there: the right class of the
+# average picture has a probability below float32's smallest (normal) number. Knowing nothing costs
+# ln(classes), 6.9 for ImageNet's thousand; single batches of a good run may be far above, means of
+# epochs are not.
+DIVERGED_LOSS = -math.log(np.finfo(np.float32).tiny)  # 87.3
+DIVERGED_TIMES = 10  # the loss of the run's first batch, where that is the larger bound
+
 
 class TrainingError(RuntimeError):
-    """Training cannot go on. `history` has the epochs that were completed."""
+    """Training cannot go on. `history` has the epochs that were completed; the model has the last
+    one's weights, and checkpoint and state are those written after it."""
 
     def __init__(self, message: str, history: History):
         super().__init__(message)
@@ -85,8 +93,8 @@ def train(
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
     freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
-                    smaller learning rate for all but the classifier (default: the recipe's; 1 where
-                    lr is given), AdamW's decay
+                    smaller learning rate for all but the classifier (a share of lr; default: the
+                    recipe's), AdamW's decay
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
@@ -107,7 +115,9 @@ def train(
 
     ValueError: an argument, a label or a class's name is not what it should be, or not what the run
     to resume was begun with. OSError: the checkpoint or the state cannot be written. BadFileError:
-    `resume` is no run's state. TrainingError: the loss is no longer a finite number.
+    `resume` is no run's state. TrainingError: training has diverged: a loss, logit or weight is no
+    finite number, or an epoch's mean loss is above 87 and ten times that of the first batch. The
+    epochs before stand, in its history and on disk.
     """
     _check(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
@@ -181,13 +191,15 @@ def train(
         valid = valid.at_size(model.image_size, model.preprocessing.fit)
     keeper = _Keeper(model, optimizer, arguments, checkpoint, state)
     keeper.begin(resumed)
+    run.note_whole_epoch()
     history = keeper.history
     with _Progress(progress, epochs, len(train), len(history)) as shown:
         try:
             for number in range(len(history) + 1, epochs + 1):
                 if early_stopping is not None and history.stale >= early_stopping:
                     break
-                row, logits = _epoch(run, number, valid, shown, history, checkpoint)
+                row, logits = _epoch(run, number, valid, shown, history)
+                run.note_whole_epoch()
                 history.rows.append(row)
                 shown.line(row.line())
                 keeper.keep_best()
@@ -195,6 +207,14 @@ def train(
                 keeper.write_state()
         except KeyboardInterrupt:
             history.interrupted = True
+        except _DivergedError as error:
+            run.back_to_whole_epoch()
+            kept = f"; the best model so far is in {checkpoint}" if checkpoint and history else ""
+            raise TrainingError(
+                f"training has diverged: {error}; try a lower learning rate than "
+                f"{recipe.lr:g}{kept}",
+                history,
+            ) from None
     if held_out is not None and keeper.best is not None and not history.interrupted:
         history.held_out = evaluate(_with_weights(model, keeper.best), held_out)
     return history
@@ -272,6 +292,15 @@ class _Run:
         self.epochs, self.batch_size, self.seed, self.augment = epochs, batch_size, seed, augment
         self.loss = loss  # its arguments
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
+        self.loss_limit: float | None = None  # known from the first batch on
+        self.whole: dict[str, NDArray[np.float32]] = {}
+
+    def note_whole_epoch(self) -> None:
+        """These weights are what is left if the next epoch diverges."""
+        self.whole = self.model.state_dict()
+
+    def back_to_whole_epoch(self) -> None:
+        self.model.load_state_dict(self.whole)
 
     def step(
         self,
@@ -290,6 +319,8 @@ class _Run:
             x, labels, step=step, seed=self.seed, frozen=self.optimizer.frozen, **self.loss
         )
         if math.isfinite(loss):
+            if self.loss_limit is None:
+                self.loss_limit = max(DIVERGED_LOSS, DIVERGED_TIMES * loss)
             self.optimizer.lr = self.recipe.rate(step, self.steps_per_epoch, self.epochs, losses)
             self.optimizer.step()
         return loss
@@ -302,15 +333,19 @@ class _Run:
         return float(np.asarray(weights)[self.train.labels[indices]].sum())
 
 
+class _DivergedError(Exception):
+    """What shows that training has diverged."""
+
+
 def _epoch(
     run: _Run,
     number: int,
     valid: Dataset | None,
     shown: "_Progress",
     history: History,
-    checkpoint: Any,
 ) -> tuple[Epoch, NDArray[np.float32]]:
-    """Train for one epoch, then validate. The row, and the logits a collapse would show in."""
+    """Train for one epoch, then validate. The row, and the logits a collapse would show in.
+    _DivergedError: what shows that training has diverged."""
     start = time.perf_counter()
     loss_sum, weight_sum, correct = 0.0, 0.0, 0
     losses = [row.loss for row in history]
@@ -318,26 +353,31 @@ def _epoch(
     for indices, pictures in run.train.batches(run.batch_size, order):
         loss = run.step(number, indices, pictures, losses)
         if not math.isfinite(loss):
-            kept = f"; the best model so far is in {checkpoint}" if checkpoint and history else ""
-            raise TrainingError(
-                f"the loss became {loss} in epoch {number}: try a lower learning rate than "
-                f"{run.recipe.lr:g}{kept}",
-                history,
-            )
+            raise _DivergedError(f"the loss became {loss} in epoch {number}")
         logits = run.model.last_logits
         loss_sum += loss * run.weight(indices)
         weight_sum += run.weight(indices)
         correct += int((logits.argmax(axis=1) == run.train.labels[indices]).sum())
         shown.pictures(len(indices), number)
     valid_acc = valid_loss = None
+    train_loss = loss_sum / weight_sum
+    if not train_loss <= run.loss_limit:
+        raise _DivergedError(f"the mean loss of epoch {number} is {train_loss:.3g}")
+    if not all(np.isfinite(values).all() for values in run.model.state_dict().values()):
+        raise _DivergedError(f"weights are no longer finite numbers after epoch {number}")
     if valid is not None:
-        logits = dataset_logits(run.model, valid)
+        try:
+            logits = dataset_logits(run.model, valid)
+        except NotFiniteError:
+            raise _DivergedError(
+                f"the logits of validation pictures are no finite numbers after epoch {number}"
+            ) from None
         valid_acc = accuracy(logits, valid.labels)
         valid_loss = cross_entropy(logits, valid.labels)
     row = Epoch(
         epoch=number,
         train_acc=correct / len(run.train),
-        train_loss=loss_sum / weight_sum,
+        train_loss=train_loss,
         valid_acc=valid_acc,
         valid_loss=valid_loss,
         lr=run.optimizer.lr,

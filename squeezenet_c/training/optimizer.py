@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._native import core
+from ..network import Network
 
 HEAD = "classifier"
 BODY = "features"
@@ -33,7 +34,7 @@ class Adam(core.Adam):
 
     def __init__(
         self,
-        model: "core.Network",
+        model: Network,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -52,6 +53,13 @@ class Adam(core.Adam):
         of Adam stand for."""
         super().set_spans(spans)
         self._frozen = self._without_rate()
+
+    def check_model(self, model: "core.Network") -> None:
+        """ValueError where this is the optimizer of another model, which `step` would move."""
+        if model is not self._follower:
+            raise ValueError(
+                "the optimizer was made for another model; expected one made for this, Adam(model)"
+            )
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -85,7 +93,7 @@ class Adam(core.Adam):
 
 
 def spans_of(
-    model: "core.Network",
+    model: Network,
     weight_decay: float,
     freeze: str | int | Sequence[str] | None,
     body_lr_scale: float,

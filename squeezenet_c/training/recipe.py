@@ -68,11 +68,13 @@ class Recipe:
         return cls(lr=1e-3, body_lr_scale=0.1)
 
     def with_rates(self, lr: float | None, body_lr_scale: float | None) -> "Recipe":
-        """The same course at other rates; None: as they are. A rate that is given without a scale
-        is the whole network's."""
-        if body_lr_scale is None:
-            body_lr_scale = self.body_lr_scale if lr is None else 1.0
-        return replace(self, lr=self.lr if lr is None else lr, body_lr_scale=body_lr_scale)
+        """The same course at other rates; None: as they are. `lr` is the classifier's, and all else
+        keeps its ratio to it unless `body_lr_scale` is given."""
+        return replace(
+            self,
+            lr=self.lr if lr is None else lr,
+            body_lr_scale=self.body_lr_scale if body_lr_scale is None else body_lr_scale,
+        )
 
     @property
     def needs_epochs(self) -> bool:

@@ -26,7 +26,9 @@ from typing import Any
 import numpy as np
 
 from .._native import core
+from ..base.earlier import EARLIER, completed
 from ..data.dataset import Dataset
+from ..files.native import check_tensors
 from ..network import SPEC_KEYS, AnyNetwork, Network
 from ..preprocessing import Preprocessing
 from .history import Epoch, History
@@ -139,7 +141,7 @@ class RunState:
             history = json.loads(metadata["history"])
             return cls(
                 path=path,
-                arguments=dict(json.loads(metadata["arguments"])),
+                arguments=completed(json.loads(metadata["arguments"]), EARLIER),
                 optimizer={
                     key: json.loads(metadata["optimizer"])[key] for key in OPTIMIZER_NUMBERS
                 },
@@ -187,6 +189,8 @@ class RunState:
         """A network of `kind`, which is Network or Model, with the run's last weights."""
         keys = SPEC_KEYS | set(Preprocessing().to_dict())
         given = {key: value for key, value in self.arguments.items() if key in keys}
+        spec = {key: value for key, value in given.items() if key in SPEC_KEYS}
+        check_tensors(self.path, self.groups["model"], spec)
         try:
             model = kind(
                 **given,

@@ -181,6 +181,7 @@ static void test_threads_and_cpu(void) {
     int before = sqz_get_num_threads();
     CHECK(before >= 1);
     CHECK_FAILS(sqz_set_num_threads(0, &error), error, SQZ_INVALID, "threads is 0");
+    CHECK_FAILS(sqz_set_num_threads(SQZ_MAX_THREADS + 1, &error), error, SQZ_INVALID, "1 to 1024");
     CHECK_OK(sqz_set_num_threads(2, &error), error);
     CHECK(sqz_get_num_threads() == (SQZ_OPENMP_BUILT ? 2 : 1));
     /* Calls side by side share the threads, and none goes without. */

@@ -60,7 +60,8 @@ static void check_learning(const float *x, sqz_version version, sqz_bypass bypas
     for (uint64_t step = 0; step < 15; step++) {
         last = gradients_of(model, x, step);
         CHECK(sqz_model_begin_write(model, &error) == SQZ_OK);
-        sqz_adam_step(adam, sqz_model_parameters(model), sqz_model_gradients(model));
+        CHECK(sqz_adam_step(adam, sqz_model_parameters(model), sqz_model_gradients(model),
+                            &error) == SQZ_OK);
         sqz_model_end_write(model);
     }
     CHECK(isfinite(first) && last < first);
@@ -198,10 +199,10 @@ static void check_spans(void) {
     spans[2].weight_decay = NAN;
     CHECK(sqz_adam_set_spans(adam, spans, 3, &error) == SQZ_INVALID && adam->span_count == 3);
     float parameters[3] = {1, 1, 1}, gradients[3] = {0, 0, 0};
-    sqz_adam_step(adam, parameters, gradients);
+    CHECK(sqz_adam_step(adam, parameters, gradients, &error) == SQZ_OK);
     CHECK(parameters[0] == 1 && parameters[1] == 1 && parameters[2] == 0.75f);
     gradients[0] = gradients[1] = 1;
-    sqz_adam_step(adam, parameters, gradients);
+    CHECK(sqz_adam_step(adam, parameters, gradients, &error) == SQZ_OK);
     CHECK(parameters[0] == 1 && adam->m[0] == 0 && adam->v[0] == 0 && parameters[1] < 1);
     sqz_adam_destroy(adam);
 }

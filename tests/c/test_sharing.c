@@ -3,10 +3,12 @@
 #include "check.h"
 
 #include "../../csrc/base/barrier.h"
+#include "../../csrc/base/parallel.h"
 #include "../../csrc/base/part.h"
 #include "../../csrc/base/rng.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 
 enum { CLASSES = 3, MOST = 3, LARGEST = 3 * 96 * 96 };
@@ -212,6 +214,39 @@ static void train(sqz_model *model, const float *x) {
     CHECK_OK(sqz_model_compute_gradients(model, &loss, NULL, &batch, &error), error);
 }
 
+/* -- Training takes its threads too ------------------------------------------------------------ */
+
+typedef struct {
+    sqz_model *model;
+    const float *x;
+    bool done;
+} trainer;
+
+static void *train_often(void *context) {
+    trainer *trainer = context;
+    for (int i = 0; i < 20; i++)
+        train(trainer->model, trainer->x);
+    __atomic_store_n(&trainer->done, true, __ATOMIC_RELEASE);
+    return NULL;
+}
+
+static void check_training_is_counted(sqz_model *model, const float *x) {
+    trainer trainer = {.model = model, .x = x};
+    sqz_error error;
+    pthread_t thread;
+    int fewest = 2;
+    CHECK_OK(sqz_set_num_threads(2, &error), error);
+    CHECK(pthread_create(&thread, NULL, train_often, &trainer) == 0);
+    while (!__atomic_load_n(&trainer.done, __ATOMIC_ACQUIRE)) {
+        int taken = sqz_threads_take(2);
+        fewest = taken < fewest ? taken : fewest;
+        sqz_threads_give(taken);
+        sched_yield();
+    }
+    pthread_join(thread, NULL);
+    CHECK(fewest == 1);
+}
+
 /* For the own kernels: oneDNN allocates a little whenever it executes something. */
 static void check_allocations(sqz_model *model, const float *x) {
     float logits[MOST * CLASSES];
@@ -259,6 +294,7 @@ void test_sharing(void) {
         check_bits(model, x, 96, 71);
         check_failures(model, x);
         check_callers(model, x);
+        check_training_is_counted(model, x);
         if (i == 0 && hooked)
             check_allocations(model, x);
         sqz_model_destroy(model);

@@ -68,10 +68,9 @@ ALWAYS_INLINE void transpose(int16_t *block) {
     for (int round = 0; round < 3; round++) {
         int16x8 shuffled[8];
         for (int i = 0; i < 4; i++) {
-            shuffled[2 * i] =
-                __builtin_shuffle(rows[i], rows[i + 4], (int16x8){0, 8, 1, 9, 2, 10, 3, 11});
+            shuffled[2 * i] = SHUFFLE(int16x8, rows[i], rows[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
             shuffled[2 * i + 1] =
-                __builtin_shuffle(rows[i], rows[i + 4], (int16x8){4, 12, 5, 13, 6, 14, 7, 15});
+                SHUFFLE(int16x8, rows[i], rows[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
         }
         memcpy(rows, shuffled, sizeof rows);
     }

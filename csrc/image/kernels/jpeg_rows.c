@@ -35,7 +35,7 @@ ALWAYS_INLINE void store_pixels(uint8_t *out, const uint8_t *lanes) {
 #else
     uint8x16 four;
     memcpy(&four, lanes, sizeof four);
-    four = __builtin_shuffle(four, (uint8x16){0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 3, 3, 3});
+    four = SHUFFLE(uint8x16, four, four, 0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 3, 3, 3);
     memcpy(out, &four, sizeof four);
 #endif
 }

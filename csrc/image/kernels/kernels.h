@@ -76,6 +76,14 @@ typedef uint8_t uint8x16 __attribute__((vector_size(16)));
 typedef int16_t int16x8 __attribute__((vector_size(16)));
 typedef int32_t int32x4 __attribute__((vector_size(16)));
 
+/* Lanes of two vectors of a type, counted through both: GCC 11 has not Clang's builtin, and Clang
+ * not GCC's. `lanes` is a vector type of integers, as many and as wide. */
+#ifdef __clang__
+#define SHUFFLE(lanes, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLE(lanes, a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
+#endif
+
 /* Samples as integers. In this form GCC 12 makes one instruction of it with AVX2, three with SSE2.
  */
 #if LANES == 8
@@ -89,11 +97,8 @@ ALWAYS_INLINE vec load_samples(const uint8_t *in) { /* interleaved with zeros tw
     int32_t four;
     memcpy(&four, in, sizeof four);
     uint8x16 bytes = (uint8x16)(vec){four}, none = {0};
-    bytes = __builtin_shuffle(bytes, none,
-                              (uint8x16){0, 16, 1, 17, 2, 18, 3, 19, //
-                                         4, 20, 5, 21, 6, 22, 7, 23});
-    return (vec)__builtin_shuffle((int16x8)bytes, (int16x8)none,
-                                  (int16x8){0, 8, 1, 9, 2, 10, 3, 11});
+    bytes = SHUFFLE(uint8x16, bytes, none, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    return (vec)SHUFFLE(int16x8, (int16x8)bytes, (int16x8)none, 0, 8, 1, 9, 2, 10, 3, 11);
 }
 #endif
 

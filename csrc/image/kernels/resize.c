@@ -20,10 +20,9 @@ ALWAYS_INLINE int32x4 sum_channels(const vec sums[CHANNELS]) {
         parts[i - 3] += parts[i];
     /* Of channels 0 1 2 0, 1 2 0 1 and 2 0 1 2. */
     int32x4 a = parts[0], b = parts[1], c = parts[2];
-    int32x4 last = __builtin_shuffle(a, b, (int32x4){3, 7, 3, 7});
-    last = __builtin_shuffle(last, c, (int32x4){0, 1, 7, 7});
-    return a + last + __builtin_shuffle(b, (int32x4){2, 0, 1, 3}) +
-           __builtin_shuffle(c, (int32x4){1, 2, 0, 3});
+    int32x4 last = SHUFFLE(int32x4, a, b, 3, 7, 3, 7);
+    last = SHUFFLE(int32x4, last, c, 0, 1, 7, 7);
+    return a + last + SHUFFLE(int32x4, b, b, 2, 0, 1, 3) + SHUFFLE(int32x4, c, c, 1, 2, 0, 3);
 }
 
 /* Adds `vectors` vectors of weighted samples of every row to its sums. */

@@ -1,0 +1,16 @@
+"""What files of earlier versions mean by what they do not say.
+
+One table for model files (their spec and preprocessing), runs' states and runs' args.yaml, by the
+names these have in common. Where a name is new, its value here is what every network or run had
+when there was no choice; a name that is not here has been in all files.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+EARLIER: dict[str, Any] = {"fit": "pad"}
+
+
+def completed(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """What a file says, with those of `names` that it is too old to have."""
+    return {name: EARLIER[name] for name in names if name in EARLIER} | dict(said)
