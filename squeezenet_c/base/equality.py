@@ -1,6 +1,7 @@
 """Comparison of records that hold arrays, of which `==` as dataclasses make it has no truth."""
 
-from typing import Any
+from dataclasses import fields
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,8 +13,10 @@ class EqualByValue:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        theirs = vars(other)
-        return all(_same(value, theirs[name]) for name, value in vars(self).items())
+        return all(
+            _same(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(cast(Any, self))
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

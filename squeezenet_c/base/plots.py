@@ -44,7 +44,7 @@ def draw_figure(
         )
         return
     font = chinese_font()
-    fonts = {"font.sans-serif": [font, "DejaVu Sans"]} if font else {}
+    fonts: Any = {"font.sans-serif": [font, "DejaVu Sans"]} if font else {}
     with matplotlib.rc_context(fonts):
         if path is not None:
             figure = Figure(figsize=size_inches, layout="tight")

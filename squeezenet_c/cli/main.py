@@ -68,7 +68,7 @@ def _sentence(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _show_warning(message: Warning | str, *_: Any) -> None:
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     print(f"squeezenet-c: warning: {message}", file=sys.stderr)
 
 

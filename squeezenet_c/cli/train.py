@@ -149,6 +149,8 @@ def _write_history(history: History, run: RunFolder) -> None:
 
 def _print_best(history: History, checkpoint: Path) -> None:
     row = history.best
+    if row is None:
+        return
     share, loss = row.valid_acc, row.valid_loss
     print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
     if history.held_out:
@@ -186,9 +188,11 @@ def end_run(
     on. history.held_out is then with the threshold."""
     best = Model.load(run.best, options.precision)
     part = None if fraction is None else training.split(fraction, options.seed)[1]
-    if options.choose_threshold:
+    if options.choose_threshold and part is not None:  # see check_run_end
         _store_threshold(best, part, run.best)
-    found = evaluate(best, part if valid is None else valid)
+    reported = part if valid is None else valid
+    assert reported is not None  # without a validation set there is a fraction
+    found = evaluate(best, reported)
     if history.held_out:
         history.held_out = found
     from ..reports.plots import confusion_plot

@@ -24,7 +24,7 @@ def visible_folders(folder: Path) -> list[str]:
 
 def pictures_below(folder: str | Path) -> list[str]:
     """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
-    found = []
+    found: list[str] = []
     for parent, folders, files in os.walk(os.fspath(folder)):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         found += [

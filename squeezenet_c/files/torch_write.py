@@ -38,6 +38,7 @@ def write(file: BinaryIO, state: dict[str, np.ndarray], metadata: dict[str, str]
 
 def _add(archive: zipfile.ZipFile, name: str, contents: bytes) -> None:
     info = zipfile.ZipInfo(FOLDER + name, EARLIEST)
+    assert archive.fp is not None  # it is open
     start = archive.fp.tell() + HEADER_BYTES + len(info.filename) + FIELD_BYTES
     padding = -start % ALIGNMENT
     info.extra = PADDING_FIELD + struct.pack("<H", padding) + bytes(padding)

@@ -67,8 +67,11 @@ def threshold_at(
     0 or 1. ValueError: not one of the two, or no share above 0; no positive or no negative; or only
     thresholds of 0 or 1 would do."""
     positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
-    name, share = "sensitivity", sensitivity
-    if share is None:
+    if (sensitivity is None) == (specificity is None):
+        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
+    if sensitivity is not None:
+        name, share = "sensitivity", sensitivity
+    elif specificity is not None:
         name, share = "specificity", specificity
     if share is None or None not in (sensitivity, specificity):
         raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
@@ -141,9 +144,9 @@ class Evaluation(EqualByValue):
         sensitivity = specificity = None
         if classes != 2 or positive is None:
             positive = None
-        else:
+        if positive is not None:
             specificity, sensitivity = (
-                _share(matrix[i, i], matrix[i].sum()) for i in (1 - positive, positive)
+                _share(int(matrix[i, i]), int(matrix[i].sum())) for i in (1 - positive, positive)
             )
         return cls(
             accuracy=float((predicted == labels).mean()),
@@ -191,4 +194,5 @@ def _mean_auc(
         return None
     columns = range(classes) if positive is None else [positive]
     areas = [auc(labels == column, probabilities[:, column]) for column in columns]
-    return None if None in areas else float(np.mean(areas))
+    known = [area for area in areas if area is not None]
+    return float(np.mean(known)) if len(known) == len(areas) else None

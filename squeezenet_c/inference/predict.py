@@ -4,7 +4,7 @@ square, normalised as the model says, no flips."""
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,15 @@ class Answer(EqualByValue):
     probabilities: NDArray[np.float32]
 
 
-def predict(model: Network, images: Any, batch_size: int = 32) -> "Answer | list[Answer]":
+@overload
+def predict(model: Network, images: str | os.PathLike, batch_size: int = 32) -> Answer: ...
+@overload
+def predict(
+    model: Network, images: Sequence[Any] | Dataset, batch_size: int = 32
+) -> list[Answer]: ...
+@overload
+def predict(model: Network, images: Any, batch_size: int = 32) -> Any: ...
+def predict(model: Network, images: Any, batch_size: int = 32) -> Answer | list[Answer]:
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
     Pictures are what predict_proba takes."""
     answers = _answers(model, predict_proba(model, images, batch_size))
@@ -69,8 +77,10 @@ def predict_files(
             futures, ahead = ahead, decode(start + batch_size)
             found = [future.result() for future in futures]
             pictures = [picture for picture in found if not isinstance(picture, str)]
-            logits = _logits(model, iter([np.stack(pictures)] if pictures else []))
-            answers = iter(_answers(model, softmax(logits).astype(np.float32)))
+            answers: Iterator[Answer] = iter(())
+            if pictures:
+                logits = _logits(model, iter([np.stack(pictures)]))
+                answers = iter(_answers(model, softmax(logits).astype(np.float32)))
             for path, picture in zip(paths[start : start + batch_size], found, strict=True):
                 yield path, picture if isinstance(picture, str) else next(answers)
 

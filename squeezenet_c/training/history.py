@@ -38,7 +38,7 @@ class Epoch:
 
     def merit(self) -> tuple[float, float]:
         """What the best epoch has the largest of: accuracy, and then the lower loss."""
-        if self.valid_loss is None:
+        if self.valid_loss is None or self.valid_acc is None:
             return self.train_acc, -self.train_loss
         return self.valid_acc, -self.valid_loss
 
@@ -66,7 +66,8 @@ class History:
     @property
     def stale(self) -> int:
         """Epochs since the best."""
-        return len(self.rows) - self.best.epoch if self.rows else 0
+        best = self.best
+        return len(self.rows) - best.epoch if best else 0
 
     def __len__(self) -> int:
         return len(self.rows)

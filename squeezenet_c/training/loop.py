@@ -129,7 +129,7 @@ def train(
     for path in (checkpoint, state):
         if path is not None:
             check_writable(path)
-    if None not in (checkpoint, state) and os.path.realpath(checkpoint) == os.path.realpath(state):
+    if checkpoint and state and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
     names = model.class_names or train.class_names
@@ -361,7 +361,7 @@ def _epoch(
         shown.pictures(len(indices), number)
     valid_acc = valid_loss = None
     train_loss = loss_sum / weight_sum
-    if not train_loss <= run.loss_limit:
+    if run.loss_limit is not None and not train_loss <= run.loss_limit:
         raise _DivergedError(f"the mean loss of epoch {number} is {train_loss:.3g}")
     if not all(np.isfinite(values).all() for values in run.model.state_dict().values()):
         raise _DivergedError(f"weights are no longer finite numbers after epoch {number}")
