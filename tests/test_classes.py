@@ -203,7 +203,7 @@ def test_class_names_give_the_order(home: Path, tmp_path: Path, capsys) -> None:
     assert f"0 {NORMAL} (12 training); 1 {ATROPHY}, positive" in capsys.readouterr().out
     model = sq.Model.load(tmp_path / "run" / "weights" / "best.safetensors")
     assert model.class_names == (NORMAL, ATROPHY)
-    assert main([*command, "--class-names", "a,b"]) == 1
+    assert main([*command, "--class-names", "a,b", "--overwrite"]) == 1
     assert "none of the classes: a, b" in capsys.readouterr().err
 
 

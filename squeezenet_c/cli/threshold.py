@@ -53,6 +53,8 @@ def _threshold(options: argparse.Namespace) -> int:
     model = Model.load(source, options.precision)
     if options.positive is not None:
         model.positive = options.positive
+    if model.positive is None:
+        raise ValueError(f"{source} has {model.num_classes} classes; a threshold is for two")
     dataset = load_evaluation_data(
         options.data,
         model.class_names,

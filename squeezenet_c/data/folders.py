@@ -22,7 +22,7 @@ def visible_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in entries if entry.is_dir())
 
 
-def pictures_below(folder: str | os.PathLike) -> list[str]:
+def pictures_below(folder: str | Path) -> list[str]:
     """The pictures in `folder` at any depth, sorted; hidden files and folders left out."""
     found: list[str] = []
     for parent, folders, files in os.walk(os.fspath(folder)):

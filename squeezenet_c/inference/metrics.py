@@ -73,6 +73,8 @@ def threshold_at(
         name, share = "sensitivity", sensitivity
     elif specificity is not None:
         name, share = "specificity", specificity
+    if share is None or None not in (sensitivity, specificity):
+        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
     if not 0 < share <= 1:
         raise ValueError(f"{name} is {share!r}, expected more than 0, at most 1")
     if positive.all() or not positive.any():
@@ -140,7 +142,7 @@ class Evaluation(EqualByValue):
             predicted = decide(softmax(logits), threshold, positive)
         matrix = confusion_matrix(labels, predicted, classes)
         sensitivity = specificity = None
-        if classes != 2:
+        if classes != 2 or positive is None:
             positive = None
         if positive is not None:
             specificity, sensitivity = (

@@ -132,7 +132,7 @@ def choose_threshold(
     ValueError: both shares, or one that is none; the model has not two classes; a set without both,
     or with one score for all, or of other classes (see match_classes).
     """
-    if model.num_classes != 2:
+    if model.positive is None:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     scores = softmax(dataset_logits(model, dataset))[:, model.positive]
