@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..data.check import check_data
 from ..data.dataset import Dataset
@@ -12,7 +13,7 @@ from ..files.torch_read import is_torch_file
 from ..inference.predict import choose_threshold, evaluate
 from ..model import Model
 from ..reports.write import report
-from .options import add_precision
+from .options import add_data_options, add_precision, dataset_options
 
 # -- evaluate --------------------------------------------------------------------------------------
 
@@ -24,7 +25,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
         "or a list file"
     )  # fmt: skip
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    add_data_options(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="write a report into this folder: index.html, metrics.json, "
         "predictions.csv, plots"
@@ -44,14 +45,14 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> int:
     model = Model.load(options.model, options.precision)
-    on_error = "skip" if options.skip_bad else "raise"
-    dataset = load_evaluation_data(options.data, model.class_names, on_error=on_error)
+    reading = dataset_options(options)
+    dataset = load_evaluation_data(options.data, model.class_names, **reading)
     if options.threshold_from:
-        _store_threshold(model, options.model, _training_set(options.threshold_from, on_error))
+        _store_threshold(model, options.model, _training_set(options.threshold_from, reading))
     if options.out:
         training = None
         if options.training_data:
-            training = _training_set(options.training_data, on_error)
+            training = _training_set(options.training_data, reading)
         title = f"{Path(options.model).name} on {Path(options.data).name}"
         findings = report(model, dataset, options.out, training=training, title=title)
     result = evaluate(model, dataset) if not options.out else findings.summary
@@ -71,8 +72,8 @@ def _store_threshold(model: Model, path: str, dataset: Dataset) -> None:
     model.save(path)
 
 
-def _training_set(data: str, on_error: str) -> Dataset:
-    return load_training_data([data], on_error=on_error)[0]
+def _training_set(data: str, reading: dict[str, Any]) -> Dataset:
+    return load_training_data([data], **reading)[0]
 
 
 # -- check -----------------------------------------------------------------------------------------
