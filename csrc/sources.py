@@ -7,6 +7,7 @@ chooses among them when it runs. So nothing here is tuned to the machine that bu
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -144,3 +145,15 @@ _openmp_answers: dict[tuple[str, ...], bool] = {}
 
 def _switch(name: str) -> bool:
     return os.environ.get(name, "") not in ("", "0")
+
+
+DIGEST_FILE = "_core.sources"  # beside the compiled module: the digest of what it was made from
+
+
+def digest() -> str:
+    """SHA-256 of the names and contents of all that is compiled."""
+    found = hashlib.sha256()
+    for path in sorted(ROOT.rglob("*.[ch]")):
+        contents = path.read_bytes()
+        found.update(f"{path.relative_to(ROOT).as_posix()} {len(contents)}\n".encode() + contents)
+    return found.hexdigest()

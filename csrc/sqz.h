@@ -177,6 +177,9 @@ void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
 typedef struct sqz_dataset sqz_dataset;
 sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
                               int image_size, sqz_fit fit, size_t cache_bytes, sqz_error *error);
+/* The two keep pictures within the bound of `other` together, whichever lives longer. `fresh` was
+ * just created, and no other thread knows it. */
+void sqz_dataset_share_cache(sqz_dataset *fresh, sqz_dataset *other);
 void sqz_dataset_destroy(sqz_dataset *dataset);
 size_t sqz_dataset_count(const sqz_dataset *dataset);
 size_t sqz_dataset_cached_bytes(const sqz_dataset *dataset);

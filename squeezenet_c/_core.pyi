@@ -60,7 +60,8 @@ def shuffle(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
 # -- Data ------------------------------------------------------------------------------------------
 class PictureStore:
-    """Files that become (image_size, image_size, 3) pictures, cached up to cache_bytes."""
+    """Files that become (image_size, image_size, 3) pictures, cached up to cache_bytes; with those
+    of the store `share`, up to its bound."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class PictureStore:
         image_size: int = 224,
         cache_bytes: int = 1 << 30,
         fit: str = "pad",
+        share: PictureStore | None = None,
     ): ...
     def __len__(self) -> int: ...
     image_size: int

@@ -53,6 +53,19 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"skipped under --no-skips: {reason}"
 
 
+@pytest.fixture(autouse=True)
+def threads_and_backend() -> Iterator[None]:
+    """Whatever a test sets, the next one finds what the first did."""
+    import squeezenet_c
+
+    threads, backend = squeezenet_c.get_num_threads(), squeezenet_c.get_backend()
+    yield
+    if squeezenet_c.get_backend() != backend:
+        squeezenet_c.set_backend(backend)
+    if squeezenet_c.get_num_threads() != threads:
+        squeezenet_c.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of photographs and weights beside the repository; SQZ_SHARED names another."""

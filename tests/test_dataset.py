@@ -180,3 +180,23 @@ def test_class_count_chart(pictures, tmp_path):
     pytest.importorskip("matplotlib")
     sq.Dataset(pictures, [0, 1, 0, 1, 0, 1]).plot_class_counts(tmp_path / "counts.png")
     assert (tmp_path / "counts.png").stat().st_size > 1000
+
+
+def test_a_set_and_its_sizes_have_one_cache(tmp_path):
+    made = sq.synthetic.write(tmp_path, 24, size=64)
+    dataset = sq.Dataset(made.paths, made.labels, image_size=64, cache_mb=16 * 64 * 64 * 3 / 2**20)
+    for index in range(12):
+        dataset[index]
+    small = dataset.subset(np.arange(20)).at_size(32)
+    for index in range(20):
+        picture, label = small[index]
+        assert picture.shape == (32, 32, 3) and label == dataset.labels[index]
+    stores = dataset._store, small._store
+    assert [store.cached_bytes for store in stores] == [12 * 64 * 64 * 3, 16 * 32 * 32 * 3]
+    dataset[20]
+    assert stores[0].cached_bytes == 12 * 64 * 64 * 3  # full
+    del small, stores  # what the small ones took is free again
+    dataset[20]
+    assert dataset._store.cached_bytes == 13 * 64 * 64 * 3
+    with pytest.raises(ValueError, match="cache_mb is -1"):
+        sq.Dataset(made.paths, made.labels, cache_mb=-1)

@@ -37,7 +37,11 @@ def model_of(name: str) -> sq.Model:
     for key, values in state.items():
         if key.endswith("bias"):
             state[key] = (0.1 * random.standard_normal(values.shape)).astype(np.float32)
-    state["classifier.1.weight"] *= 20
+    model.load_state_dict(state)
+    # Logits of a few units, so that a difference shows in probabilities too.
+    logits = model.forward(model.preprocessing.normalise(pictures_of(model)))
+    for part in ("weight", "bias"):
+        state[f"classifier.1.{part}"] *= 3 / np.abs(logits).max()
     model.load_state_dict(state)
     return model
 
@@ -87,6 +91,21 @@ def test_onnx_runtime_computes_the_same(tmp_path: Path, name: str) -> None:
         ours = model.forward(model.preprocessing.normalise(x))
         assert np.abs(logits - ours).max() < 1e-4 * np.abs(ours).max()
     assert exporting.verify(model, tmp_path / "model.onnx", list(x)) < 1e-5
+
+
+def test_verify_sees_what_probabilities_hide(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason=NO_RUNTIME)
+    model = model_of("1_1 of ImageNet's kind")
+    state = model.state_dict()
+    state["classifier.1.bias"][3] = 1000  # all pictures are of class 3, with probability 1
+    model.load_state_dict(state)
+    model.export(tmp_path / "model.onnx")
+    pictures = list(pictures_of(model))
+    assert exporting.verify(model, tmp_path / "model.onnx", pictures) < 1e-5
+    state["classifier.1.bias"][3] = 1001
+    model.load_state_dict(state)
+    assert np.array_equal(model.predict_proba(pictures)[:, 3], np.ones(3))
+    assert exporting.verify(model, tmp_path / "model.onnx", pictures) > exporting.TOLERANCE
 
 
 def test_varints() -> None:
@@ -216,7 +235,8 @@ def test_export_command(
     assert len(pictures) == 4
     assert main(["export", saved, out, "--verify", *pictures]) == 0
     line = capsys.readouterr().out.splitlines()[1]
-    found = re.fullmatch(r"Largest difference of probabilities over 4 pictures: (\S+)", line)
+    said = r"Largest difference of logits over 4 pictures: (\S+) of the largest logit"
+    found = re.fullmatch(said, line)
     assert found and float(found[1]) < 1e-5
 
 

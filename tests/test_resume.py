@@ -251,7 +251,13 @@ def test_a_state_from_before_a_field_was_added_to_the_spec(sets, begun, tmp_path
 def test_options_from_before_one_was_added(tmp_path, monkeypatch):
     (tmp_path / "args.yaml").write_text("bypass: null\nfinal_relu: false\n", encoding="utf-8")
     options = argparse.Namespace(
-        out=None, resume=str(tmp_path), arch="1_1", bypass=None, final_relu=False, pretrained=None
+        out=None,
+        resume=str(tmp_path),
+        arch="1_1",
+        bypass=None,
+        final_relu=False,
+        pretrained=None,
+        overwrite=False,
     )
     with pytest.raises(ValueError, match="--arch is '1_1', expected None"):
         check_network(options, begun_with(options))

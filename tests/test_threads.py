@@ -35,6 +35,17 @@ def _python(code: str, **settings: str) -> str:
     return result.stdout.strip()
 
 
+def test_a_test_may_set_threads() -> None:
+    """The next one, of the order in this file, must not find them."""
+    test_a_test_may_set_threads.before = squeezenet_c.get_num_threads()
+    squeezenet_c.set_num_threads(test_a_test_may_set_threads.before + 1)
+
+
+def test_threads_do_not_leak_from_test_to_test() -> None:
+    before = getattr(test_a_test_may_set_threads, "before", squeezenet_c.get_num_threads())
+    assert squeezenet_c.get_num_threads() == before
+
+
 # -- The default number ----------------------------------------------------------------------------
 
 COUNT = "import squeezenet_c as sq; print(sq.get_num_threads(), sq.build_info()['threads'])"

@@ -8,21 +8,56 @@
 #include "dataset.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../base/memory.h"
+
+/* How much one data set and those that share its cache may keep, and do. */
+typedef struct {
+    size_t limit;
+    atomic_size_t used, owners;
+} budget;
 
 struct sqz_dataset {
     size_t count;
     char **paths;
     int image_size;
     sqz_fit fit;
-    size_t picture_bytes, cache_bytes;
+    size_t picture_bytes;
+    budget *budget;
     pthread_mutex_t mutex; /* of the two below */
     uint8_t **cached;      /* [count], NULL where the picture is not kept */
     size_t cached_bytes;
 };
+
+static budget *make_budget(size_t limit) {
+    budget *made = malloc(sizeof *made);
+    if (made) {
+        made->limit = limit;
+        atomic_init(&made->used, 0);
+        atomic_init(&made->owners, 1);
+    }
+    return made;
+}
+
+static void leave_budget(budget *left, size_t cached_bytes) {
+    if (!left)
+        return;
+    atomic_fetch_sub(&left->used, cached_bytes);
+    if (atomic_fetch_sub(&left->owners, 1) == 1)
+        free(left);
+}
+
+static bool take_from_budget(budget *from, size_t bytes) {
+    size_t used = atomic_load(&from->used);
+    do
+        if (bytes > from->limit - used) /* used never exceeds it */
+            return false;
+    while (!atomic_compare_exchange_weak(&from->used, &used, used + bytes));
+    return true;
+}
 
 /* 3 GiB a picture: beyond it a wrong number is likelier than a wish. */
 enum { MAX_IMAGE_SIZE = 32768 };
@@ -53,13 +88,13 @@ sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, s
     made->fit = fit;
     made->picture_bytes =
         sqz_size_multiply(sqz_size_multiply((size_t)image_size, (size_t)image_size), 3);
-    made->cache_bytes = cache_bytes;
+    made->budget = make_budget(cache_bytes);
     made->paths = calloc(count ? count : 1, sizeof *made->paths);
     made->cached = calloc(count ? count : 1, sizeof *made->cached);
-    if (made->paths && made->cached)
+    if (made->budget && made->paths && made->cached)
         while (made->count < count && (made->paths[made->count] = strdup(paths[made->count])))
             made->count++;
-    if (!made->paths || !made->cached || made->count < count) {
+    if (!made->budget || !made->paths || !made->cached || made->count < count) {
         sqz_dataset_destroy(made);
         return sqz_fail_memory(error, "a data set's paths",
                                sqz_size_multiply(count, sizeof *made->paths));
@@ -68,9 +103,18 @@ sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, s
     return SQZ_OK;
 }
 
+void sqz_dataset_share_cache(sqz_dataset *fresh, sqz_dataset *other) {
+    if (fresh->budget == other->budget)
+        return;
+    leave_budget(fresh->budget, 0);
+    fresh->budget = other->budget;
+    atomic_fetch_add(&fresh->budget->owners, 1);
+}
+
 void sqz_dataset_destroy(sqz_dataset *dataset) {
     if (!dataset)
         return;
+    leave_budget(dataset->budget, dataset->cached_bytes);
     for (size_t i = 0; i < dataset->count; i++) {
         free(dataset->paths[i]);
         free(dataset->cached[i]);
@@ -107,12 +151,6 @@ static sqz_status decode(const sqz_dataset *dataset, size_t index, uint8_t *pict
     return status;
 }
 
-/* Call with the mutex held. */
-static bool has_room(const sqz_dataset *dataset, size_t index) {
-    return !dataset->cached[index] && dataset->cached_bytes <= dataset->cache_bytes &&
-           dataset->picture_bytes <= dataset->cache_bytes - dataset->cached_bytes;
-}
-
 /* Keeps a copy of the picture if there is room, and memory, for it. */
 static void keep(sqz_dataset *dataset, size_t index, const uint8_t *picture) {
     uint8_t *copy = malloc(dataset->picture_bytes);
@@ -120,7 +158,8 @@ static void keep(sqz_dataset *dataset, size_t index, const uint8_t *picture) {
         return; /* a smaller cache, not a failure */
     memcpy(copy, picture, dataset->picture_bytes);
     pthread_mutex_lock(&dataset->mutex);
-    bool kept = has_room(dataset, index);
+    bool kept =
+        !dataset->cached[index] && take_from_budget(dataset->budget, dataset->picture_bytes);
     if (kept) {
         dataset->cached[index] = copy;
         dataset->cached_bytes += dataset->picture_bytes;
@@ -137,14 +176,15 @@ sqz_status sqz_dataset_picture(sqz_dataset *dataset, size_t index, uint8_t *pict
                         index, dataset->count);
     pthread_mutex_lock(&dataset->mutex);
     const uint8_t *cached = dataset->cached[index];
-    bool room = has_room(dataset, index);
+    bool room =
+        dataset->picture_bytes <= dataset->budget->limit - atomic_load(&dataset->budget->used);
     pthread_mutex_unlock(&dataset->mutex);
     if (cached) {
         memcpy(picture, cached, dataset->picture_bytes);
         return SQZ_OK;
     }
     SQZ_TRY(decode(dataset, index, picture, error));
-    if (room) /* else there never will be: the cache only grows */
+    if (room)
         keep(dataset, index, picture);
     return SQZ_OK;
 }

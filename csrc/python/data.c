@@ -96,13 +96,18 @@ static sqz_status create_dataset(store_object *self, PyObject *paths, sqz_fit fi
 }
 
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"paths", "image_size", "cache_bytes", "fit", NULL};
-    PyObject *paths, *size_argument = NULL, *cache_argument = NULL;
+    static char *names[] = {"paths", "image_size", "cache_bytes", "fit", "share", NULL};
+    PyObject *paths, *size_argument = NULL, *cache_argument = NULL, *share = Py_None;
     sqz_fit fit = SQZ_FIT_PAD;
     Py_ssize_t image_size = 224, cache_bytes = (Py_ssize_t)1 << 30;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO&:PictureStore", names, &paths,
-                                     &size_argument, &cache_argument, sqz_py_to_fit, &fit))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO&O:PictureStore", names, &paths,
+                                     &size_argument, &cache_argument, sqz_py_to_fit, &fit, &share))
         return NULL;
+    if (share != Py_None && !Py_IS_TYPE(share, type)) {
+        PyErr_Format(PyExc_TypeError, "share is a %s, expected a PictureStore or None",
+                     Py_TYPE(share)->tp_name);
+        return NULL;
+    }
     if (size_argument && !as_integer(&image_size, size_argument, "image_size", 1, INT_MAX))
         return NULL;
     if (cache_argument &&
@@ -117,6 +122,8 @@ static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         if (status != SQZ_OK) {
             sqz_py_raise_from((PyObject *)self, status, &error);
             Py_CLEAR(self);
+        } else if (share != Py_None) {
+            sqz_dataset_share_cache(self->dataset, ((store_object *)share)->dataset);
         }
     }
     Py_XDECREF(encoded);
@@ -240,10 +247,12 @@ static PyGetSetDef store_attributes[] = {
     {NULL, NULL, NULL, NULL, NULL}};
 
 static PyType_Slot store_slots[] = {
-    {Py_tp_doc, "PictureStore(paths, image_size=224, cache_bytes=2**30, fit=\"pad\")\n--\n\n"
-                "Files that become (image_size, image_size, 3) uint8 pictures by fit_image. Once\n"
-                "decoded they stay in memory while all of them fit into cache_bytes. May be used\n"
-                "from several threads at once."},
+    {Py_tp_doc,
+     "PictureStore(paths, image_size=224, cache_bytes=2**30, fit=\"pad\", share=None)\n--\n\n"
+     "Files that become (image_size, image_size, 3) uint8 pictures by fit_image. Once\n"
+     "decoded they stay in memory while all of them fit into cache_bytes, or with those\n"
+     "of the store `share` into that one's. May be used\n"
+     "from several threads at once."},
     {Py_tp_new, (void *)store_new},
     {Py_tp_dealloc, (void *)store_dealloc},
     {Py_tp_traverse, (void *)store_traverse},

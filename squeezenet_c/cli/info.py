@@ -19,7 +19,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx or .safetensors"
     )
     parser.add_argument(
-        "--verify", metavar="PICTURE", nargs="+", help="then compare probabilities of these "
+        "--verify", metavar="PICTURE", nargs="+", help="then compare logits of these "
         "pictures, by ONNX Runtime or PyTorch from the file written, with ours"
     )  # fmt: skip
     parser.set_defaults(run=_export)
@@ -33,7 +33,8 @@ def _export(options: argparse.Namespace) -> int:
         return 0
     difference = verify(model, options.out, options.verify)
     print(
-        f"Largest difference of probabilities over {len(options.verify)} pictures: {difference:.2g}"
+        f"Largest difference of logits over {len(options.verify)} pictures: {difference:.2g} of "
+        "the largest logit"
     )
     if not difference <= TOLERANCE:  # so that NaN fails too
         return fail(f"{options.out} does not compute what the model does, within {TOLERANCE:g}")

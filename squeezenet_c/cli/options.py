@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
+from ..data.dataset import CACHE_MB
 from ..training.recipe import SCHEDULES, Recipe
 from .run_folder import add_out
 
@@ -23,8 +24,18 @@ def fail(sentence: str) -> int:
     return 1
 
 
-def on_error(options: argparse.Namespace) -> dict[str, str]:
-    return {"on_error": "skip" if options.skip_bad else "raise"}
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """How pictures are read; see dataset_options."""
+    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    parser.add_argument(
+        "--cache-mb", type=whole, default=CACHE_MB, metavar="MIB", help="memory for decoded "
+        "pictures of each set (default: %(default)d); past it they are decoded again"
+    )  # fmt: skip
+
+
+def dataset_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Dataset's arguments."""
+    return {"on_error": "skip" if options.skip_bad else "raise", "cache_mb": options.cache_mb}
 
 
 def add_network(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +81,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--early-stopping", type=positive, metavar="EPOCHS")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    add_data_options(parser)
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..data.check import check_data
 from ..data.dataset import Dataset
@@ -12,7 +13,7 @@ from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
 from .classes import classes_line
-from .options import add_precision
+from .options import add_data_options, add_precision, dataset_options
 
 # -- evaluate --------------------------------------------------------------------------------------
 
@@ -25,7 +26,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "a folder of train, val and test (its test part, else val), or a list file"
     )  # fmt: skip
     parser.add_argument("--split", metavar="NAME", help="the part of DATA: train, val or test")
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    add_data_options(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="write a report into this folder: index.html, metrics.json, "
         "predictions.csv, plots"
@@ -47,16 +48,14 @@ def _evaluate(options: argparse.Namespace) -> int:
             "threshold, on pictures that the model was not trained on"
         )
     model = Model.load(options.model, options.precision)
-    on_error = "skip" if options.skip_bad else "raise"
-    dataset = load_evaluation_data(
-        options.data, model.class_names, options.split, on_error=on_error
-    )
+    reading = dataset_options(options)
+    dataset = load_evaluation_data(options.data, model.class_names, options.split, **reading)
     if not options.json:
         print(classes_line(model, {"evaluated": dataset}), flush=True)
     if options.out:
         training = None
         if options.training_data:
-            training = _training_set(options.training_data, on_error)
+            training = _training_set(options.training_data, reading)
         title = f"{Path(options.model).name} on {Path(options.data).name}"
         findings = report(model, dataset, options.out, training=training, title=title)
     result = evaluate(model, dataset) if not options.out else findings.summary
@@ -66,8 +65,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _training_set(data: str, on_error: str) -> Dataset:
-    return load_training_data([data], on_error=on_error)[0]
+def _training_set(data: str, reading: dict[str, Any]) -> Dataset:
+    return load_training_data([data], **reading)[0]
 
 
 # -- check -----------------------------------------------------------------------------------------

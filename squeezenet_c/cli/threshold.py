@@ -10,7 +10,7 @@ from ..files.torch_read import is_torch_file
 from ..inference.predict import choose_threshold, evaluate
 from ..model import Model
 from .classes import add_positive, classes_line
-from .options import add_precision, on_error
+from .options import add_data_options, add_precision, dataset_options
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
         "--youden", action="store_true", help="the greatest sum of both (Youden's index; default)"
     )
     add_positive(parser)
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    add_data_options(parser)
     parser.add_argument(
         "--out", metavar="FILE", help="the model with its threshold (default: MODEL)"
     )
@@ -60,7 +60,7 @@ def _threshold(options: argparse.Namespace) -> int:
         model.class_names,
         options.split,
         ("validation", "test"),
-        **on_error(options),
+        **dataset_options(options),
     )
     _refuse_training_pictures(model, dataset, options.data)
     print(classes_line(model, {"to choose on": dataset}), flush=True)

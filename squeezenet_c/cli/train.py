@@ -17,8 +17,8 @@ from .options import (
     add_finetuning,
     add_precision,
     add_train_options,
+    dataset_options,
     fail,
-    on_error,
     positive,
     recipe_of,
     settle_rates,
@@ -48,7 +48,9 @@ def _train(options: argparse.Namespace) -> int:
     check_run_end(options)
     settle_rates(options)
     run = given_folder(options)
-    training, valid = load_training_data(options.data, options.class_names, **on_error(options))
+    training, valid = load_training_data(
+        options.data, options.class_names, **dataset_options(options)
+    )
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION

@@ -13,7 +13,7 @@ from .._native import core
 from ..network import are_numbers
 from .folders import PICTURE_SUFFIXES, parts_in, pictures_below, visible_folders
 
-CACHE_BYTES = 1 << 30
+CACHE_MB = 1024
 
 
 class Dataset:
@@ -22,7 +22,8 @@ class Dataset:
     class_names  one name a class; None: the numbers themselves, up to the largest label
     image_size, fit     side in pixels of the squares that pictures become, and how: "pad" or
                  "crop", see Preprocessing
-    cache_bytes  decoded pictures are kept in memory up to this bound, decoded again past it
+    cache_mb     decoded pictures are kept in memory up to this many MiB (default 1024) in all, for
+                 the set with its parts and its other sizes (`at_size`); decoded again past it
     on_error     "raise": a file that cannot be decoded raises when its turn comes. "skip": all are
                  decoded now, and those that cannot be are left out, listed in `skipped` as
                  (path, reason), and counted in a warning.
@@ -38,7 +39,7 @@ class Dataset:
         *,
         image_size: int = 224,
         fit: str = "pad",
-        cache_bytes: int = CACHE_BYTES,
+        cache_mb: float = CACHE_MB,
         on_error: str = "raise",
     ):
         if on_error not in ("raise", "skip"):
@@ -53,9 +54,11 @@ class Dataset:
                 f"label {self.labels.max()} found, expected 0 to {len(self.class_names) - 1}: "
                 f"there are {len(self.class_names)} class names"
             )
-        self.cache_bytes, self.fit = cache_bytes, fit
+        if not (isinstance(cache_mb, int | float) and 0 <= cache_mb < 1 << 40):
+            raise ValueError(f"cache_mb is {cache_mb!r}, expected a number of at least 0")
+        self.cache_mb, self.fit = cache_mb, fit
         self.skipped: list[tuple[str, str]] = []
-        self._store = core.PictureStore(self.paths, image_size, cache_bytes, fit)
+        self._store = core.PictureStore(self.paths, image_size, int(cache_mb * (1 << 20)), fit)
         self._places = np.arange(len(self.paths), dtype=np.int64)  # of our pictures in the store
         if on_error == "skip":
             self._leave_out_broken()
@@ -152,18 +155,15 @@ class Dataset:
 
     def at_size(self, image_size: int, fit: str | None = None) -> "Dataset":
         """The same pictures as squares of `image_size` by `fit` (None: the set's own); the set
-        itself where they are that already."""
+        itself where they are that already. Both keep decoded pictures within one cache_mb."""
         fit = self.fit if fit is None else fit
         if (image_size, fit) == (self.image_size, self.fit):
             return self
-        return Dataset(
-            self.paths,
-            self.labels,
-            self.class_names,
-            image_size=image_size,
-            fit=fit,
-            cache_bytes=self.cache_bytes,
-        )
+        other = self.subset(np.arange(len(self)))
+        other.fit = fit
+        other._store = core.PictureStore(self.paths, image_size, fit=fit, share=self._store)
+        other._places = np.arange(len(self), dtype=np.int64)
+        return other
 
     # -- Parts of it -------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Dataset:
         part.paths = [self.paths[index] for index in indices]
         part.labels = self.labels[indices]
         part.class_names = self.class_names
-        part.cache_bytes, part.fit = self.cache_bytes, self.fit
+        part.cache_mb, part.fit = self.cache_mb, self.fit
         part.skipped = []
         part._store = self._store
         part._places = self._places[indices]

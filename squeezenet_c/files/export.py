@@ -9,12 +9,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .._version import __version__
-from ..inference.predict import predict_proba, to_picture
+from ..inference.predict import to_picture
 from ..network import Network
 from . import native
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
 
-TOLERANCE = 1e-4  # of probabilities, between two programs that both compute in float32
+TOLERANCE = 1e-4  # of logits, between two programs that both compute in float32
 DESCRIPTION = (
     "SqueezeNet. pictures: RGB bytes, made square as fit says in the JSON of metadata "
     "preprocessing (pad: fitted into a black square; crop: the middle); the graph scales and "
@@ -92,8 +92,10 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 
 
 def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> float:
-    """The largest difference between the model's probabilities of some pictures (of predict_proba's
-    kinds) and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file.
+    """The largest difference between the model's logits of some pictures (of predict_proba's kinds)
+    and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file, as a share of
+    the largest logit (where that is above 1). Not of probabilities: where one is near 1, they are
+    alike whatever was computed.
     ValueError: another ending, or no pictures. ImportError: that program is not installed.
     RuntimeError: it cannot run the file."""
     kind = Path(path).suffix.lower()
@@ -102,15 +104,16 @@ def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> 
         raise ValueError(f"{path} ends in {kind!r}, expected .onnx, .pth or .pt")
     if not len(pictures):
         raise ValueError("no pictures to verify with, expected at least one")
-    fitted = [model.preprocessing.square(to_picture(picture)) for picture in pictures]
+    fitted = np.stack([model.preprocessing.square(to_picture(picture)) for picture in pictures])
     try:
-        theirs = runners[kind](model, os.fspath(path), np.stack(fitted))
+        theirs = runners[kind](model, os.fspath(path), fitted)
     except ImportError:
         raise
     except Exception as error:  # both programs have exceptions of their own kinds
         reason = str(error).partition("\n")[0]
         raise RuntimeError(f"{path} cannot be run to verify it: {reason}") from error
-    return float(np.abs(theirs - predict_proba(model, pictures)).max())
+    ours = model.forward(model.preprocessing.normalise(fitted))
+    return float(np.abs(theirs - ours).max() / max(1.0, np.abs(ours).max()))
 
 
 def _run_onnx(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
@@ -121,7 +124,7 @@ def _run_onnx(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
             f"{path} is not verified: that needs ONNX Runtime (`pip install onnxruntime`)"
         ) from None
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return session.run([PROBABILITIES], {PICTURES: pictures})[0]
+    return session.run([LOGITS], {PICTURES: pictures})[0]
 
 
 def _run_torch(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
@@ -134,7 +137,7 @@ def _run_torch(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:
     values = {name: torch.from_numpy(array) for name, array in graph.constants.items()}
     values |= state | {PICTURES: torch.from_numpy(pictures)}
     with torch.no_grad():
-        return _interpret(graph, values)[PROBABILITIES].numpy()
+        return _interpret(graph, values)[LOGITS].numpy()
 
 
 def _interpret(graph: Graph, values: dict[str, Any]) -> dict[str, Any]:

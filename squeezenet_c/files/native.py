@@ -131,13 +131,14 @@ def load_pretrained(
         num_classes = len(class_names)
     if num_classes is None:
         num_classes = pretrained.num_classes
+    known = pretrained.class_names
     was, now = str(pretrained.num_classes), str(num_classes)
     if num_classes == pretrained.num_classes:
         if known is None or class_names is None or are_numbers(class_names):
             return pretrained
         if set(class_names) == set(known):
             return pretrained
-        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, wanted))
+        was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(
         f"{os.fspath(path)}: its last convolution, for {was} classes, is replaced by a fresh one "
         f"for {now}",
