@@ -17,6 +17,7 @@ from .options import (
     add_train_options,
     dataset_options,
     fail,
+    network_of,
     positive,
     recipe_of,
     settle_rates,
@@ -100,13 +101,7 @@ def _model_to_train(options: argparse.Namespace, classes: int) -> Model:
         return RunState.read(options.resume).new_network(Model)
     if options.pretrained:
         return Model.from_pretrained(options.pretrained, classes, options.seed)
-    return Model(
-        options.arch,
-        num_classes=classes,
-        seed=options.seed,
-        bypass=options.bypass,
-        final_relu=options.final_relu,
-    )
+    return network_of(options, classes, options.seed)
 
 
 def _write_history(history: History, run: RunFolder) -> None:
@@ -120,7 +115,7 @@ def _print_best(history: History, checkpoint: Path) -> None:
     share, loss = row.valid_acc, row.valid_loss
     print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
     if history.held_out:
-        print(f"On the validation set, which had no part in choosing it:\n{history.held_out}")
+        print(f"On the validation set, held out from choosing it:\n{history.held_out}")
 
 
 # -- train, once the model is trained --------------------------------------------------------------
@@ -150,8 +145,8 @@ def end_run(
     fraction: float | None,
 ) -> None:
     """Choose the threshold and write the confusion matrix, as the options say. The matrix is the
-    best model's, on the validation set; without one, on the part of the training set it was chosen
-    on. history.held_out is then with the threshold."""
+    best model's, on the validation set; without one, on the selection set. history.held_out is
+    then with the threshold."""
     best = Model.load(run.best, options.precision)
     part = None if fraction is None else training.split(fraction, options.seed)[1]
     if options.choose_threshold:
@@ -172,7 +167,7 @@ def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
         warnings.warn(f"no threshold was chosen: {error}", stacklevel=2)
         return
     best.save(checkpoint)
-    print(f"Threshold: {threshold:.4f}, chosen on {len(part)} training pictures held out")
+    print(f"Threshold: {threshold:.4f}, chosen on the {len(part)} pictures of the selection set")
 
 
 # -- demo ------------------------------------------------------------------------------------------

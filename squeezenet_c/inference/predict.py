@@ -65,7 +65,7 @@ def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluati
 def choose_threshold(model: Network, dataset: Dataset) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
     The set should be pictures that neither trained the model nor will be reported on, such as the
-    second of `training_set.split(valid_fraction, seed)` where `train` held these out.
+    second of `training_set.split(valid_fraction, seed)`, which is `train`'s selection set.
 
     ValueError: the model has not two classes; a set without both, or with one score for all.
     """

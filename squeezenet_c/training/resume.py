@@ -34,6 +34,11 @@ FORMAT_KEY, FORMAT = "squeezenet_c.state", "1"
 STATE_IN_RUN_FOLDER = Path("weights", "last.state")
 OPTIMIZER_NUMBERS = ("step", "lr", "betas", "eps", "spans")
 
+EARLIER: dict[str, Any] = {}
+"""What arguments of `train` that came later were, in effect, for runs begun before: taken where a
+state or an args.yaml does not have them, so that these runs can still be resumed. A new argument
+that changes a run's result gets its line here."""
+
 Tensors = dict[str, np.ndarray]
 
 
@@ -157,7 +162,7 @@ class RunState:
         """ValueError where a run with these would not be the run. A warning where its bits will
         differ all the same, because it goes on elsewhere."""
         for name, found in _plain(arguments).items():
-            expected = self.arguments.get(name)
+            expected = self.arguments.get(name, EARLIER.get(name))
             if found != expected:
                 raise ValueError(
                     f"{name} is {found!r}, expected {expected!r}, with which the run in "
