@@ -1,5 +1,7 @@
 """The commands: what they print and write, and their exit statuses."""
 
+import argparse
+import inspect
 import json
 import os
 import subprocess
@@ -10,6 +12,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
+from squeezenet_c.cli.train import add_train
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,17 @@ def test_an_earlier_run_is_replaced_only_when_asked(trained, tmp_path, capsys):
     with pytest.raises(SystemExit) as raised:
         main(["train", "--resume", str(out), "--overwrite"])
     assert raised.value.code == 2
+
+
+def test_defaults_are_those_of_train():
+    """Also of options that nobody gave a default by hand."""
+    parser = argparse.ArgumentParser()
+    add_train(parser)
+    given, taken = vars(parser.parse_args([])), inspect.signature(sq.train).parameters
+    shared = given.keys() & taken.keys()
+    assert {"epochs", "batch_size", "seed", "augment", "early_stopping", "freeze"} <= shared
+    recipe = {"lr", "body_lr_scale", "resume", "precision"}  # None or float32 in effect
+    assert all(given[name] == taken[name].default for name in shared - recipe)
 
 
 def test_predict(trained, capsys):

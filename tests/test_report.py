@@ -316,7 +316,7 @@ def test_train_chooses_a_threshold(home, tmp_path, capsys):
     assert not run.exists()
     assert main([*command, "--choose-threshold", "--valid-fraction", "0.5"]) == 0
     printed = capsys.readouterr().out
-    assert "chosen on 12 training pictures held out" in printed
+    assert "chosen on the 12 pictures of the selection set" in printed
     model = sq.Model.load(run / "weights" / "best.safetensors")
     assert f"Threshold: {model.threshold:.4f}" in printed
     report = sq.evaluate(model, sq.Dataset.from_folder(data))

@@ -334,6 +334,23 @@ def test_resume_at_the_command_line(pictures, tmp_path, monkeypatch, capsys):
     assert [float(row[5]) for row in rows[1:]] == pytest.approx([lr, lr / 2, lr / 4])
 
 
+def test_a_run_begun_before_an_option_is_resumed(pictures, tmp_path, monkeypatch):
+    """As if label_smoothing were new, with 0.1 for what runs did before."""
+    run = tmp_path / "run"
+    assert main(command(pictures, run, "--epochs", "1")) == 0
+    state = run / "weights" / "last.state"
+    tensors, metadata = core.read_safetensors(str(state))
+    arguments = json.loads(metadata["arguments"])
+    assert arguments.pop("label_smoothing") == 0.1
+    core.write_safetensors(str(state), tensors, metadata | {"arguments": json.dumps(arguments)})
+    lines = (run / "args.yaml").read_text().splitlines(keepends=True)
+    (run / "args.yaml").write_text("".join(x for x in lines if "label_smoothing" not in x))
+    resume = ["train", "--resume", str(run), "--epochs", "2"]
+    assert main(resume) == 1
+    monkeypatch.setitem(EARLIER, "label_smoothing", 0.1)
+    assert main(resume) == 0
+
+
 def test_more_epochs_at_the_command_line(pictures, tmp_path):
     run = tmp_path / "run"
     assert main(command(pictures, run, "--epochs", "1")) == 0

@@ -7,7 +7,7 @@ from typing import Any
 from .. import Model, build_info
 from ..files.export import TOLERANCE, export, verify
 from ..summary import summary_totals
-from .options import DEFAULT_ARCH, add_network, add_precision, fail, positive
+from .options import add_network, add_precision, fail, network_of, positive
 
 # -- export ----------------------------------------------------------------------------------------
 
@@ -58,12 +58,7 @@ def _summary(options: argparse.Namespace) -> int:
     if options.model:
         model = Model.load(options.model)
     else:
-        model = Model(
-            options.arch or DEFAULT_ARCH,
-            options.num_classes,
-            bypass=options.bypass,
-            final_relu=options.final_relu,
-        )
+        model = network_of(options, options.num_classes)
     size = options.image_size or model.image_size
     print(json.dumps(summary_totals(model, size)) if options.json else model.summary(size))
     return 0

@@ -1,12 +1,13 @@
 """What can be given to the commands, and how a run's options are kept in its folder."""
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, get_num_threads
+from .. import Model, __version__, get_num_threads, train
 from ..base.earlier import EARLIER, completed
 from ..data.dataset import CACHE_MB
 from ..training.recipe import SCHEDULES, Recipe
@@ -38,10 +39,26 @@ def dataset_options(options: argparse.Namespace) -> dict[str, Any]:
     return {"on_error": "skip" if options.skip_bad else "raise", "cache_mb": options.cache_mb}
 
 
+def default(name: str) -> Any:
+    """What `train` takes for the argument where nothing is given."""
+    return inspect.signature(train).parameters[name].default
+
+
 def add_network(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arch", choices=("1_0", "1_1"), help=f"default: {DEFAULT_ARCH}")
     parser.add_argument("--bypass", choices=("simple", "complex"))
     parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
+
+
+def network_of(options: argparse.Namespace, classes: int, seed: int = 0) -> Model:
+    """A fresh model as add_network's options say."""
+    return Model(
+        options.arch or DEFAULT_ARCH,
+        classes,
+        seed=seed,
+        bypass=options.bypass,
+        final_relu=options.final_relu,
+    )
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
@@ -66,20 +83,22 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         "for other classes is replaced"
     )  # fmt: skip
     recipe = Recipe()
-    parser.add_argument("--epochs", type=positive, default=20)
-    parser.add_argument("--batch-size", type=positive, default=16)
+    parser.add_argument("--epochs", type=positive, default=default("epochs"))
+    parser.add_argument("--batch-size", type=positive, default=default("batch_size"))
     tuned = Recipe.fine_tuning()
     parser.add_argument(
         "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
         f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
-    parser.add_argument("--seed", type=whole, default=0)
+    parser.add_argument("--seed", type=whole, default=default("seed"))
     add_out(parser, "train")
     parser.add_argument(
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
-        "pictures (default: on the validation set; 0.2 where there is none)"
+        "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
     )  # fmt: skip
-    parser.add_argument("--augment", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=default("augment")
+    )
     parser.add_argument("--early-stopping", type=positive, metavar="EPOCHS")
     add_data_options(parser)
 
@@ -95,8 +114,13 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         f"classifier, as a share of --lr (default: {recipe.body_lr_scale:g}, with --pretrained "
         f"{Recipe.fine_tuning().body_lr_scale:g})",
     )  # fmt: skip
-    parser.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's (default: 0)")
-    parser.add_argument("--label-smoothing", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument(
+        "--weight-decay", type=float, default=default("weight_decay"),
+        help="AdamW's (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE"
+    )
     parser.add_argument(
         "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
         "class, as 1,2.5"

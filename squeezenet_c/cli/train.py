@@ -19,6 +19,7 @@ from .options import (
     add_train_options,
     dataset_options,
     fail,
+    network_of,
     positive,
     recipe_of,
     settle_rates,
@@ -111,13 +112,7 @@ def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -
         _take_network(options, model)
     else:
         options.arch = options.arch or DEFAULT_ARCH
-        model = Model(
-            options.arch,
-            num_classes=len(class_names),
-            seed=options.seed,
-            bypass=options.bypass,
-            final_relu=options.final_relu,
-        )
+        model = network_of(options, len(class_names), options.seed)
     if model.class_names is None:
         model.class_names = class_names
     if options.positive is not None:
@@ -156,7 +151,7 @@ def _print_best(history: History, checkpoint: Path) -> None:
     share, loss = row.valid_acc, row.valid_loss
     print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
     if history.held_out:
-        print(f"On the validation set, which had no part in choosing it:\n{history.held_out}")
+        print(f"On the validation set, held out from choosing it:\n{history.held_out}")
 
 
 # -- train, once the model is trained --------------------------------------------------------------
@@ -186,8 +181,8 @@ def end_run(
     fraction: float | None,
 ) -> None:
     """Choose the threshold and write the confusion matrix, as the options say. The matrix is the
-    best model's, on the validation set; without one, on the part of the training set it was chosen
-    on. history.held_out is then with the threshold."""
+    best model's, on the validation set; without one, on the selection set. history.held_out is
+    then with the threshold."""
     best = Model.load(run.best, options.precision)
     part = None if fraction is None else training.split(fraction, options.seed)[1]
     if options.choose_threshold and part is not None:  # see check_run_end
@@ -210,7 +205,7 @@ def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
         warnings.warn(f"no threshold was chosen: {error}", stacklevel=2)
         return
     best.save(checkpoint)
-    print(f"Threshold: {threshold:.4f}, chosen on {len(part)} training pictures held out")
+    print(f"Threshold: {threshold:.4f}, chosen on the {len(part)} pictures of the selection set")
 
 
 # -- demo ------------------------------------------------------------------------------------------

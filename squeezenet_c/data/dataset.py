@@ -226,8 +226,8 @@ class Dataset:
             drawn.append(members[core.shuffle(len(members), seed, int(label))[:count]])
         if not drawn:
             raise ValueError("no class has two pictures, so the set cannot be split")
-        held_out = np.sort(np.concatenate(drawn))
-        return self.subset(np.setdiff1d(np.arange(len(self)), held_out)), self.subset(held_out)
+        part = np.sort(np.concatenate(drawn))
+        return self.subset(np.setdiff1d(np.arange(len(self)), part)), self.subset(part)
 
     # -- What it is made of ------------------------------------------------------------------------
 

@@ -127,7 +127,7 @@ def choose_threshold(
     With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
     this share of the positives; with `specificity` the other way round. The set should be pictures
     that neither trained the model nor will be reported on, such as the second of
-    `training_set.split(valid_fraction, seed)` where `train` held these out.
+    `training_set.split(valid_fraction, seed)`, which is `train`'s selection set.
 
     ValueError: both shares, or one that is none; the model has not two classes; a set without both,
     or with one score for all, or of other classes (see match_classes).

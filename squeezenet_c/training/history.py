@@ -49,7 +49,8 @@ class History:
 
     interrupted  Ctrl-C ended it
     collapsed    the sentence that was said when it collapsed, else None
-    held_out     the best model's Evaluation on `valid`, where valid_fraction chose the best
+    held_out     the best model's Evaluation on `valid`, where valid_fraction kept it out of the
+                 choice of the best (which the selection set made)
     """
 
     rows: list[Epoch] = field(default_factory=list)

@@ -86,8 +86,9 @@ def train(
     checkpoint      file for the model of the best validation accuracy, ties by the lower loss
                     (without a validation set, of the best training accuracy). Written atomically,
                     whenever there is a new best. That it can be written is tried before all else
-    valid_fraction  choose the best on this share of the training pictures instead; `valid`, if
-                    given, is looked at once, after training, with the best model: history.held_out
+    valid_fraction  choose the best on this share of the training pictures instead, the selection
+                    set, which is not trained on; `valid`, if given, is then held out: looked at
+                    once, after training, with the best model: history.held_out
     augment         flip training pictures at random
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
