@@ -68,14 +68,14 @@ def read_tensors(path: str) -> tuple[State, dict[str, str]]:
 
 
 def model_file(path: str | os.PathLike) -> str:
-    """The file that `path`, itself one or a run's folder, means. FileNotFoundError: a folder
+    """The file that `path`, itself one or a run's folder, means. IsADirectoryError: a folder
     without a best model."""
     path = os.fspath(path)
     if not os.path.isdir(path):
         return path
     best = os.path.join(path, BEST_IN_RUN_FOLDER)
     if not os.path.isfile(best):
-        raise FileNotFoundError(
+        raise IsADirectoryError(
             f"{path} is a folder without {BEST_IN_RUN_FOLDER}, a run's best model"
         )
     return best
