@@ -68,7 +68,6 @@ def _threshold(options: argparse.Namespace) -> int:
         model, dataset, sensitivity=options.sensitivity, specificity=options.specificity
     )
     model.save(target)
-    assert model.positive is not None  # or there would be no threshold
     found = evaluate(model, dataset)
     print(
         f"Threshold: {threshold:.4f} of {model.name_of(model.positive)}, in {target}\n"

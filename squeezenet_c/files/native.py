@@ -68,14 +68,14 @@ def read_tensors(path: str) -> tuple[State, dict[str, str]]:
 
 
 def model_file(path: str | os.PathLike) -> str:
-    """The file that `path`, itself one or a run's folder, means. FileNotFoundError: a folder
+    """The file that `path`, itself one or a run's folder, means. IsADirectoryError: a folder
     without a best model."""
     path = os.fspath(path)
     if not os.path.isdir(path):
         return path
     best = os.path.join(path, BEST_IN_RUN_FOLDER)
     if not os.path.isfile(best):
-        raise FileNotFoundError(
+        raise IsADirectoryError(
             f"{path} is a folder without {BEST_IN_RUN_FOLDER}, a run's best model"
         )
     return best
@@ -134,9 +134,8 @@ def load_pretrained(
     known = pretrained.class_names
     was, now = str(pretrained.num_classes), str(num_classes)
     if num_classes == pretrained.num_classes:
-        if known is None or class_names is None or are_numbers(class_names):
-            return pretrained
-        if set(class_names) == set(known):
+        known, wanted = pretrained.class_names or (), class_names or ()
+        if not known or are_numbers(wanted) or set(wanted) == set(known):
             return pretrained
         was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(

@@ -67,11 +67,8 @@ def threshold_at(
     0 or 1. ValueError: not one of the two, or no share above 0; no positive or no negative; or only
     thresholds of 0 or 1 would do."""
     positive, scores = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
-    if (sensitivity is None) == (specificity is None):
-        raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
-    if sensitivity is not None:
-        name, share = "sensitivity", sensitivity
-    elif specificity is not None:
+    name, share = "sensitivity", sensitivity
+    if share is None:
         name, share = "specificity", specificity
     if share is None or None not in (sensitivity, specificity):
         raise ValueError("both a sensitivity and a specificity or neither, expected one of them")
@@ -142,7 +139,7 @@ class Evaluation(EqualByValue):
             predicted = decide(softmax(logits), threshold, positive)
         matrix = confusion_matrix(labels, predicted, classes)
         sensitivity = specificity = None
-        if classes != 2 or positive is None:
+        if classes != 2:
             positive = None
         if positive is not None:
             specificity, sensitivity = (
