@@ -387,7 +387,7 @@ def test_the_contents_tell_the_kind(tmp_path: Path) -> None:
         assert all(np.array_equal(loaded.state_dict()[k], v) for k, v in model.state_dict().items())
     with pytest.raises(FileNotFoundError):
         sq.Model.load(tmp_path / "none.pth")
-    with pytest.raises(FileNotFoundError, match="is a folder without weights/best.safetensors"):
+    with pytest.raises(IsADirectoryError, match="is a folder without weights/best.safetensors"):
         sq.Model.load(tmp_path)
 
 

@@ -134,8 +134,9 @@ def load_pretrained(
     known = pretrained.class_names
     was, now = str(pretrained.num_classes), str(num_classes)
     if num_classes == pretrained.num_classes:
-        known, wanted = pretrained.class_names or (), class_names or ()
-        if not known or are_numbers(wanted) or set(wanted) == set(known):
+        if known is None or class_names is None or are_numbers(class_names):
+            return pretrained
+        if set(class_names) == set(known):
             return pretrained
         was, now = (f"{len(names)} ({', '.join(names)})" for names in (known, class_names))
     warnings.warn(
