@@ -154,6 +154,13 @@ class Network(core.Network):
                     f"{len(names)} class names, expected one for each of {self.num_classes} classes"
                 )
             names = tuple(names)
+            for name in names:
+                try:
+                    name.encode("utf-8")
+                except UnicodeEncodeError:  # as of a folder's name in another encoding
+                    raise ValueError(
+                        f"the class name {name!a} is no text that UTF-8 can write"
+                    ) from None
         self._class_names = names
 
     @property

@@ -22,10 +22,14 @@ def start(work):
 """
 
 
+# A shell that starts the tests in the background has the signal ignored.
+SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def run(code: str, timeout: float = 60) -> str:
     """In a process of its own, which a hang or a crash ends alone. Its output."""
     result = subprocess.run(
-        [sys.executable, "-c", PREPARE + textwrap.dedent(code)],
+        [sys.executable, "-c", PREPARE + SIGINT + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,  # not the source folder, whose package is not compiled

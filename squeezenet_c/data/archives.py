@@ -4,12 +4,14 @@ the target folder, through a link, or past a bound; and a file is complete or no
 import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
 from .._native import core
+from ..base.read import brief, open_regular
 
 ARCHIVES = ("training.zip", "validation.zip", "valid_gt.zip")
 # training.zip holds more zips; the photographs are in this one, the others are annotations.
@@ -35,15 +37,19 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
     """Unpack `archive` into the folder `target`; the files it holds. See unpack_archive."""
     root = Path(target).resolve()
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with open_regular(archive) as file, zipfile.ZipFile(file) as opened:
             members = [info for info in opened.infolist() if not info.is_dir()]
             places = [_place(archive, info, root) for info in members]
             if sum(info.file_size for info in members) > MOST_BYTES:
                 raise core.BadFileError(f"{archive} unpacks to more than {MOST_BYTES >> 30} GB")
             for info, place in zip(members, places, strict=True):
                 _write(opened, info, place, root, archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise core.BadFileError(f"{archive} is not a zip file that can be read: {error}") from None
+    except (
+        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+        *(OverflowError, IndexError, struct.error),  # of offsets, sizes and names that are none
+    ) as error:
+        reason = brief(error)
+        raise core.BadFileError(f"{archive} is not a zip file that can be read: {reason}") from None
     return places
 
 

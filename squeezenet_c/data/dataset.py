@@ -14,6 +14,7 @@ from ..network import are_numbers
 from .folders import PICTURE_SUFFIXES, parts_in, pictures_below, visible_folders
 
 CACHE_MB = 1024
+MOST_CLASSES = 65536  # of a network, by csrc/net/spec.c
 
 
 class Dataset:
@@ -296,4 +297,9 @@ def _checked_labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:
         raise ValueError(f"labels are {labels.dtype}, expected whole numbers")
     if labels.min() < 0:
         raise ValueError(f"label {labels.min()} found, expected 0 or more")
+    if labels.max() >= MOST_CLASSES:  # each number up to it is a class, which gets a name
+        raise ValueError(
+            f"label {labels.max()} found, expected at most {MOST_CLASSES - 1}: a network has at "
+            f"most {MOST_CLASSES} classes"
+        )
     return labels.astype(np.int64)

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from .._native import core
+from ..base.read import read_text
 from .folders import PICTURE_SUFFIXES
+
+MOST_BYTES = 1 << 28
 
 
 def read_list(
@@ -16,10 +19,7 @@ def read_list(
 ) -> tuple[list[str], list[int], Sequence[str] | None, list[tuple[str, str]]]:
     """(paths, labels, class names or None, the missing ones as (path, reason)). See
     Dataset.from_list."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise core.BadFileError(f"{path} is not UTF-8 text: {error}") from None
+    text = read_text(path, MOST_BYTES)
     paths, words, missing = [], [], []
     kinds = set()
     known = None if class_names is None else dict.fromkeys(class_names)

@@ -5,14 +5,19 @@ structure annotation", Scientific Data 2024. A training picture's first letter t
 pathologic; H (high myopia) and N (normal) are not. Validation labels are in a spreadsheet.
 """
 
+import itertools
 import os
 import warnings
+import zipfile
 from pathlib import Path
 
 from .._native import core
+from ..base.read import brief, open_regular
 from .dataset import Dataset
 
 CLASS_NAMES = ("非病理性近视", "病理性近视")
+# The spreadsheet of PALM has 401 rows of 5 columns.
+MOST_ROWS, MOST_COLUMNS, MOST_SHEET_BYTES = 20_000, 64, 1 << 26
 LABEL_OF_LETTER = {"H": 0, "N": 0, "P": 1}
 TRAINING_FOLDER, VALIDATION_FOLDER = "PALM-Training400", "PALM-Validation400"
 LABELS_FILE = "PM_Label_and_Fovea_Location.xlsx"
@@ -115,16 +120,26 @@ def read_labels(path: str | os.PathLike) -> dict[str, int]:
 
 
 def _sheet_rows(path: str | os.PathLike) -> list[tuple]:
+    """The cells of the first sheet, all rows of one width. A sheet may number its rows and columns
+    as it likes, and each number stands for all that are skipped: so both are bounded."""
     import openpyxl
 
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         try:
+            with zipfile.ZipFile(file) as parts:
+                size_bytes = sum(part.file_size for part in parts.infolist())
+            if size_bytes > MOST_SHEET_BYTES:
+                raise ValueError(f"it unpacks to {size_bytes} bytes, expected {MOST_SHEET_BYTES}")
             book = openpyxl.load_workbook(file, read_only=True, data_only=True)
             sheet = book.worksheets[0]
             sheet.reset_dimensions()
-            rows = list(sheet.iter_rows(values_only=True))
+            cells = sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)
+            rows = list(itertools.islice(cells, MOST_ROWS + 1))
+            if len(rows) > MOST_ROWS:
+                raise ValueError(f"it has more than {MOST_ROWS} rows")
         except Exception as error:  # openpyxl lets errors of zip, XML and its own through
-            raise core.BadFileError(f"{path} is not an xlsx spreadsheet: {error}") from None
+            reason = brief(error)
+            raise core.BadFileError(f"{path} is not an xlsx spreadsheet: {reason}") from None
     width = max(map(len, rows), default=0)
     return [tuple(row) + (None,) * (width - len(row)) for row in rows]
 

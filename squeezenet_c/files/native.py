@@ -25,6 +25,7 @@ import numpy as np
 
 from .._native import core
 from ..base.earlier import completed
+from ..base.read import first_bytes
 from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 
@@ -60,8 +61,29 @@ def metadata_of(model: Network) -> dict[str, str]:
     return metadata
 
 
+# What begins so is no model; of safetensors the first eight bytes are a length, far below these.
+OTHER_KINDS = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG\r\n\x1a\n": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF document",
+    b"\x1f\x8b\x08": "a gzip archive",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+}
+
+
+def _refuse_other_kinds(path: str) -> None:
+    start = first_bytes(path, 8)
+    for magic, kind in OTHER_KINDS.items():
+        if start.startswith(magic):
+            raise core.BadFileError(
+                f"{path} is {kind}, expected a model: safetensors, or a state_dict by torch.save"
+            )
+
+
 def read_tensors(path: str) -> tuple[State, dict[str, str]]:
     """(float32 arrays by name, metadata) of a file of either kind, which its contents tell."""
+    _refuse_other_kinds(path)
     from . import torch_read  # here: most models need neither zip archives nor pickles
 
     return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)

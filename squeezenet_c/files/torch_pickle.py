@@ -19,6 +19,7 @@ from typing import Any
 NEWEST_PROTOCOL = 5
 MOST_BYTES = 4 << 20  # SqueezeNet's is 10 kB; a byte of pickle can become 70 bytes of empty lists
 LARGEST_RANK = 8
+LARGEST_KEY = 1 << 31  # of a dict: numbers beyond may be chosen so that all have one hash
 
 ORDERED_DICT = "collections.OrderedDict"
 REBUILD_TENSOR = "torch._utils._rebuild_tensor_v2"
@@ -76,7 +77,7 @@ def load(pickle: bytes) -> Any:
     except Refused:
         raise
     except (ValueError, IndexError, KeyError, OverflowError) as error:
-        raise Refused(f"a damaged pickle ({type(error).__name__}: {error})") from None
+        raise Refused(f"a damaged pickle ({type(error).__name__}: {str(error):.200})") from None
 
 
 class _Machine:
@@ -171,6 +172,8 @@ class _Machine:
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | int):
                 raise Refused(f"a dict with {_said(key)} for a key")
+            if isinstance(key, int) and abs(key) > LARGEST_KEY:
+                raise Refused(f"a dict with a number beyond {LARGEST_KEY} for a key")
             if key in target:
                 raise Refused(f"a dict that has the key {str(key)!r:.200} twice")
             target[key] = value
@@ -224,7 +227,11 @@ def _tensor(arguments: Any) -> Tensor:
                 and min(sizes) >= 0
             ):
                 return Tensor(storage, offset, shape, strides)
-            raise Refused(f"a tensor of the shape {shape} and strides {strides}"[:200])
+            # Not the two themselves: tuples that hold tuples twice are 2^n words long.
+            raise Refused(
+                f"a tensor of {len(shape)} sides and {len(strides)} strides, which are not whole "
+                f"numbers of 0 or more, as many as sides, at most {LARGEST_RANK}"
+            )
     raise Refused(f"a tensor made of {_said(arguments)}")
 
 

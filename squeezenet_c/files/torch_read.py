@@ -22,6 +22,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from .._native import core
+from ..base.read import brief, first_bytes, open_regular
 from . import torch_pickle
 from .torch_pickle import Tensor
 
@@ -47,8 +48,7 @@ State = dict[str, np.ndarray]
 def is_torch_file(path: str) -> bool:
     """Whether the file begins as one that torch.save wrote. BadFileError: it does, in the format
     that PyTorch had before 1.6, or it is a pickle by itself. OSError: it cannot be read."""
-    with open(path, "rb") as file:
-        start = file.read(len(OLD_MAGIC))
+    start = first_bytes(path, len(OLD_MAGIC))
     if start == OLD_MAGIC:
         raise core.BadFileError(
             f"{path}: PyTorch's format from before version 1.6, which is not read; where PyTorch "
@@ -69,7 +69,7 @@ def read(path: str) -> tuple[State, dict[str, str]]:
 
     BadFileError names the file and what was found in it. OSError: it cannot be read.
     """
-    with open(path, "rb") as file, _damage(path), zipfile.ZipFile(file) as opened:
+    with open_regular(path) as file, _damage(path), zipfile.ZipFile(file) as opened:
         archive = _Archive(path, opened, os.fstat(file.fileno()).st_size)
         try:
             saved = torch_pickle.load(archive.record("data.pkl"))
@@ -93,9 +93,10 @@ def _damage(path: str) -> Iterator[None]:
         raise
     except (
         *(zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError),
-        *(OSError, ValueError, OverflowError, struct.error),  # of offsets and sizes that are none
+        # of offsets, sizes and names that are none
+        *(OSError, ValueError, OverflowError, IndexError, struct.error),
     ) as error:
-        raise core.BadFileError(f"{path}: a damaged zip archive: {error}") from None
+        raise core.BadFileError(f"{path}: a damaged zip archive: {brief(error)}") from None
 
 
 # -- Records ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ import numpy as np
 
 from .._native import core
 from ..base.earlier import EARLIER, completed
+from ..base.read import brief
 from ..data.dataset import Dataset
 from ..files.native import check_tensors
 from ..network import SPEC_KEYS, AnyNetwork, Network
@@ -107,6 +108,38 @@ def write_state(
     core.write_safetensors(os.fspath(path), tensors, {FORMAT_KEY: FORMAT, **metadata})
 
 
+def _typed(said: Mapping[str, Any], key: str, kind: Any) -> Any:
+    """said[key], which has to be of the kind. TypeError: it is another, as no file of ours has."""
+    value = said[key]
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{key} is a {type(value).__name__}")
+    return value
+
+
+def _optimizer(said: dict[str, Any]) -> dict[str, Any]:
+    numbers = {key: said[key] for key in OPTIMIZER_NUMBERS}
+    for key, kind in (("step", int), ("lr", int | float), ("eps", int | float)):
+        _typed(numbers, key, kind)
+    pairs = [_typed(numbers, "betas", list), *_typed(numbers, "spans", list)]
+    for pair in pairs:
+        for number in pair:
+            _typed({"betas or spans": number}, "betas or spans", int | float)
+    for floats, _, _ in numbers["spans"]:
+        _typed({"spans": floats}, "spans", int)
+    return numbers
+
+
+def _history(said: dict[str, Any]) -> History:
+    rows = [Epoch(**row) for row in _typed(said, "rows", list)]
+    for row in rows:
+        for name, value in asdict(row).items():
+            optional = name.startswith("valid_") and value is None
+            kind = int if name == "epoch" else int | float
+            if not optional:
+                _typed({name: value}, name, kind)
+    return History(rows, collapsed=_typed(said, "collapsed", str | None))
+
+
 @dataclass(frozen=True)
 class RunState:
     """A state file's contents."""
@@ -138,24 +171,20 @@ class RunState:
             for key, tensor in tensors.items():
                 group, _, name = key.partition(".")
                 groups[group][name] = tensor
-            history = json.loads(metadata["history"])
+            said = {key: json.loads(text) for key, text in metadata.items() if key != FORMAT_KEY}
             return cls(
                 path=path,
-                arguments=completed(json.loads(metadata["arguments"]), EARLIER),
-                optimizer={
-                    key: json.loads(metadata["optimizer"])[key] for key in OPTIMIZER_NUMBERS
-                },
-                history=History(
-                    [Epoch(**row) for row in history["rows"]], collapsed=history["collapsed"]
-                ),
-                class_names=json.loads(metadata["class_names"]),
-                positive=json.loads(metadata.get("positive", "null")),
-                trained_on=tuple(map(str, json.loads(metadata.get("trained_on", "[]")))),
-                machine=dict(json.loads(metadata["machine"])),
+                arguments=completed(_typed(said, "arguments", dict), EARLIER),
+                optimizer=_optimizer(_typed(said, "optimizer", dict)),
+                history=_history(_typed(said, "history", dict)),
+                class_names=_typed(said, "class_names", list | None),
+                positive=_typed({"positive": None} | said, "positive", int | None),
+                trained_on=tuple(map(str, _typed({"trained_on": []} | said, "trained_on", list))),
+                machine=_typed(said, "machine", dict),
                 groups=groups,
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {brief(error)}"
             raise core.BadFileError(f"{path}: its contents are no run's state ({reason})") from None
 
     @property
