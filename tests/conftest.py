@@ -53,6 +53,16 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"skipped under --no-skips: {reason}"
 
 
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Texts are English in every test, whatever the locale, unless it chooses another language."""
+    from squeezenet_c.base.language import set_language
+
+    set_language("en")
+    yield
+    set_language(None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of photographs and weights beside the repository; SQZ_SHARED names another."""
