@@ -8,6 +8,7 @@ from typing import Any
 
 from ._native import core as _core
 from ._version import __version__
+from .base.language import language, set_language
 from .data import palm, synthetic
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
@@ -65,11 +66,13 @@ __all__ = [
     "get_backend",
     "get_max_pixels",
     "get_num_threads",
+    "language",
     "palm",
     "predict",
     "predict_proba",
     "report",
     "set_backend",
+    "set_language",
     "set_max_pixels",
     "set_num_threads",
     "synthetic",

@@ -66,6 +66,16 @@ def threads_and_backend() -> Iterator[None]:
         squeezenet_c.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def english() -> Iterator[None]:
+    """Texts are English in every test, whatever the locale, unless it chooses another language."""
+    from squeezenet_c.base.language import set_language
+
+    set_language("en")
+    yield
+    set_language(None)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of photographs and weights beside the repository; SQZ_SHARED names another."""

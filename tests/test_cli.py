@@ -96,7 +96,7 @@ def test_predict(trained, capsys):
     paths = sq.Dataset.from_folder(trained / "pictures").paths[:2]
     assert main(["predict", model, paths[0]]) == 0
     line = capsys.readouterr().out
-    assert line.startswith("预测结果为：synthetic ") and ",置信度为: 0." in line
+    assert line.startswith("Predicted: synthetic ") and ", confidence: 0." in line
     assert main(["predict", model, *paths, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows] == paths
@@ -173,7 +173,7 @@ def test_demo(tmp_path, capsys):
     command = ["demo", "--out", str(tmp_path / "demo"), "--pictures", "16", "--epochs", "1"]
     assert main(command) == 0
     out = capsys.readouterr().out
-    assert "synthetic" in out and "预测结果为" in out
+    assert "synthetic" in out and "Predicted: " in out
     assert (tmp_path / "demo" / "results.png").exists()
     assert main(command) == 1
     assert "holds an earlier run" in capsys.readouterr().err

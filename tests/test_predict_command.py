@@ -122,4 +122,4 @@ def test_a_bar_past_a_hundred_pictures(home: Path, capsys, monkeypatch) -> None:
         assert main(["predict", str(home / "run"), *[str(picture)] * count]) == 0
         printed = capsys.readouterr()
         assert ("pictures" in printed.err) == shown
-        assert printed.out.count("预测结果为：") == count
+        assert printed.out.count("Predicted: ") == count

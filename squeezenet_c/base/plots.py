@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from .language import ENGLISH_NAMES, fill, language, translate
+
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans SC",
@@ -20,14 +22,6 @@ CHINESE_FONTS = (
     "Noto Sans CJK JP",  # what matplotlib finds in the family's .ttc; it has all the characters
     "Noto Sans CJK TC",
 )
-# What stands in a plot where there is no font for the Chinese.
-ENGLISH = {
-    "类别": "class",
-    "数量": "count",
-    "数据类别数量": "pictures of each class",
-    "非病理性近视": "not pathologic",
-    "病理性近视": "pathologic myopia",
-}
 
 
 def draw_figure(
@@ -65,9 +59,16 @@ def chinese_font() -> str | None:
     return next((name for name in CHINESE_FONTS if name in installed), None)
 
 
-def label(text: str) -> str:
-    """`text`, in English where it is Chinese and no font for it is installed."""
-    return text if text.isascii() or chinese_font() else ENGLISH.get(text, text)
+def caption(text: str, /, **values: Any) -> str:
+    """`translate`'s text, but English where no font for the Chinese is installed."""
+    if language() == "zh" and not chinese_font():
+        return fill(text, values)
+    return translate(text, **values)
+
+
+def label(name: str) -> str:
+    """A class's name; PALM's in English where no font for the Chinese is installed."""
+    return name if name.isascii() or chinese_font() else ENGLISH_NAMES.get(name, name)
 
 
 def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> None:
@@ -78,6 +79,10 @@ def bar_chart(counts: dict[str, int], path: str | os.PathLike | None = None) -> 
         bars = axes.bar([label(name) for name in counts], list(counts.values()), width=0.5)
         axes.bar_label(bars)
         axes.margins(y=0.1)  # room for the numbers
-        axes.set(xlabel=label("类别"), ylabel=label("数量"), title=label("数据类别数量"))
+        axes.set(
+            xlabel=caption("class"),
+            ylabel=caption("count"),
+            title=caption("pictures of each class"),
+        )
 
     draw_figure(draw, (6, 4), path)

@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..base.language import class_name
 from ..data.dataset import Dataset
 from ..inference.predict import match_classes
 from ..network import Network
@@ -45,7 +46,7 @@ def classes_line(model: Network, sets: dict[str, Dataset | None]) -> str:
     listed = []
     for label in range(min(model.num_classes, MOST)):
         name = model.name_of(label)
-        what = f"{label}" if name == str(label) else f"{label} {name}"
+        what = f"{label}" if name == str(label) else f"{label} {class_name(name)}"
         if label == model.positive:
             what += ", positive"
         shares = ", ".join(f"{count[label]} {name}" for name, count in counts.items())

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__, set_backend, set_num_threads
+from ..base.language import LANGUAGES, set_language
 from .info import add_export, add_info, add_summary
 from .options import begun_with, check_network, fail, positive
 from .predict import add_explain, add_predict
@@ -36,6 +37,8 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
     options = _parser().parse_args(arguments)
+    if options.lang is not None:
+        set_language(options.lang)
     for stream in (sys.stdout, sys.stderr):  # Chinese, whatever the locale says
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
@@ -82,6 +85,10 @@ def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentPa
     common.add_argument(
         "--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one"
     )
+    common.add_argument(
+        "--lang", choices=LANGUAGES, help="of predictions, plots and reports (default: zh where "
+        "the locale is Chinese, else en)"
+    )  # fmt: skip
     parser = argparse.ArgumentParser(
         prog="squeezenet-c", description="Train and run SqueezeNet on a CPU."
     )

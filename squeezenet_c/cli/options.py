@@ -16,7 +16,7 @@ from .run_folder import add_out
 ARGUMENTS_FILE = "args.yaml"
 DEFAULT_ARCH = "1_1"
 # Of what argparse hands us, not of a run.
-NOT_ARGUMENTS = ("run", "usage_error", "resume", "overwrite")
+NOT_ARGUMENTS = ("run", "usage_error", "resume", "overwrite", "lang")
 
 
 def fail(sentence: str) -> int:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ..base.language import class_name, translate
 from ..data.folders import find_pictures
 from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
@@ -50,13 +51,21 @@ def _predict(options: argparse.Namespace) -> int:
             answered.append((path, answer))
             if not options.json:
                 where = f"{path}: " if paths != options.images or len(paths) > 1 else ""
-                said = f"预测结果为：{answer.name},置信度为: {answer.confidence:.4f}"
-                bar.write(f"{where}{said}", file=sys.stdout)
+                bar.write(f"{where}{answer_line(answer)}", file=sys.stdout)
     if options.json:
         print(json.dumps([_row(*pair) for pair in answered], ensure_ascii=False))
     if options.out:
         _write_table(model, answered, options.out)
     return _status(bad, len(paths), options.skip_bad)
+
+
+def answer_line(answer: Answer) -> str:
+    """What is said of a picture; in Chinese the tutorial's line."""
+    return translate(
+        "Predicted: {name}, confidence: {confidence:.4f}",
+        name=class_name(answer.name),
+        confidence=answer.confidence,
+    )
 
 
 def _bar(pictures: int) -> Any:
@@ -121,8 +130,8 @@ def _explain(options: argparse.Namespace) -> int:
         explanation = explain(model, image, options.label)
         explanation.save(folder / name)
         print(
-            f"{image}: {explanation.name}, probability {explanation.probability:.4f}, in "
-            f"{folder / name}"
+            f"{image}: {class_name(explanation.name)}, probability "
+            f"{explanation.probability:.4f}, in {folder / name}"
         )
     return 0
 

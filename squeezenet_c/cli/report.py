@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..base.language import translate
 from ..data.check import check_data
 from ..data.dataset import Dataset
 from ..data.layouts import load_evaluation_data, load_training_data
@@ -56,7 +57,9 @@ def _evaluate(options: argparse.Namespace) -> int:
         training = None
         if options.training_data:
             training = _training_set(options.training_data, reading)
-        title = f"{Path(options.model).name} on {Path(options.data).name}"
+        title = translate(
+            "{model} on {data}", model=Path(options.model).name, data=Path(options.data).name
+        )
         findings = report(model, dataset, options.out, training=training, title=title)
     result = evaluate(model, dataset) if not options.out else findings.summary
     print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result)

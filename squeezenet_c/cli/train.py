@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 from .. import History, Model, TrainingError, predict, synthetic, train
+from ..base.language import translate
 from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
@@ -26,6 +27,7 @@ from .options import (
     whole,
     write_arguments,
 )
+from .predict import answer_line
 from .run_folder import RunFolder, add_out, given_folder, new_folder
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
@@ -149,9 +151,18 @@ def _print_best(history: History, checkpoint: Path) -> None:
     if row is None:
         return
     share, loss = row.valid_acc, row.valid_loss
-    print(f"Best: epoch {row.epoch}, accuracy {share:.1%}, loss {loss:.3f}, in {checkpoint}")
+    print(
+        translate(
+            "Best: epoch {epoch}, accuracy {accuracy:.1%}, loss {loss:.3f}, in {path}",
+            epoch=row.epoch,
+            accuracy=share,
+            loss=loss,
+            path=checkpoint,
+        )
+    )
     if history.held_out:
-        print(f"On the validation set, held out from choosing it:\n{history.held_out}")
+        heading = translate("On the validation set, held out from choosing it:")
+        print(f"{heading}\n{history.held_out}")
 
 
 # -- train, once the model is trained --------------------------------------------------------------
@@ -225,7 +236,13 @@ def _demo(options: argparse.Namespace) -> int:
     run = given_folder(options) or new_folder("demo")
     run.remove_run()
     pictures = run.folder / "pictures"
-    print(f"Drawing {options.pictures} synthetic pictures of eyes into {pictures}")
+    print(
+        translate(
+            "Drawing {count} synthetic pictures of eyes into {folder}",
+            count=options.pictures,
+            folder=pictures,
+        )
+    )
     dataset = synthetic.write(pictures, options.pictures, options.seed)
     training, valid = dataset.split(0.25, options.seed)
     # Small pictures in small batches: a minute has to hold enough steps to learn in.
@@ -246,6 +263,12 @@ def _demo(options: argparse.Namespace) -> int:
     _print_best(history, run.best)
     example = valid.paths[-1]
     answer = predict(Model.load(run.best), example)
-    print(f"{example}: 预测结果为：{answer.name},置信度为: {answer.confidence:.4f}")
-    print(f"Done in {time.perf_counter() - start:.0f} s; all of it is in {run.folder}")
+    print(f"{example}: {answer_line(answer)}")
+    print(
+        translate(
+            "Done in {seconds:.0f} s; all of it is in {folder}",
+            seconds=time.perf_counter() - start,
+            folder=run.folder,
+        )
+    )
     return 0

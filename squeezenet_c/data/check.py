@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
+from ..base.language import translate
 from .dataset import Dataset
 
 SIDE = 16
@@ -48,9 +49,15 @@ class Pair:
         return self.first_set != self.second_set
 
     def __str__(self) -> str:
-        kind = "same pixels" if self.exact else "look the same"
-        labels = "" if self.same_label else ", WITH DIFFERENT LABELS"
-        return f"{kind}{labels}: {self.first} ({self.first_set}), {self.second} ({self.second_set})"
+        return translate(
+            "{kind}{labels}: {first} ({first_set}), {second} ({second_set})",
+            kind=translate("same pixels") if self.exact else translate("look the same"),
+            labels="" if self.same_label else translate(", WITH DIFFERENT LABELS"),
+            first=self.first,
+            first_set=translate(self.first_set),
+            second=self.second,
+            second_set=translate(self.second_set),
+        )
 
 
 @dataclass(frozen=True)
@@ -80,21 +87,42 @@ class DataCheck:
         lines = []
         for name, counts in self.counts.items():
             total = max(1, sum(counts.values()))
-            shares = [f"{key}: {count} ({count / total:.0%})" for key, count in counts.items()]
-            lines.append(f"{name} set, {sum(counts.values())} pictures: {', '.join(shares)}")
+            shares = [
+                translate(
+                    "{name}: {count} ({share:.0%})", name=key, count=count, share=count / total
+                )
+                for key, count in counts.items()
+            ]
+            lines.append(
+                translate(
+                    "{name} set, {count} pictures: {shares}",
+                    name=translate(name),
+                    count=sum(counts.values()),
+                    shares=translate(", ").join(shares),
+                )
+            )
             least, most = min(counts.values()), max(counts.values())
             if most > UNEVEN * least:
-                lines.append(f"  uneven: one class has {most} pictures, another {least}")
+                lines.append(
+                    translate(
+                        "  uneven: one class has {most} pictures, another {least}",
+                        most=most,
+                        least=least,
+                    )
+                )
         within = [pair for pair in self.pairs if not pair.leaks]
-        lines += _listed("in both training and validation set", self.leaks)
-        lines += _listed("duplicates within a set", within)
-        lines += _listed("unreadable files", [why for _, why in self.unreadable])
+        lines += _listed(translate("in both training and validation set"), self.leaks)
+        lines += _listed(translate("duplicates within a set"), within)
+        lines += _listed(translate("unreadable files"), [why for _, why in self.unreadable])
         return "\n".join(lines)
 
 
 def _listed(what: str, found: list) -> list[str]:
-    lines = [f"{what}: {len(found) or 'none'}", *(f"  {item}" for item in found[:FEW])]
-    return lines + ([f"  and {len(found) - FEW} more"] if len(found) > FEW else [])
+    heading = translate("{what}: {count}", what=what, count=len(found) or translate("none"))
+    lines = [heading, *(f"  {item}" for item in found[:FEW])]
+    if len(found) > FEW:
+        lines.append(translate("  and {count} more", count=len(found) - FEW))
+    return lines
 
 
 def check_data(training: Dataset, validation: Dataset | None = None) -> DataCheck:

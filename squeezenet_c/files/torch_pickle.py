@@ -227,12 +227,15 @@ def _tensor(arguments: Any) -> Tensor:
                 and min(sizes) >= 0
             ):
                 return Tensor(storage, offset, shape, strides)
-            # Not the two themselves: tuples that hold tuples twice are 2^n words long.
-            raise Refused(
-                f"a tensor of {len(shape)} sides and {len(strides)} strides, which are not whole "
-                f"numbers of 0 or more, as many as sides, at most {LARGEST_RANK}"
-            )
+            raise Refused(f"a tensor of the shape {_sides(shape)} and strides {_sides(strides)}")
     raise Refused(f"a tensor made of {_said(arguments)}")
+
+
+def _sides(sides: tuple) -> str:
+    """In words, of a bounded length: tuples that hold tuples twice would be 2^n words long."""
+    if len(sides) <= LARGEST_RANK and all(type(side) is int for side in sides):
+        return f"{sides}"[:80]
+    return f"of {len(sides)} sides that are not all whole numbers"
 
 
 def _expect(target: Any, kind: type, what: str) -> Any:

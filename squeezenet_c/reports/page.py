@@ -5,12 +5,13 @@ import os
 from html import escape
 from pathlib import Path
 
-from ..base.plots import ENGLISH
+from ..base.language import class_name, language, translate
 from ..base.png import encode_png
 from ..data.check import DataCheck
 from ..inference.intervals import BINS
 from .findings import Report
 
+HTML_LANGUAGE = {"en": "en", "zh": "zh-CN"}
 STYLE = """
 body { font: 16px/1.5 sans-serif; color: #222; max-width: 62rem }
 body { margin: 2rem auto; padding: 0 1rem }
@@ -49,7 +50,7 @@ MEANING = {
 CAPTIONS = {
     "confusion_matrix": "How many pictures of each true class were given which answer.",
     "roc": "What every threshold would find (up) and wrongly report (right).",
-    "reliability": f"In {BINS} equal bins: the probability given, and how often it came true.",
+    "reliability": "In {bins} equal bins: the probability given, and how often it came true.",
     "scores": "How the probabilities of each true class are distributed.",
 }
 
@@ -61,51 +62,80 @@ def write_page(
     parts = [
         f"<h1>{escape(title)}</h1>",
         _summary(findings),
-        "<h2>Figures</h2>",
+        _heading(translate("Figures")),
         _figures(findings),
-        "<p>In brackets: 95 % intervals. Of shares of pictures by Wilson (1927), of the AUC of two "
-        "classes by Newcombe (2006, method 5, on Hanley &amp; McNeil's variance), of the other "
-        f"figures by a percentile bootstrap over the pictures ({resamples} resamples), which gives "
-        "none where all resamples agree. They tell how much a figure would vary with other "
-        "pictures of the same kind; they say nothing of other cameras, clinics or patients.</p>",
-        "<h2>Answers</h2>",
+        _intervals(resamples),
+        _heading(translate("Answers")),
         _confusion(findings),
         _plots(findings),
-        "<h2>Where it is most wrong</h2>",
+        _heading(translate("Where it is most wrong")),
         _worst(findings),
     ]
     if checked is not None:
-        parts += ["<h2>Data</h2>", f"<pre>{escape(str(checked))}</pre>"]
-    parts.append('<p class="note">For research and teaching. This is no medical device.</p>')
+        parts += [_heading(translate("Data")), f"<pre>{escape(str(checked))}</pre>"]
+    warning = translate("For research and teaching. This is no medical device.")
+    parts.append(f'<p class="note">{warning}</p>')
     body = "\n".join(parts)
     path.write_text(
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<!DOCTYPE html>\n<html lang="{HTML_LANGUAGE[language()]}">\n'
+        '<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n",
         encoding="utf-8",
     )
 
 
+def _heading(text: str) -> str:
+    return f"<h2>{text}</h2>"
+
+
+def _intervals(resamples: int) -> str:
+    text = translate(
+        "In brackets: 95 % intervals. Of shares of pictures by Wilson (1927), of the AUC of two "
+        "classes by Newcombe (2006, method 5, on Hanley & McNeil's variance), of the other "
+        "figures by a percentile bootstrap over the pictures ({resamples} resamples), which gives "
+        "none where all resamples agree. They tell how much a figure would vary with other "
+        "pictures of the same kind; they say nothing of other cameras, clinics or patients.",
+        resamples=resamples,
+    )
+    return f"<p>{escape(text, quote=False)}</p>"
+
+
 def _named(name: str) -> str:
-    """A class's name as HTML, with the English of PALM's Chinese ones."""
-    return escape(f"{name} ({ENGLISH[name]})" if name in ENGLISH else name)
+    """A class's name as HTML."""
+    return escape(class_name(name))
 
 
 def _summary(findings: Report) -> str:
     names = findings.class_names
     counts = [int((findings.labels == label).sum()) for label in range(len(names))]
-    kinds = ", ".join(f"{_named(name)}: {count}" for name, count in zip(names, counts, strict=True))
-    text = f"<p>{len(findings.paths)} pictures ({kinds}). "
-    if findings.positive is not None:
-        positive = _named(names[findings.positive])
-        threshold = 0.5 if findings.threshold is None else findings.threshold
-        text += f"The positive class is {positive}. A picture is called so from a probability of "
-        text += f"{threshold:.3g} on"
-        text += "." if findings.threshold is None else ", a threshold that is stored in the model."
+    kinds = translate(", ").join(
+        translate("{name}: {count}", name=_named(name), count=count)
+        for name, count in zip(names, counts, strict=True)
+    )
+    if findings.positive is None:
+        rule = translate("A picture is given the class of the largest probability.")
     else:
-        text += "A picture is given the class of the largest probability."
+        positive = _named(names[findings.positive])
+        if findings.threshold is None:
+            rule = translate(
+                "The positive class is {positive}. A picture is called so from a probability of "
+                "{threshold:.3g} on.",
+                positive=positive,
+                threshold=0.5,
+            )
+        else:
+            rule = translate(
+                "The positive class is {positive}. A picture is called so from a probability of "
+                "{threshold:.3g} on, a threshold that is stored in the model.",
+                positive=positive,
+                threshold=findings.threshold,
+            )
+    text = translate(
+        "{count} pictures ({kinds}). {rule}", count=len(findings.paths), kinds=kinds, rule=rule
+    )
     notes = "".join(f'<p class="note">{escape(note)}</p>' for note in findings.notes)
-    return f"{text}</p>{notes}"
+    return f"<p>{text}</p>{notes}"
 
 
 def _figures(findings: Report) -> str:
@@ -115,30 +145,38 @@ def _figures(findings: Report) -> str:
         name, meaning = MEANING[key]
         value, interval = "-", ""
         if figure.value is not None:
-            value, interval = f"{figure.value:.3f}", "(no interval)"
+            value, interval = f"{figure.value:.3f}", translate("(no interval)")
         if figure.low is not None:
-            interval = f"({figure.low:.3f} to {figure.high:.3f}, {figure.method})"
+            interval = translate(
+                "({low:.3f} to {high:.3f}, {method})",
+                low=figure.low,
+                high=figure.high,
+                method=translate(figure.method or ""),
+            )
         rows.append(
-            f'<tr><th>{name}</th><td class="number">{value}</td><td class="number">{interval}'
-            f"</td><td>{meaning.format(positive=positive)}</td></tr>"
+            f'<tr><th>{translate(name)}</th><td class="number">{value}</td>'
+            f'<td class="number">{interval}</td>'
+            f"<td>{translate(meaning, positive=positive)}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
 
 
 def _confusion(findings: Report) -> str:
     names = [_named(name) for name in findings.class_names]
-    head = "".join(f"<th>called {name}</th>" for name in names)
+    head = "".join(f"<th>{translate('called {name}', name=name)}</th>" for name in names)
     rows = [
         f"<tr><th>{name}</th>{''.join(f'<td class=number>{count}</td>' for count in row)}</tr>"
         for name, row in zip(names, findings.summary.confusion_matrix.tolist(), strict=True)
     ]
-    return f"<table><tr><th>truly</th>{head}</tr>{''.join(rows)}</table>"
+    corner = f"<th>{translate('truly')}</th>"
+    return f"<table><tr>{corner}{head}</tr>{''.join(rows)}</table>"
 
 
 def _plots(findings: Report) -> str:
+    captions = {name: translate(text, bins=BINS) for name, text in CAPTIONS.items()}
     figures = [
-        f'<figure><img alt="{escape(CAPTIONS[name])}" src="{_data(path.read_bytes())}">'
-        f"<figcaption>{escape(CAPTIONS[name])}</figcaption></figure>"
+        f'<figure><img alt="{captions[name]}" src="{_data(path.read_bytes())}">'
+        f"<figcaption>{captions[name]}</figcaption></figure>"
         for name, path in findings.plots.items()
     ]
     return f'<div class="plots">{"".join(figures)}</div>'
@@ -148,26 +186,34 @@ def _worst(findings: Report) -> str:
     figures = []
     for place, explanation in findings.worst:
         said = findings.predicted[place]
-        verdict = (
-            "called so"
-            if said == explanation.label
-            else f'<span class="wrong">called {_named(findings.class_names[said])}</span>'
-        )
+        verdict = translate("called so")
+        if said != explanation.label:
+            called = translate("called {name}", name=_named(findings.class_names[said]))
+            verdict = f'<span class="wrong">{called}</span>'
         name = escape(os.path.basename(findings.paths[place]))
         images = "".join(
             f'<img alt="{what} {name}" src="{_data(encode_png(pixels))}">'
-            for what, pixels in (("picture", explanation.picture), ("map", explanation.overlay))
+            for what, pixels in (
+                (translate("picture"), explanation.picture),
+                (translate("map"), explanation.overlay),
+            )
         )
-        figures.append(
-            f"<figure>{images}<figcaption>{name}: truly {_named(explanation.name)}, which was given"
-            f" the probability {explanation.probability:.3g}; {verdict}</figcaption></figure>"
+        text = translate(
+            "{file}: truly {name}, which was given the probability {probability:.3g}; {verdict}",
+            file=name,
+            name=_named(explanation.name),
+            probability=explanation.probability,
+            verdict=verdict,
         )
-    return (
-        f"<p>The {len(figures)} pictures whose true class was given the least probability, the "
+        figures.append(f"<figure>{images}<figcaption>{text}</figcaption></figure>")
+    text = translate(
+        "The {count} pictures whose true class was given the least probability, the "
         "worst first, each as the network sees it. Beside it, the class activation map of the true "
         "class: red where the picture speaks most for it, blue where least, whatever the class's "
-        f'probability is.</p><div class="worst">{"".join(figures)}</div>'
+        "probability is.",
+        count=len(figures),
     )
+    return f'<p>{text}</p><div class="worst">{"".join(figures)}</div>'
 
 
 def _data(png: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.plots import draw_figure, label
+from ..base.plots import caption, draw_figure, label
 from ..inference.intervals import BINS, calibration_bins
 
 Path = str | os.PathLike
@@ -38,8 +38,12 @@ def confusion_plot(matrix: NDArray[np.int64], names: tuple[str, ...], path: Path
         ticks, texts = range(len(names)), [label(name) for name in names]
         axes.set_xticks(ticks, texts, rotation=0 if len(names) < 4 else 45)
         axes.set_yticks(ticks, texts, rotation=90 if len(names) < 4 else 0, va="center")
-        axes.set(xlabel="predicted", ylabel="true", title="confusion matrix (pictures)")
-        figure.colorbar(image, label="share of the true class")
+        axes.set(
+            xlabel=caption("predicted"),
+            ylabel=caption("true"),
+            title=caption("confusion matrix (pictures)"),
+        )
+        figure.colorbar(image, label=caption("share of the true class"))
 
     draw_figure(draw, (5.6, 4.6) if len(names) < 6 else (9, 8), path)
 
@@ -53,15 +57,15 @@ def roc_plot(
 
     def draw(figure: Any) -> None:
         axes = figure.add_subplot()
-        axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label="chance")
+        axes.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label=caption("chance"))
         for column, name in enumerate(names):
             axes.plot(*roc_points(positives[:, column], scores[:, column]), label=label(name))
         if point is not None:
-            axes.plot(*point, "o", color="black", label="the model's decision")
+            axes.plot(*point, "o", color="black", label=caption("the model's decision"))
         axes.set(
-            xlabel="false positive rate (1 - specificity)",
-            ylabel="true positive rate (sensitivity)",
-            title="ROC curve", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal",
+            xlabel=caption("false positive rate (1 - specificity)"),
+            ylabel=caption("true positive rate (sensitivity)"),
+            title=caption("ROC curve"), xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal",
         )  # fmt: skip
         axes.legend(loc="lower right")
 
@@ -82,12 +86,20 @@ def reliability_plot(
 
     def draw(figure: Any) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        above.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label="perfect")
-        above.plot(means, shares, "o-", label="the model")
-        above.set(ylabel="share in which it is so", title="reliability", ylim=(-0.03, 1.03))
+        above.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label=caption("perfect"))
+        above.plot(means, shares, "o-", label=caption("the model"))
+        above.set(
+            ylabel=caption("share in which it is so"),
+            title=caption("reliability"),
+            ylim=(-0.03, 1.03),
+        )
         above.legend(loc="upper left")
         below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color="0.5")
-        below.set(xlabel=f"probability of {label(what)}", ylabel="pictures", xlim=(-0.02, 1.02))
+        below.set(
+            xlabel=caption("probability of {what}", what=label(what)),
+            ylabel=caption("pictures"),
+            xlim=(-0.02, 1.02),
+        )
 
     draw_figure(draw, (5, 5), path)
 
@@ -103,16 +115,21 @@ def scores_plot(
         groups = [score[labels == c] for c in range(len(names))]
         axes.hist(groups, bins=np.linspace(0, 1, 21), label=[label(name) for name in names])
         if threshold is not None:
-            axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+            axes.axvline(
+                threshold,
+                color="black",
+                linestyle="--",
+                label=caption("threshold {threshold:g}", threshold=threshold),
+            )
         axes.set_yscale("symlog", linthresh=10)  # a few pictures are seen beside many
         most = axes.get_ylim()[1]
         ticks = [m * 10**e for e in range(1, 8) for m in (1, 2, 5) if m * 10**e <= most]
         axes.set_yticks([0, 5, *ticks], [str(tick) for tick in (0, 5, *ticks)])
         axes.minorticks_off()
         axes.set(
-            xlabel=f"probability of {label(what)}",
-            ylabel="pictures (linear to 10, then logarithmic)",
-            title="scores by true class", xlim=(0, 1),
+            xlabel=caption("probability of {what}", what=label(what)),
+            ylabel=caption("pictures (linear to 10, then logarithmic)"),
+            title=caption("scores by true class"), xlim=(0, 1),
         )  # fmt: skip
         axes.legend(loc="upper center")
 

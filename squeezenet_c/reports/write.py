@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..base.language import translate
 from ..data import palm
 from ..data.check import DataCheck, check_data
 from ..data.dataset import Dataset
@@ -28,7 +29,7 @@ def report(
     folder: str | os.PathLike,
     *,
     training: Dataset | None = None,
-    title: str = "SqueezeNet: report",
+    title: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> Report:
@@ -41,6 +42,7 @@ def report(
     confusion_matrix.png, roc.png, reliability.png, scores.png    where matplotlib is installed
     worst/           activation maps of the pictures it gets most wrong
 
+    title       of the page (default: "SqueezeNet: report", in the language)
     training    its training pictures: checked for pictures that are in both sets
     resamples, seed     of the intervals
 
@@ -71,7 +73,10 @@ def report(
         class_names=names,
         positive=model.positive,
         threshold=model.threshold,
-        notes=[f"Not evaluated: {path}: {why}" for path, why in dataset.skipped],
+        notes=[
+            translate("Not evaluated: {path}: {why}", path=path, why=why)
+            for path, why in dataset.skipped
+        ],
     )
     checked = _check(training, dataset)
     _explain_worst(findings, model, folder / "worst")
@@ -80,7 +85,13 @@ def report(
     if set(names) == set(palm.CLASS_NAMES):
         _write_results(findings, folder / "Classification_Results.csv")
     _write_json(findings, folder / "metrics.json", resamples, seed)
-    write_page(findings, checked, folder / "index.html", title, resamples)
+    write_page(
+        findings,
+        checked,
+        folder / "index.html",
+        title or translate("SqueezeNet: report"),
+        resamples,
+    )
     return findings
 
 
@@ -122,12 +133,13 @@ def _write_plots(findings: Report, folder: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        findings.notes.append("There are no plots, for matplotlib is not installed.")
+        findings.notes.append(translate("There are no plots, for matplotlib is not installed."))
         warnings.warn(
             "the report has no plots, for matplotlib is not installed (pip install matplotlib)",
             stacklevel=3,
         )
         return
+    from ..base.plots import caption
     from . import plots
 
     names, labels = findings.class_names, findings.labels
@@ -149,7 +161,7 @@ def _write_plots(findings: Report, folder: Path) -> None:
         what = names[positive]
     else:
         happened = labels == findings.predicted
-        score, what = findings.probabilities.max(axis=1), "the predicted class"
+        score, what = findings.probabilities.max(axis=1), caption("the predicted class")
     plots.reliability_plot(happened, score, what, paths["reliability"])
     threshold = None if positive is None else findings.threshold or 0.5
     plots.scores_plot(labels, score, names, what, threshold, paths["scores"])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from ..base.plots import draw_figure
+from ..base.plots import caption, draw_figure
 from ..inference.metrics import Evaluation
 
 
@@ -100,15 +100,16 @@ class History:
                 (right, "loss", "upper right"),
             ):
                 axes.plot(epochs, [getattr(row, f"train_{what}") for row in self.rows])
-                legend = ["training"]
+                legend = [caption("training")]
                 if self.rows and self.rows[0].valid_loss is not None:
                     axes.plot(epochs, [getattr(row, f"valid_{what}") for row in self.rows])
-                    legend.append("validation")
+                    legend.append(caption("validation"))
                 axes.legend(legend, loc=corner)
                 axes.xaxis.get_major_locator().set_params(integer=True)
                 if what == "acc":
-                    axes.set(xlabel="epoch", ylabel="share of pictures", title="accuracy")
+                    title, unit = caption("accuracy"), caption("share of pictures")
                 else:
-                    axes.set(xlabel="epoch", ylabel="cross-entropy", title="loss")
+                    title, unit = caption("loss"), caption("cross-entropy")
+                axes.set(xlabel=caption("epoch"), ylabel=unit, title=title)
 
         draw_figure(draw, (12, 3), path)
