@@ -1,5 +1,6 @@
 """PALM: its layout, its labels, and its zip files, which are not trusted."""
 
+import fcntl
 import stat
 import zipfile
 
@@ -173,3 +174,15 @@ def test_broken_zips(tmp_path):
     (tmp_path / "training.zip").write_bytes(content[:50])
     with pytest.raises(sq.BadFileError, match="training.zip is not a zip file"):
         sq.palm.load(tmp_path)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    """But not what another process is writing."""
+    (tmp_path / ".unpacking-dead").write_bytes(b"cut")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("inside.txt", "whole")
+    with open(tmp_path / ".unpacking-alive", "wb") as living:
+        fcntl.flock(living, fcntl.LOCK_EX)
+        unpack(tmp_path / "a.zip", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a.zip", "inside.txt", ".unpacking-alive"}

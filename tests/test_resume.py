@@ -12,7 +12,8 @@ import squeezenet_c as sq
 from squeezenet_c._native import core
 from squeezenet_c.base.earlier import EARLIER
 from squeezenet_c.cli import main
-from squeezenet_c.cli.options import begun_with, check_network
+from squeezenet_c.cli.arguments import begun_with, check_network
+from squeezenet_c.cli.options import add_train_options
 from squeezenet_c.training.resume import RunState
 
 QUIET = {"progress": False}
@@ -258,7 +259,9 @@ def test_options_from_before_one_was_added(tmp_path, monkeypatch):
         final_relu=False,
         pretrained=None,
         overwrite=False,
+        parser=argparse.ArgumentParser(),
     )
+    add_train_options(options.parser)
     with pytest.raises(ValueError, match="--arch is '1_1', expected None"):
         check_network(options, begun_with(options))
     monkeypatch.setitem(EARLIER, "arch", "1_1")
@@ -378,4 +381,4 @@ def test_nothing_to_resume(tmp_path, capsys):
     assert "args.yaml" in capsys.readouterr().err
     (tmp_path / "args.yaml").write_text("epochs: two\n")
     assert main(["train", "--resume", str(tmp_path)]) == 1
-    assert "line 1: 'epochs: two', expected a name and JSON" in capsys.readouterr().err
+    assert "epochs is 'two': two found, a whole number" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """Plots. matplotlib is imported here alone, and only when one is drawn; without it a warning of one
 sentence takes the plot's place."""
 
+import io
 import os
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 from .language import ENGLISH_NAMES, fill, language, translate
+from .write import write_bytes
 
 CHINESE_FONTS = (
     "Noto Sans CJK SC",
@@ -43,7 +45,10 @@ def draw_figure(
         if path is not None:
             figure = Figure(figsize=size_inches, layout="tight")
             draw(figure)
-            figure.savefig(path, dpi=120)
+            data = io.BytesIO()
+            suffix = os.path.splitext(os.fspath(path))[1]
+            figure.savefig(data, dpi=120, format=suffix[1:].lower() or "png")
+            write_bytes(path, data.getvalue())
         else:
             import matplotlib.pyplot as plt
 

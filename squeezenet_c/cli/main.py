@@ -12,8 +12,9 @@ from typing import Any
 
 from .. import __version__, set_backend, set_num_threads
 from ..base.language import LANGUAGES, set_language
+from .arguments import begun_with, check_network
 from .info import add_export, add_info, add_summary
-from .options import begun_with, check_network, fail, positive
+from .options import fail, positive
 from .predict import add_explain, add_predict
 from .report import add_check, add_evaluate
 from .threshold import add_threshold

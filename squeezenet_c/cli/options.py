@@ -1,22 +1,17 @@
-"""What can be given to the commands, and how a run's options are kept in its folder."""
+"""What can be given to the commands."""
 
 import argparse
 import inspect
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from .. import Model, __version__, get_num_threads, train
-from ..base.earlier import EARLIER, completed
+from .. import Model, train
 from ..data.dataset import CACHE_MB
 from ..training.recipe import SCHEDULES, Recipe
 from .run_folder import add_out
 
-ARGUMENTS_FILE = "args.yaml"
 DEFAULT_ARCH = "1_1"
 # Of what argparse hands us, not of a run.
-NOT_ARGUMENTS = ("run", "usage_error", "resume", "overwrite", "lang")
 
 
 def fail(sentence: str) -> int:
@@ -177,7 +172,7 @@ def whole(text: str) -> int:
     return number
 
 
-# -- A run's options ------------------------------------------------------------------------------
+# -- What the options mean -------------------------------------------------------------------------
 
 
 def settle_rates(options: argparse.Namespace) -> None:
@@ -197,43 +192,3 @@ def recipe_of(options: argparse.Namespace) -> Recipe:
         patience=options.patience,
         body_lr_scale=options.body_lr_scale,
     )
-
-
-def write_arguments(path: Path, options: argparse.Namespace) -> None:
-    """The options as YAML; JSON's scalars and lists are YAML's too."""
-    values = {name: value for name, value in vars(options).items() if name not in NOT_ARGUMENTS}
-    values |= {"threads": options.threads or get_num_threads(), "version": __version__}
-    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}\n" for name, value in values.items()]
-    path.write_text("".join(lines), encoding="utf-8")
-
-
-def begun_with(options: argparse.Namespace) -> dict[str, Any]:
-    """The options of the run that is to be resumed, from its folder."""
-    if options.out is not None:
-        options.usage_error("--out and --resume: the run stays in its folder")
-    if options.overwrite:
-        options.usage_error("--overwrite and --resume: the run is resumed, not replaced")
-    path = Path(options.resume) / ARGUMENTS_FILE
-    begun = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        name, _, value = line.partition(": ")
-        try:
-            begun[name] = json.loads(value)
-        except ValueError:
-            raise ValueError(f"{path}, line {number}: {line!r}, expected a name and JSON") from None
-    begun = completed(begun, EARLIER)
-    here = {*NOT_ARGUMENTS, "threads"}
-    begun = {name: begun[name] for name in begun.keys() & vars(options).keys() - here}
-    return begun | {"out": options.resume}
-
-
-def check_network(options: argparse.Namespace, begun: dict[str, Any]) -> None:
-    """ValueError where a resumed run is given another network than it was begun with; `train` sees
-    to the other options."""
-    for name in ("arch", "bypass", "final_relu", "pretrained"):
-        found, expected = getattr(options, name), begun.get(name)
-        if found != expected:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is {found!r}, expected {expected!r}, with which the "
-                f"run in {options.resume} was begun"
-            )

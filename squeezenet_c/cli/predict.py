@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.language import class_name, translate
+from ..base.write import write_table
 from ..data.folders import find_pictures
 from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
@@ -87,15 +88,12 @@ def _row(path: str, answer: Answer) -> dict[str, Any]:
 
 
 def _write_table(model: Model, answered: list[tuple[str, Answer]], path: str) -> None:
-    import csv
-
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        names = [f"probability {model.name_of(label)}" for label in range(model.num_classes)]
-        writer.writerow(["path", "label", "name", "confidence", *names])
-        for picture, answer in answered:
-            shares = answer.probabilities.tolist()
-            writer.writerow([picture, answer.label, answer.name, answer.confidence, *shares])
+    names = [f"probability {model.name_of(label)}" for label in range(model.num_classes)]
+    rows = (
+        (picture, answer.label, answer.name, answer.confidence, *answer.probabilities.tolist())
+        for picture, answer in answered
+    )
+    write_table(path, ["path", "label", "name", "confidence", *names], rows)
 
 
 def _status(bad: list[str], pictures: int, skip_bad: bool) -> int:

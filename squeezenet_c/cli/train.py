@@ -11,9 +11,9 @@ from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
 from ..training.resume import RunState
+from .arguments import ARGUMENTS_FILE, write_arguments
 from .classes import add_classes, classes_line
 from .options import (
-    ARGUMENTS_FILE,
     DEFAULT_ARCH,
     add_finetuning,
     add_precision,
@@ -25,7 +25,6 @@ from .options import (
     recipe_of,
     settle_rates,
     whole,
-    write_arguments,
 )
 from .predict import answer_line
 from .run_folder import RunFolder, add_out, given_folder, new_folder
@@ -42,7 +41,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add_finetuning(parser)
     add_run_end(parser)
     add_precision(parser)
-    parser.set_defaults(run=_train, usage_error=parser.error)
+    parser.set_defaults(run=_train, usage_error=parser.error, parser=parser)
 
 
 def _train(options: argparse.Namespace) -> int:

@@ -1,6 +1,8 @@
 """Unpacks PALM's zip files. What an archive says is not trusted: nothing is ever written outside
 the target folder, through a link, or past a bound; and a file is complete or not there."""
 
+import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +18,7 @@ from ..base.read import brief, open_regular
 ARCHIVES = ("training.zip", "validation.zip", "valid_gt.zip")
 # training.zip holds more zips; the photographs are in this one, the others are annotations.
 NESTED = "PALM-Training400.zip"
+TEMPORARY = ".unpacking-"  # how the names of files begin that are not yet complete
 MOST_BYTES = 16 << 30  # PALM is 1.3 GB; an archive that grows past this is a bomb
 
 
@@ -66,6 +69,15 @@ def _place(archive: str | os.PathLike, info: zipfile.ZipInfo, root: Path) -> Pat
     return root.joinpath(*path.parts)
 
 
+def _remove_stale(folder: Path) -> None:
+    """Remove what was being unpacked in the folder when its process was killed: no living one holds
+    the file's lock."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+
+
 def _write(
     opened: zipfile.ZipFile,
     info: zipfile.ZipInfo,
@@ -81,7 +93,9 @@ def _write(
         if (root / parent).is_symlink():
             raise core.BadFileError(f"{archive}: {root / parent} is a link, expected a folder")
         (root / parent).mkdir(exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".unpacking-", dir=place.parent)
+    _remove_stale(place.parent)
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=place.parent)
+    fcntl.flock(handle, fcntl.LOCK_EX)  # a killed process lets go of it
     try:
         with os.fdopen(handle, "wb") as out, opened.open(info) as source:
             shutil.copyfileobj(source, out, 1 << 20)

@@ -9,6 +9,7 @@ import numpy as np
 
 from .._native import core
 from ..base.read import read_text
+from ..base.write import write_text
 from .folders import PICTURE_SUFFIXES
 
 MOST_BYTES = 1 << 28
@@ -96,4 +97,4 @@ def write_list(path: Path, pictures: list[str], labels: np.ndarray) -> None:
         if "\n" in text or text != text.strip():
             raise ValueError(f"{picture!r} cannot stand in a list file")
         lines.append(f"{text} {label}\n")
-    path.write_text("".join(lines), encoding="utf-8", newline="\n")
+    write_text(path, "".join(lines))

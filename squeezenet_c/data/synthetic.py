@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.png import encode_png
+from ..base.write import write_bytes
 from .dataset import Dataset
 
 CLASS_NAMES = ("synthetic normal", "synthetic atrophy")
@@ -65,7 +66,7 @@ def write(folder: str | os.PathLike, count: int = 200, seed: int = 0, size: int 
         parent = Path(folder) / CLASS_NAMES[label]
         parent.mkdir(parents=True, exist_ok=True)
         path = parent / f"synthetic{index:04d}.png"
-        path.write_bytes(encode_png(draw(label, seed * 1_000_003 + index, size)))
+        write_bytes(path, encode_png(draw(label, seed * 1_000_003 + index, size)))
         paths.append(path)
         labels.append(label)
     return Dataset(paths, labels, CLASS_NAMES)

@@ -1,14 +1,15 @@
 """Models for other programs, and a check that those compute what we compute."""
 
+import io
 import os
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from .._version import __version__
+from ..base.write import write_bytes
 from ..inference.predict import to_picture
 from ..network import Network
 from . import native
@@ -45,10 +46,11 @@ def export(model: Network, path: str | os.PathLike) -> None:
         from .torch_write import write
 
         state, metadata = model.state_dict(), native.metadata_of(model)
-        _write(path, lambda file: write(file, state, metadata))
+        data = io.BytesIO()
+        write(data, state, metadata)
+        write_bytes(path, data.getvalue())
     elif kind == ".onnx":
-        contents = _onnx(model)
-        _write(path, lambda file: file.write(contents))
+        write_bytes(path, _onnx(model))
     else:
         raise ValueError(
             f"{path} ends in {path.suffix!r}, expected .onnx, .pth, .pt or .safetensors"
@@ -68,24 +70,6 @@ def _onnx(model: Network) -> bytes:
         ("squeezenet_c", __version__),
         DESCRIPTION,
     )
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Through a temporary file beside it, so that `path` is what it was, or complete."""
-    target = path.resolve()
-    temporary = target.with_name(f".sqz-{os.urandom(8).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
-        raise
 
 
 # -- Verification ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..base.equality import EqualByValue
 from ..base.png import encode_png
+from ..base.write import write_bytes
 from ..network import Network
 from .metrics import decide, softmax
 from .predict import to_picture
@@ -54,8 +55,7 @@ class Explanation(EqualByValue):
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the overlay as a PNG file."""
-        with open(path, "wb") as file:
-            file.write(encode_png(self.overlay))
+        write_bytes(path, encode_png(self.overlay))
 
 
 def explain(

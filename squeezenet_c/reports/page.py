@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..base.language import class_name, language, translate
 from ..base.png import encode_png
+from ..base.write import write_text
 from ..data.check import DataCheck
 from ..inference.intervals import BINS
 from .findings import Report
@@ -76,12 +77,12 @@ def write_page(
     warning = translate("For research and teaching. This is no medical device.")
     parts.append(f'<p class="note">{warning}</p>')
     body = "\n".join(parts)
-    path.write_text(
+    write_text(
+        path,
         f'<!DOCTYPE html>\n<html lang="{HTML_LANGUAGE[language()]}">\n'
         '<head>\n<meta charset="utf-8">\n'
         f'<meta name="viewport" content="width=device-width">\n<title>{escape(title)}</title>\n'
         f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n",
-        encoding="utf-8",
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.language import translate
+from ..base.write import write_table, write_text
 from ..data import palm
 from ..data.check import DataCheck, check_data
 from ..data.dataset import Dataset
@@ -172,36 +173,31 @@ def _write_plots(findings: Report, folder: Path) -> None:
 
 
 def _write_predictions(findings: Report, path: Path) -> None:
-    import csv
-
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        names = findings.class_names
-        columns = [f"probability {name}" for name in names]
-        writer.writerow(["path", "true", "predicted", "right", *columns])
-        rows = zip(
-            findings.paths,
-            findings.labels,
-            findings.predicted,
-            findings.probabilities.tolist(),
-            strict=True,
-        )
-        for picture, true, said, shares in rows:
-            writer.writerow([picture, names[true], names[said], int(true == said), *shares])
+    names = findings.class_names
+    pictures = zip(
+        findings.paths,
+        findings.labels,
+        findings.predicted,
+        findings.probabilities.tolist(),
+        strict=True,
+    )
+    rows = (
+        (picture, names[true], names[said], int(true == said), *shares)
+        for picture, true, said, shares in pictures
+    )
+    columns = [f"probability {name}" for name in names]
+    write_table(path, ["path", "true", "predicted", "right", *columns], rows)
 
 
 def _write_results(findings: Report, path: Path) -> None:
     """The file that the PALM challenge asks for: a picture's name and the probability that it is
     pathologic, whichever class is the positive one."""
-    import csv
-
     risks = findings.probabilities[:, findings.class_names.index(palm.CLASS_NAMES[1])]
-
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["FileName", "PM Risk"])
-        for picture, risk in zip(findings.paths, risks, strict=True):
-            writer.writerow([os.path.basename(picture), f"{risk:.6f}"])
+    rows = (
+        (os.path.basename(picture), f"{risk:.6f}")
+        for picture, risk in zip(findings.paths, risks, strict=True)
+    )
+    write_table(path, ["FileName", "PM Risk"], rows, end="\n")
 
 
 def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None:
@@ -218,4 +214,4 @@ def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None
         "intervals": {"confidence": 0.95, "resamples": resamples, "seed": seed},
     }
     text = json.dumps(contents, ensure_ascii=False, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from ..base.plots import caption, draw_figure
+from ..base.write import write_table
 from ..inference.metrics import Evaluation
 
 
@@ -81,12 +82,8 @@ class History:
 
     def to_csv(self, path: str | os.PathLike) -> None:
         """Write a header line and a line an epoch, in full precision."""
-        import csv
-
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [column.name for column in fields(Epoch)])
-            writer.writeheader()
-            writer.writerows(asdict(row) for row in self.rows)
+        header = [column.name for column in fields(Epoch)]
+        write_table(path, header, (tuple(asdict(row).values()) for row in self.rows))
 
     def plot(self, path: str | os.PathLike | None = None) -> None:
         """Accuracies and losses side by side, 12 x 3 inches, as in the tutorial: written to `path`,
