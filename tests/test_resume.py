@@ -218,7 +218,7 @@ def test_another_machine_is_a_warning(sets, begun, tmp_path):
     tensors, metadata = core.read_safetensors(str(state))
     elsewhere = metadata | {"machine": json.dumps({"backend": "onednn", "isa": "avx1024"})}
     core.write_safetensors(str(tmp_path / "state"), tensors, elsewhere)
-    with pytest.warns(UserWarning, match="computed by onednn with avx1024 and goes on by"):
+    with pytest.warns(UserWarning, match="computed by onednn with avx1024 and is resumed by"):
         sq.train(fresh(), *sets, **options, resume=tmp_path / "state", **QUIET)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -311,7 +311,7 @@ def test_resume_at_the_command_line(pictures, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         press_ctrl_c(patch, 6)
         assert main(command(pictures, stopped)) == 1
-    assert f"to go on: squeezenet-c train --resume {stopped}" in capsys.readouterr().err
+    assert f"to resume it: squeezenet-c train --resume {stopped}" in capsys.readouterr().err
     arguments = (stopped / "args.yaml").read_text()
     for other, words in (
         (["--batch-size", "8"], "batch_size is 8, expected 4"),

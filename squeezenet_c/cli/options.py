@@ -69,7 +69,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         "file; a second one is the validation set"
     )  # fmt: skip
     parser.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in DIR, its --out, where it stopped; "
+        "--resume", metavar="DIR", help="resume the run in DIR, its --out, where it stopped; "
         "DATA and options are those it was begun with"
     )  # fmt: skip
     add_network(parser)

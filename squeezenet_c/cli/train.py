@@ -99,7 +99,7 @@ def _train(options: argparse.Namespace) -> int:
         _print_best(history, run.best)
     if history.interrupted:
         failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
-        failure += f"; to go on: squeezenet-c train --resume {options.out}"
+        failure += f"; to resume it: squeezenet-c train --resume {options.out}"
     return fail(failure) if failure else 0
 
 

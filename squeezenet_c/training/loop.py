@@ -37,8 +37,8 @@ DIVERGED_TIMES = 10  # the loss of the run's first batch, where that is the larg
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on. `history` has the epochs that were completed; the model has the last
-    one's weights, and checkpoint and state are those written after it."""
+    """Training cannot continue. `history` has the epochs that were completed; the model has the
+    last one's weights, and checkpoint and state are those written after it."""
 
     def __init__(self, message: str, history: History):
         super().__init__(message)
@@ -100,13 +100,13 @@ def train(
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
     positive        set the model's positive class first, by name or number; None leaves it
-    state           file for all that a stopped run needs to go on. Written atomically before the
+    state           file for all that resumes a stopped run. Written atomically before the
                     first and after every epoch
-    resume          go on from this state file (or run folder: its weights/last.state): `model` gets
-                    its weights, the checkpoint is written anew, and the history is the whole run's.
-                    The final weights are the uninterrupted run's bit for bit, wherever it was
-                    stopped: it goes on after the last whole epoch. `state` is then this file, if no
-                    other is named. Only `epochs` may differ from what the run was begun with, and
+    resume          resume the run of this state file (or run folder: its weights/last.state):
+                    `model` gets its weights, the checkpoint is written anew, and the history is the
+                    whole run's. The final weights are the uninterrupted run's bit for bit, wherever
+                    it was stopped: it continues after the last whole epoch. `state` is then this
+                    file, if no other is named. Only `epochs` may differ from what the run was begun with, and
                     not with the cosine schedule
 
     Class names are taken from the set where the model has none; a decision threshold that it had is
@@ -260,7 +260,7 @@ class _Keeper:
             self.best = self.model.state_dict()
 
     def write_state(self) -> None:
-        """All that is needed to go on from here."""
+        """All that is needed to resume from here."""
         if self.state is not None:
             write_state(
                 self.state, self.arguments, self.model, self.optimizer, self.history, self.best

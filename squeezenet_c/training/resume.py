@@ -1,4 +1,4 @@
-"""A run's state as a file, from which it goes on as if it had never been stopped.
+"""A run's state as a file, by which it is resumed as if it had never been stopped.
 
 It is a safetensors file. Tensors, each by the parameter's name behind
   model.  exp_avg.  exp_avg_sq.  best.    weights, Adam's moments, the best epoch's weights (if any)
@@ -194,7 +194,7 @@ class RunState:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """ValueError where a run with these would not be the run. A warning where its bits will
-        differ all the same, because it goes on elsewhere."""
+        differ all the same, because it is resumed elsewhere."""
         for name, found in _plain(arguments).items():
             expected = self.arguments.get(name)
             if found != expected:
@@ -209,8 +209,8 @@ class RunState:
                 for machine in (self.machine, here)
             )
             warnings.warn(
-                f"the run in {self.path} was computed by {was} and goes on by {now}: rounding will "
-                "differ from that of a run that was never stopped",
+                f"the run in {self.path} was computed by {was} and is resumed by {now}: rounding "
+                "will differ from that of a run that was never stopped",
                 stacklevel=3,
             )
 
