@@ -106,8 +106,8 @@ def train(
                     `model` gets its weights, the checkpoint is written anew, and the history is the
                     whole run's. The final weights are the uninterrupted run's bit for bit, wherever
                     it was stopped: it continues after the last whole epoch. `state` is then this
-                    file, if no other is named. Only `epochs` may differ from what the run was begun with, and
-                    not with the cosine schedule
+                    file, if no other is named. Only `epochs` may differ from what the run was begun
+                    with, and not with the cosine schedule
 
     Class names are taken from the set where the model has none; a decision threshold that it had is
     dropped. Ctrl-C stops within a batch and
