@@ -50,7 +50,7 @@ static sqz_layer layer_of(const sqz_tape *tape, const sqz_node *node) {
                                                             : sqz_activation_channels(out),
                        .out_h = out->h,
                        .out_w = out->w,
-                       .relu = node->relu,
+                       .relu = node->nonlinearity.relu,
                        .parameter_count = parameters_of(tape, node)};
     snprintf(layer.name, sizeof layer.name, "%s", node->name);
     snprintf(layer.kind, sizeof layer.kind, "%s", sqz_node_kind_name(node->kind));
@@ -124,7 +124,7 @@ static void add_backward(table *table, const sqz_node *node, const sqz_step *ste
         return;
     }
     if (step->pooled_by < 0)
-        add_row(table, node, node->relu ? "relu backward" : "bias backward", own);
+        add_row(table, node, node->nonlinearity.relu ? "relu backward" : "bias backward", own);
     add_row(table, node, "conv backward weights", step->conv->backward_weights_implementation);
     if (node->input != 0)
         add_row(table, node, "conv backward data", step->conv->backward_data_implementation);

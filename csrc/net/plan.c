@@ -66,7 +66,7 @@ static sqz_status create_conv(sqz_plan *plan, int index, sqz_error *error) {
                             .stride_w = node->stride,
                             .pad_h = node->pad,
                             .pad_w = node->pad,
-                            .relu = node->relu};
+                            .nonlinearity = node->nonlinearity};
     sqz_conv_use use = !plan->training    ? SQZ_CONV_FORWARD
                        : node->input == 0 ? SQZ_CONV_BACKWARD_WEIGHTS
                                           : SQZ_CONV_BACKWARD;

@@ -7,7 +7,7 @@ static bool is_pooled_relu(const sqz_tape *tape, int activation, int reader) {
     for (int i = 0; i < tape->node_count; i++) {
         const sqz_node *node = &tape->nodes[i];
         bool reads = node->input == activation || node->addend == activation;
-        bool relu = node->kind == SQZ_NODE_CONV && node->relu;
+        bool relu = node->kind == SQZ_NODE_CONV && node->nonlinearity.relu;
         if ((reads && i != reader) || (node->output == activation && !relu))
             return false;
     }

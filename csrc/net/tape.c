@@ -61,14 +61,16 @@ static int add_parameter(sqz_tape *tape, const char *layer, const char *kind, in
 }
 
 /* A square convolution from `input` into `output` (a segment of it, or all if segment is -1). */
+static const sqz_nonlinearity RELU = {.relu = true}, NONE = {.relu = false};
+
 static void add_conv(sqz_tape *tape, const char *name, int input, int output, int segment,
-                     int kernel, int stride, int pad, bool relu) {
+                     int kernel, int stride, int pad, sqz_nonlinearity nonlinearity) {
     sqz_node *node = add_node(tape, SQZ_NODE_CONV, name, input, output);
     node->segment = segment;
     node->kernel = kernel;
     node->stride = stride;
     node->pad = pad;
-    node->relu = relu;
+    node->nonlinearity = nonlinearity;
     int out_channels = sqz_node_out_channels(tape, node);
     int in_channels = sqz_activation_channels(&tape->activations[input]);
     node->weight =
@@ -96,11 +98,11 @@ static int add_fire(sqz_tape *tape, const sqz_spec *spec, int index, int feature
     int squeezed = add_activation(tape, fire.squeeze, 0, h, w);
     int expanded = add_activation(tape, fire.expand1x1, fire.expand3x3, h, w);
     snprintf(layer, sizeof layer, "features.%d.squeeze", feature);
-    add_conv(tape, layer, input, squeezed, 0, 1, 1, 0, true);
+    add_conv(tape, layer, input, squeezed, 0, 1, 1, 0, RELU);
     snprintf(layer, sizeof layer, "features.%d.expand1x1", feature);
-    add_conv(tape, layer, squeezed, expanded, 0, 1, 1, 0, true);
+    add_conv(tape, layer, squeezed, expanded, 0, 1, 1, 0, RELU);
     snprintf(layer, sizeof layer, "features.%d.expand3x3", feature);
-    add_conv(tape, layer, squeezed, expanded, 1, 3, 1, 1, true);
+    add_conv(tape, layer, squeezed, expanded, 1, 3, 1, 1, RELU);
 
     bool identity = spec->bypass != SQZ_BYPASS_NONE && index % 2 == 1; /* fire 3, 5, 7, 9 */
     bool convolution = spec->bypass == SQZ_BYPASS_COMPLEX && index % 2 == 0;
@@ -110,7 +112,7 @@ static int add_fire(sqz_tape *tape, const sqz_spec *spec, int index, int feature
     if (convolution) {
         shortcut = add_activation(tape, fire.expand1x1, fire.expand3x3, h, w);
         snprintf(layer, sizeof layer, "features.%d.bypass", feature);
-        add_conv(tape, layer, input, shortcut, -1, 1, 1, 0, false);
+        add_conv(tape, layer, input, shortcut, -1, 1, 1, 0, NONE);
     }
     int sum = add_activation(tape, fire.expand1x1, fire.expand3x3, h, w);
     snprintf(layer, sizeof layer, "features.%d.sum", feature);
@@ -150,7 +152,7 @@ sqz_status sqz_tape_build(sqz_tape *tape, const sqz_spec *spec, int h, int w, sq
         tape, layout->first_channels, 0,
         h < layout->first_kernel ? 0 : sqz_conv_out_size(h, layout->first_kernel, 2, 0),
         w < layout->first_kernel ? 0 : sqz_conv_out_size(w, layout->first_kernel, 2, 0));
-    add_conv(tape, "features.0", input, current, 0, layout->first_kernel, 2, 0, true);
+    add_conv(tape, "features.0", input, current, 0, layout->first_kernel, 2, 0, RELU);
     current = add_max_pool(tape, "features.2", current);
     int feature = 3;
     for (int index = 0; index < SQZ_FIRES; index++) {
@@ -166,7 +168,8 @@ sqz_status sqz_tape_build(sqz_tape *tape, const sqz_spec *spec, int h, int w, sq
         add_activation(tape, features.channels[0], features.channels[1], features.h, features.w);
     add_node(tape, SQZ_NODE_DROPOUT, "classifier.0", current, dropped);
     int maps = add_activation(tape, spec->num_classes, 0, features.h, features.w);
-    add_conv(tape, "classifier.1", dropped, maps, 0, 1, 1, 0, spec->final_relu);
+    add_conv(tape, "classifier.1", dropped, maps, 0, 1, 1, 0,
+             (sqz_nonlinearity){.relu = spec->final_relu});
     int logits = add_activation(tape, spec->num_classes, 0, 1, 1);
     add_node(tape, SQZ_NODE_AVERAGE_POOL, "classifier.3", maps, logits);
     return check_sizes(tape, spec, h, w, error);

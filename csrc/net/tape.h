@@ -4,6 +4,7 @@
 #ifndef SQZ_NET_TAPE_H
 #define SQZ_NET_TAPE_H
 
+#include "../base/nonlinearity.h"
 #include "../sqz.h"
 
 enum { SQZ_TAPE_NODES = 64, SQZ_TAPE_PARAMETERS = 80, SQZ_SEGMENTS = 2 };
@@ -31,12 +32,12 @@ const char *sqz_node_kind_name(sqz_node_kind kind);
 typedef struct {
     sqz_node_kind kind;
     char name[64];
-    int input, output;       /* activations */
-    int addend;              /* SUM: the second input; else -1 */
-    int segment;             /* CONV: the output's segment it writes, or -1: all of them */
-    int kernel, stride, pad; /* CONV, MAX_POOL */
-    bool relu;               /* CONV */
-    int weight, bias;        /* CONV: parameters; else -1 */
+    int input, output;             /* activations */
+    int addend;                    /* SUM: the second input; else -1 */
+    int segment;                   /* CONV: the output's segment it writes, or -1: all of them */
+    int kernel, stride, pad;       /* CONV, MAX_POOL */
+    sqz_nonlinearity nonlinearity; /* CONV */
+    int weight, bias;              /* CONV: parameters; else -1 */
 } sqz_node;
 
 typedef struct {

@@ -109,7 +109,7 @@ static void relu_backward(const walk *walk, int index, int activation) {
     float *d_bias = walk->lane + plan->lane_bias + step->bias;
     int blocks = step->conv->shape.out_channels / plan->ops->block;
     int pixels = pixels_of(plan, activation);
-    if (node->relu)
+    if (node->nonlinearity.relu)
         plan->ops->relu_backward(d_values, d_bias, values, blocks, pixels, walk->accumulate);
     else
         plan->ops->bias_backward(d_bias, d_values, blocks, pixels, walk->accumulate);

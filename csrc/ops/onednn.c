@@ -147,7 +147,7 @@ static sqz_status forward_create(sqz_conv *conv, const conv_recipe *recipe, sqz_
                           &pd, engine, dnnl_forward, dnnl_convolution_direct, state->arrays[SRC],
                           recipe->any_weights, state->arrays[BIAS], state->arrays[DST],
                           recipe->strides, recipe->dilates, recipe->pad, recipe->pad,
-                          conv->shape.relu ? recipe->fused : recipe->plain));
+                          conv->shape.nonlinearity.relu ? recipe->fused : recipe->plain));
     sqz_status status =
         keep_desc(&state->arrays[FORWARD_WEIGHTS], pd, dnnl_query_weights_md, error);
     if (status != SQZ_OK) {

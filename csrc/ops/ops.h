@@ -21,6 +21,7 @@
 #define SQZ_OPS_OPS_H
 
 #include "../base/cpu.h"
+#include "../base/nonlinearity.h"
 #include "../base/part.h"
 #include "../base/status.h"
 
@@ -31,7 +32,7 @@ typedef struct {
     int in_block;                /* the table's block, or 1: planar */
     int out_channels, out_h, out_w;
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
-    bool relu; /* forward ends in max(0, .) */
+    sqz_nonlinearity nonlinearity; /* forward ends in it */
 } sqz_conv_shape;
 
 /* out = (in + 2 pad - kernel) / stride + 1, rounded down. */
@@ -93,6 +94,11 @@ typedef struct {
     double probability; /* 0 <= probability < 1 */
 } sqz_dropout;
 
+/* In place: d_dst = dst > 0 ? d_dst : 0. And d_bias[channels] becomes, or is added, the sum of the
+ * result over pixels. pixels = h * w, blocks = stored channels / block. */
+typedef void sqz_relu_backward(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
+                               bool accumulate);
+
 /* -- The table --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -146,10 +152,8 @@ typedef struct {
 
     /* pixels = h * w, blocks = stored channels / block. */
 
-    /* In place: d_dst = dst > 0 ? d_dst : 0. And d_bias[channels] becomes, or is added, the sum of
-     * the result over pixels. */
-    void (*relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
-                          bool accumulate);
+    /* Where the forward pass ended in a ReLU. */
+    sqz_relu_backward *relu_backward;
     /* The same without a ReLU: d_dst is only read. */
     void (*bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
                           bool accumulate);

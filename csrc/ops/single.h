@@ -20,7 +20,7 @@ sqz_status sqz_single_ops(const sqz_ops **ops, const char *name, sqz_error *erro
 typedef struct {
     int in_channels, in_h, in_w, out_channels; /* logical channels */
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
-    bool relu;
+    sqz_nonlinearity nonlinearity;
     bool planar; /* the source is given to the op as [C][H][W]; it has no gradient then */
     /* The destination is a slice of a tensor that has so many more blocks before and after it. */
     int blocks_before, blocks_after;
@@ -45,7 +45,7 @@ sqz_status sqz_single_conv_forward(const sqz_ops *ops, float *dst, const float *
 
 /* d_src[n] (NULL if planar) is overwritten, or added to if `accumulate`. d_weights and d_bias are
  * overwritten with the sum over the n pictures: the first overwrites the backend's accumulator, the
- * others add to it. dst: the forward result, read only if conv->relu. */
+ * others add to it. dst: the forward result, read only if conv->nonlinearity.relu. */
 sqz_status sqz_single_conv_backward(const sqz_ops *ops, float *d_src, float *d_weights,
                                     float *d_bias, const float *src, const float *weights,
                                     const float *dst, const float *d_dst, int n,

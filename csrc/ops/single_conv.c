@@ -80,7 +80,7 @@ static sqz_status workplace_open(workplace *place, const sqz_ops *ops, const sqz
         .stride_w = sizes->stride_w,
         .pad_h = sizes->pad_h,
         .pad_w = sizes->pad_w,
-        .relu = sizes->relu,
+        .nonlinearity = sizes->nonlinearity,
     };
     *place = (workplace){
         .ops = ops,
@@ -240,7 +240,7 @@ static sqz_status backward_parameters(workplace *place, const float *dst, bool a
     int out_channels = place->sizes->out_channels;
     int blocks = sqz_bench_blocks(ops, out_channels);
     void *slice = slice_of(place, place->wide_dst), *d_slice = slice_of(place, place->wide_d_dst);
-    if (place->sizes->relu) {
+    if (place->sizes->nonlinearity.relu) {
         sqz_bench_block(slice, dst, ops, out_channels, place->out_pixels);
         ops->relu_backward(d_slice, place->d_bias, slice, blocks, place->out_pixels, accumulate);
     } else {
@@ -276,7 +276,8 @@ static sqz_status backward_pictures(workplace *place, float *d_src, const float 
         load_src(place, src + i * src_step);
         sqz_bench_block(slice_of(place, place->wide_d_dst), d_dst + i * dst_step, place->ops,
                         sizes->out_channels, place->out_pixels);
-        SQZ_TRY(backward_parameters(place, sizes->relu ? dst + i * dst_step : NULL, i > 0, error));
+        SQZ_TRY(backward_parameters(place, sizes->nonlinearity.relu ? dst + i * dst_step : NULL,
+                                    i > 0, error));
         if (!sizes->planar)
             SQZ_TRY(backward_source(place, d_src + i * src_step, accumulate, error));
     }

@@ -164,7 +164,7 @@ static sqz_single_conv conv_of(PyArrayObject *x, PyArrayObject *weight,
         .stride_w = options->stride[1],
         .pad_h = options->padding[0],
         .pad_w = options->padding[1],
-        .relu = options->relu,
+        .nonlinearity.relu = options->relu,
         .planar = options->planar,
         .blocks_before = options->blocks_before,
         .blocks_after = options->blocks_after,
@@ -284,7 +284,7 @@ static PyObject *op_implementations(PyObject *module, PyObject *args, PyObject *
     conv.stride_w = stride[1];
     conv.pad_h = padding[0];
     conv.pad_w = padding[1];
-    conv.relu = relu;
+    conv.nonlinearity.relu = relu;
     conv.planar = planar;
     const sqz_ops *ops = find_ops(module, backend);
     if (!ops)

@@ -55,7 +55,7 @@ sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block) {
                           .src_w = shape->in_w,
                           .top = shape->pad_h,
                           .left = shape->pad_w,
-                          .relu = shape->relu};
+                          .nonlinearity = shape->nonlinearity};
 }
 
 sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block) {

@@ -75,7 +75,7 @@ ALWAYS_INLINE void tile(const sqz_direct *direct, float *dst, const float *src, 
 #pragma GCC unroll 14
         for (int p = 0; p < pixels; p++) {
             vec sum = sums[b][p];
-            if (direct->relu)
+            if (direct->nonlinearity.relu)
                 sum = vec_or_zero(~(sum < (vec){0}), sum); /* keeps NaN */
             vec_store(dst + (size_t)b * dst_block + p * BLOCK, sum);
         }

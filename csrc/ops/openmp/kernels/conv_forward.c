@@ -33,7 +33,7 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, vo
                          .src_block = (size_t)shape->in_h * (size_t)shape->in_w * lanes,
                          .src_row = (size_t)shape->in_w * lanes,
                          .src_across = (size_t)shape->stride_w * lanes,
-                         .relu = shape->relu};
+                         .nonlinearity = shape->nonlinearity};
     if (sqz_frame_count(&frame)) {
         /* Each part frames all of it: little beside the convolution, and nobody waits. */
         SQZ_KERNEL(conv_frame)(worker->scratch, src, &frame);

@@ -63,7 +63,8 @@ typedef struct {
     int src_blocks, kernel_h, inner;
     size_t src_block, src_row;   /* floats from a block, a row to the next */
     size_t src_down, src_across; /* floats from a dst pixel's source to that of the next one */
-    bool accumulate, relu;
+    bool accumulate;
+    sqz_nonlinearity nonlinearity;
 } sqz_direct;
 
 /* A 3x3 convolution of stride 1 by Winograd's algorithm: forward, or backward-data with source and
@@ -75,7 +76,8 @@ typedef struct {
     int dst_blocks, dst_h, dst_w;
     int src_blocks, src_h, src_w;
     int top, left; /* the padding */
-    bool accumulate, relu;
+    bool accumulate;
+    sqz_nonlinearity nonlinearity;
 } sqz_winograd;
 
 /* All but the arrays: of the forward convolution, and of the one that gives d_src. */

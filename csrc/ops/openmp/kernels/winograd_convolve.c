@@ -199,11 +199,11 @@ static void transform_tiles(const sqz_winograd *winograd, const float *m, const 
             float *dst = winograd->dst + (size_t)block * (size_t)winograd->dst_h * dst_row +
                          (size_t)place.y * dst_row + (size_t)place.x * BLOCK;
             if (place.h == SIDE && place.w == SIDE)
-                transform_tile(dst, dst_row, from, group->m_point, bias, winograd->relu,
-                               winograd->accumulate, SIDE, SIDE);
+                transform_tile(dst, dst_row, from, group->m_point, bias,
+                               winograd->nonlinearity.relu, winograd->accumulate, SIDE, SIDE);
             else
-                transform_tile(dst, dst_row, from, group->m_point, bias, winograd->relu,
-                               winograd->accumulate, place.h, place.w);
+                transform_tile(dst, dst_row, from, group->m_point, bias,
+                               winograd->nonlinearity.relu, winograd->accumulate, place.h, place.w);
         }
     }
 }
