@@ -323,7 +323,7 @@ def test_against_has_the_sources_of_this_copy_and_of_a_commit(tmp_path):
     import against
 
     if not (against.ROOT / ".git").exists():
-        pytest.skip("no git repository here")
+        pytest.skip("build: no git repository here")
     for name, commit in (("this", None), ("commit", "HEAD")):
         against.copy_sources(commit, tmp_path / name)
         assert (tmp_path / name / "setup.py").is_file()
