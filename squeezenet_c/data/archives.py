@@ -45,6 +45,9 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
             places = [_place(archive, info, root) for info in members]
             if sum(info.file_size for info in members) > MOST_BYTES:
                 raise core.BadFileError(f"{archive} unpacks to more than {MOST_BYTES >> 30} GB")
+            for parent in {place.parent for place in places}:
+                if parent.resolve() == parent:  # no link leads out of the target
+                    _remove_stale(parent)
             for info, place in zip(members, places, strict=True):
                 _write(opened, info, place, root, archive)
     except (
@@ -93,7 +96,6 @@ def _write(
         if (root / parent).is_symlink():
             raise core.BadFileError(f"{archive}: {root / parent} is a link, expected a folder")
         (root / parent).mkdir(exist_ok=True)
-    _remove_stale(place.parent)
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=place.parent)
     fcntl.flock(handle, fcntl.LOCK_EX)  # a killed process lets go of it
     try:
