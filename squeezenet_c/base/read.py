@@ -28,6 +28,15 @@ def read_text(path: str | os.PathLike, limit_bytes: int) -> str:
         raise core.BadFileError(f"{path} is not UTF-8 text: {error}") from None
 
 
+def sentence(error: BaseException) -> str:
+    """What an error says to a user, without the number that str() puts before an OSError."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
 def brief(error: BaseException) -> str:
     """What an error says, in at most 200 printable characters: it may repeat a file's bytes."""
     text = str(error)

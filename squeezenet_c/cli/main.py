@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import __version__, set_backend, set_num_threads
 from ..base.language import LANGUAGES, set_language
+from ..base.read import sentence
 from .arguments import begun_with, check_network
 from .info import add_export, add_info, add_summary
 from .options import fail, positive
@@ -61,15 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
-            return fail(_sentence(error))
-
-
-def _sentence(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+            return fail(sentence(error))
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

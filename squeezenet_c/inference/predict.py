@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..base.equality import EqualByValue
+from ..base.read import sentence
 from ..data.dataset import Dataset
 from ..network import Network
 from ..preprocessing import Preprocessing
@@ -88,12 +89,8 @@ def predict_files(
 def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
     try:
         return store.picture(index)
-    except OSError as error:
-        if error.filename is not None:
-            return f"{error.filename}: {error.strerror}"
-        return str(error)
-    except ValueError as error:
-        return str(error)
+    except (OSError, ValueError) as error:
+        return sentence(error)
 
 
 def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
