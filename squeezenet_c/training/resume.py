@@ -109,9 +109,10 @@ def write_state(
 
 
 def _typed(said: Mapping[str, Any], key: str, kind: Any) -> Any:
-    """said[key], which has to be of the kind. TypeError: it is another, as no file of ours has."""
+    """said[key], which has to be of the kind; a bool is no number. TypeError: it is another, as no
+    file of ours has."""
     value = said[key]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+    if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(f"{key} is a {type(value).__name__}")
     return value
 
