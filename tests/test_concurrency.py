@@ -8,28 +8,36 @@ from pathlib import Path
 
 import pytest
 
-PREPARE = """
+PREPARE = '''
 import os, signal, sys, threading, time
 import numpy as np
 from squeezenet_c._native import core
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
 x = np.random.default_rng(0).standard_normal((4, 3, 64, 64)).astype(np.float32)
 
 def start(work):
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
-"""
 
+waits, done = [], False
 
-# A shell that starts the tests in the background has the signal ignored.
-SIGINT = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+def tick():
+    """Into `waits`, how long this thread was kept from running, until it is all done."""
+    last = time.monotonic()
+    while not done:
+        time.sleep(0.001)
+        now = time.monotonic()
+        waits.append(now - last)
+        last = now
+'''
 
 
 def run(code: str, timeout: float = 60) -> str:
     """In a process of its own, which a hang or a crash ends alone. Its output."""
     result = subprocess.run(
-        [sys.executable, "-c", PREPARE + SIGINT + textwrap.dedent(code)],
+        [sys.executable, "-c", PREPARE + textwrap.dedent(code)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,  # not the source folder, whose package is not compiled
@@ -130,17 +138,9 @@ def test_a_wait_for_ones_turn_can_be_interrupted() -> None:
 def test_nothing_waits_for_a_plan_with_the_interpreter_stopped() -> None:
     """While a plan is made, a thread that never asks for the model goes on undisturbed."""
     code = """
-        network, waits, done = core.Network("1_0", 1000), [], False
+        network = core.Network("1_0", 1000)
         adam = core.Adam(network)
         network.compute_gradients(x, [0, 1, 2, 3])
-
-        def tick():
-            last = time.monotonic()
-            while not done:
-                time.sleep(0.001)
-                now = time.monotonic()
-                waits.append(now - last)
-                last = now
 
         ticking = start(tick)
         sizes = range(225, 245)
@@ -235,16 +235,6 @@ SLOW = """
 
 def test_other_threads_go_on_while_a_loader_is_dropped() -> None:
     code = """
-        waits, done = [], False
-
-        def tick():
-            last = time.monotonic()
-            while not done:
-                time.sleep(0.001)
-                now = time.monotonic()
-                waits.append(now - last)
-                last = now
-
         ticking = start(tick)
         del loader
         done = True
