@@ -84,7 +84,9 @@ static void layout_name(char *name, size_t size_bytes, const sqz_plan *plan, int
     const sqz_activation *shape = &plan->tape.activations[activation];
     const sqz_placed *placed = &plan->placed[activation];
     int stored = placed->stored_channels;
-    const char *type = placed->size_bytes < placed->count * sizeof(float) ? "bfloat16 " : "";
+    char type[16] = "";
+    if (placed->element != SQZ_ELEMENT_FLOAT32)
+        snprintf(type, sizeof type, "%s ", sqz_element_name(placed->element));
     if (activation == 0)
         snprintf(name, size_bytes, "%s%dx%dx%d", type, stored, shape->h, shape->w);
     else

@@ -11,7 +11,8 @@
 size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node, int activation) {
     const sqz_activation *shape = &plan->tape.activations[activation];
     int first = node->segment < 0 ? 0 : plan->placed[node->output].first_stored[node->segment];
-    return (size_t)first * (size_t)shape->h * (size_t)shape->w * plan->ops->element_bytes;
+    return (size_t)first * (size_t)shape->h * (size_t)shape->w *
+           sqz_element_bytes(plan->placed[activation].element);
 }
 
 /* -- Shapes ------------------------------------------------------------------------------------ */
@@ -28,10 +29,9 @@ static void place_channels(sqz_plan *plan) {
         }
         placed->stored_channels = stored;
         placed->count = (size_t)stored * (size_t)activation->h * (size_t)activation->w;
-        placed->size_bytes = placed->count * plan->ops->element_bytes;
+        placed->element = i == sqz_plan_output(plan) ? SQZ_ELEMENT_FLOAT32 : plan->ops->element;
+        placed->size_bytes = placed->count * sqz_element_bytes(placed->element);
     }
-    sqz_placed *logits = &plan->placed[sqz_plan_output(plan)];
-    logits->size_bytes = logits->count * sizeof(float);
 }
 
 static int stored_out_channels(const sqz_plan *plan, const sqz_node *node) {

@@ -21,7 +21,8 @@
 typedef struct {
     int stored_channels;
     int first_stored[SQZ_SEGMENTS]; /* stored channel its segment starts at */
-    size_t count, size_bytes;       /* elements; bytes, also of its gradient */
+    sqz_element element;            /* also of its gradient, as are: */
+    size_t count, size_bytes;       /* elements; bytes */
     size_t offset, gradient_offset;
 } sqz_placed;
 
@@ -106,7 +107,7 @@ static inline float *sqz_d_logits_at(const sqz_plan *plan, const sqz_workspace *
 
 /* Whether the input has a place in the workspace, as the backend reads no float32. */
 static inline bool sqz_plan_rounds_input(const sqz_plan *plan) {
-    return plan->ops->precision != SQZ_FLOAT32;
+    return plan->placed[0].element != SQZ_ELEMENT_FLOAT32;
 }
 
 /* Bytes from an activation's start to the slice that belongs to a convolution: of its output, or of

@@ -3,7 +3,6 @@
  * pictures, and each group walks its picture together in the memory of its first thread. */
 #include "model.h"
 
-#include "../base/bfloat16.h"
 #include "../base/parallel.h"
 #include "../ops/layout.h"
 #include "walk.h"
@@ -44,9 +43,8 @@ static void copy_maps(const prediction *prediction, const sqz_workspace *workspa
     for (size_t c = 0; c < classes; c++)
         for (size_t pixel = 0; pixel < pixels; pixel++) {
             size_t from = sqz_layout_offset((int)c, pixel, pixels, plan->ops->block);
-            maps[c * pixels + pixel] = plan->ops->precision == SQZ_FLOAT32
-                                           ? ((const float *)source)[from]
-                                           : sqz_bfloat16_widen(((const uint16_t *)source)[from]);
+            maps[c * pixels + pixel] =
+                sqz_element_get(plan->placed[activation].element, source, from);
         }
 }
 

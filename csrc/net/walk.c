@@ -66,7 +66,7 @@ static share share_of(const walk *walk, int activation) {
 /* Of a channel block. */
 static size_t block_bytes(const sqz_plan *plan, int activation) {
     return (size_t)pixels_of(plan, activation) * (size_t)plan->ops->block *
-           plan->ops->element_bytes;
+           sqz_element_bytes(plan->placed[activation].element);
 }
 
 /* The walk's part of the input, in pieces that leave each aligned. */
@@ -80,7 +80,7 @@ static void round_input(const walk *walk) {
     size_t first = span.begin * PIECE, end = span.end * PIECE < count ? span.end * PIECE : count;
     if (first < end)
         plan->ops->round(sqz_activation_at(plan, walk->workspace, 0) +
-                             first * plan->ops->element_bytes,
+                             first * sqz_element_bytes(plan->placed[0].element),
                          walk->x + first, end - first);
 }
 
@@ -151,7 +151,8 @@ static void sum_forward(const walk *walk, int index) {
     plan->ops->sum(sqz_activation_at(plan, walk->workspace, node->output) + from,
                    sqz_activation_at(plan, walk->workspace, node->input) + from,
                    sqz_activation_at(plan, walk->workspace, node->addend) + from,
-                   (size_t)share.blocks * (block / plan->ops->element_bytes));
+                   (size_t)share.blocks *
+                       (block / sqz_element_bytes(plan->placed[node->output].element)));
 }
 
 static void sum_backward(const walk *walk, int index) {

@@ -1,7 +1,6 @@
 /* bench.c: see bench.h. */
 #include "bench.h"
 
-#include "../base/bfloat16.h"
 #include "../base/memory.h"
 
 #include <string.h>
@@ -40,7 +39,7 @@ sqz_status sqz_bench_take(sqz_bench *bench, float **values, size_t count, float 
 
 sqz_status sqz_bench_take_elements(sqz_bench *bench, void **values, const sqz_ops *ops,
                                    size_t count, float fill, sqz_error *error) {
-    SQZ_TRY(take(bench, values, sqz_size_multiply(count, ops->element_bytes), error));
+    SQZ_TRY(take(bench, values, sqz_size_multiply(count, sqz_element_bytes(ops->element)), error));
     for (size_t i = 0; i < count; i++)
         sqz_bench_put(*values, i, fill, ops);
     return SQZ_OK;
@@ -80,16 +79,11 @@ sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error) 
 /* -- Numbers ----------------------------------------------------------------------------------- */
 
 void sqz_bench_put(void *array, size_t at, float value, const sqz_ops *ops) {
-    if (ops->precision == SQZ_BFLOAT16)
-        ((uint16_t *)array)[at] = sqz_bfloat16_round(value);
-    else
-        ((float *)array)[at] = value;
+    sqz_element_put(ops->element, array, at, value);
 }
 
 float sqz_bench_get(const void *array, size_t at, const sqz_ops *ops) {
-    if (ops->precision == SQZ_BFLOAT16)
-        return sqz_bfloat16_widen(((const uint16_t *)array)[at]);
-    return ((const float *)array)[at];
+    return sqz_element_get(ops->element, array, at);
 }
 
 void sqz_bench_block(void *blocked, const float *planar, const sqz_ops *ops, int channels,

@@ -24,8 +24,8 @@ static sqz_status pieces_forward(const sqz_onednn_slices *slices, int cut, sqz_s
                                  sqz_error *error) {
     const sqz_ops *ops = sqz_onednn_conv_ops(whole);
     size_t channels = (size_t)slices->widths[cut] * (size_t)ops->block;
-    size_t piece_bytes =
-        channels * (size_t)whole->shape.out_h * (size_t)whole->shape.out_w * ops->element_bytes;
+    size_t piece_bytes = channels * (size_t)whole->shape.out_h * (size_t)whole->shape.out_w *
+                         sqz_element_bytes(ops->element);
     size_t weights = whole->forward_count / (size_t)whole->shape.out_channels;
     size_t usual = (size_t)(blocks_of(whole) / slices->widths[cut]); /* the last may be narrower */
     for (size_t i = span.begin; i < span.end; i++)
@@ -93,8 +93,9 @@ static sqz_status trial_open(trial *trial, const sqz_conv *whole, sqz_error *err
     size_t dst_count = channels * (size_t)shape->out_h * (size_t)shape->out_w;
     size_t packed_bytes = whole->forward_count * sizeof(float);
     const sqz_ops *ops = trial->ops;
-    trial->dst_bytes = dst_count * ops->element_bytes;
-    trial->src = random_numbers(src_count * ops->element_bytes, ops->precision, &state);
+    trial->dst_bytes = dst_count * sqz_element_bytes(ops->element);
+    trial->src =
+        random_numbers(src_count * sqz_element_bytes(ops->element), ops->precision, &state);
     trial->packed = random_numbers(packed_bytes, ops->precision, &state);
     trial->bias = random_numbers(channels * sizeof(float), SQZ_FLOAT32, &state);
     trial->expected = sqz_aligned_calloc(trial->dst_bytes, 1);
@@ -104,7 +105,7 @@ static sqz_status trial_open(trial *trial, const sqz_conv *whole, sqz_error *err
         !convs) {
         free(convs);
         return sqz_fail_memory(error, "a convolution's trial",
-                               src_count * ops->element_bytes + 2 * trial->dst_bytes);
+                               src_count * sqz_element_bytes(ops->element) + 2 * trial->dst_bytes);
     }
     convs[whole->slot] = whole;
     sqz_status status = ops->worker_create(&trial->worker, convs, whole->slot + 1, error);

@@ -8,8 +8,8 @@
  * stand for no logical channel (holes) are zero in every activation, weight and bias, and ops keep
  * them zero. The network's input alone is planar, [C][H][W] (in_block = 1).
  *
- * Activations and their gradients are `void *` here: arrays of the table's element, float32 or
- * bfloat16 (see base/bfloat16.h). All else that is a number is `float *` and float32 in both: what
+ * Activations and their gradients are `void *` here: arrays of the table's element (see
+ * base/element.h). All else that is a number is `float *` and float32 in both: what
  * average pooling gives, biases, the gradients of weights and biases. Sums are float32 and are
  * rounded once, when they are stored.
  *
@@ -21,6 +21,7 @@
 #define SQZ_OPS_OPS_H
 
 #include "../base/cpu.h"
+#include "../base/element.h"
 #include "../base/nonlinearity.h"
 #include "../base/part.h"
 #include "../base/status.h"
@@ -106,7 +107,7 @@ typedef struct {
     sqz_isa isa;
     int block;
     sqz_precision precision; /* of activations and packed weights */
-    size_t element_bytes;
+    sqz_element element;     /* of activations */
 
     /* slot: this convolution's index in the array that worker_create will get. */
     sqz_status (*conv_create)(sqz_conv **conv, const sqz_conv_shape *shape, sqz_conv_use use,

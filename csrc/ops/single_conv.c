@@ -59,7 +59,7 @@ typedef struct {
 } workplace;
 
 static void *slice_of(const workplace *place, void *wide) {
-    return (unsigned char *)wide + place->before * place->ops->element_bytes;
+    return (unsigned char *)wide + place->before * sqz_element_bytes(place->ops->element);
 }
 
 static sqz_status workplace_open(workplace *place, const sqz_ops *ops, const sqz_single_conv *sizes,

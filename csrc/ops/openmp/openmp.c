@@ -246,7 +246,7 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
                  : SET == SQZ_ISA_AVX2 ? 8                                                         \
                                        : 4,                                                        \
         .precision = TYPE,                                                                         \
-        .element_bytes = TYPE == SQZ_BFLOAT16 ? sizeof(uint16_t) : sizeof(float),                  \
+        .element = TYPE == SQZ_BFLOAT16 ? SQZ_ELEMENT_BFLOAT16 : SQZ_ELEMENT_FLOAT32,              \
         .conv_create = conv_create_##set##_##type,                                                 \
         .conv_destroy = conv_destroy,                                                              \
         .worker_create = worker_create_##set##_##type,                                             \
