@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent
 
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
 KERNELS = (ROOT / "ops" / "openmp" / "kernels", ROOT / "image" / "kernels")
+INTEGER_KERNELS = ROOT / "ops" / "integer" / "kernels"
 
 # The elements that a kernel file is compiled for; float32 alone where nothing is said.
 ELEMENTS = {
@@ -39,6 +40,15 @@ ISA_FLAGS = {
     ),
 }
 
+# The integer kernels' own sets: with and without the instruction that multiplies four bytes at once.
+INTEGER_FLAGS = {
+    "baseline": (),
+    "avx2": ISA_FLAGS["avx2"],
+    "avx2vnni": (*ISA_FLAGS["avx2"], "-mavxvnni"),
+    "avx512": ISA_FLAGS["avx512"],
+    "avx512vnni": (*ISA_FLAGS["avx512"], "-mavx512vnni"),
+}
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -53,8 +63,12 @@ class Unit:
 
 def kernel_isas() -> tuple[str, ...]:
     """The instruction sets that kernels are compiled for, on this kind of machine."""
+    return _sets(ISA_FLAGS)
+
+
+def _sets(flags: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
     x86_64 = platform.machine().lower() in ("x86_64", "amd64")
-    return tuple(ISA_FLAGS) if x86_64 else ("baseline",)
+    return tuple(flags) if x86_64 else ("baseline",)
 
 
 def library_units(onednn: bool) -> list[Unit]:
@@ -68,6 +82,8 @@ def library_units(onednn: bool) -> list[Unit]:
                     for isa in kernel_isas()
                     for element in ELEMENTS.get(source.name, ("float32",))
                 ]
+            elif source.parent == INTEGER_KERNELS:
+                units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS)]
             elif onednn or not _is_onednn(source):
                 units.append(_plain_unit(source, onednn))
     return units
@@ -95,6 +111,12 @@ def _plain_unit(source: Path, onednn: bool) -> Unit:
 def _kernel_unit(source: Path, isa: str, element: str) -> Unit:
     defines = (f"-DSQZ_KERNEL_ISA={isa}", f"-DSQZ_KERNEL_ELEMENT={element}")
     return Unit(source, isa, ("-ffp-contract=fast", *defines, *ISA_FLAGS[isa]), element)
+
+
+def _integer_unit(source: Path, name: str) -> Unit:
+    # No contraction: rounding twice is part of the arithmetic.
+    flags = ("-ffp-contract=off", f"-DSQZ_INTEGER_SET={name}", *INTEGER_FLAGS[name])
+    return Unit(source, name, flags)
 
 
 def compile_flags(compiler: Sequence[str]) -> list[str]:

@@ -81,9 +81,10 @@ typedef struct {
 sqz_status sqz_get_choices(sqz_choice *choices, size_t capacity, size_t *count, sqz_error *error);
 
 /* What activations, their gradients and the weights that meet them are stored and multiplied in.
- * Parameters, gradients of parameters, sums, logits, losses and Adam are float32 in both. bfloat16
- * is offered by onednn on a CPU with AVX-512. */
-typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1 } sqz_precision;
+ * Parameters, gradients of parameters, sums, logits, losses and Adam are float32 in the first two.
+ * bfloat16 is offered by onednn on a CPU with AVX-512. int8, 8-bit integers, is offered everywhere,
+ * for inference of a quantised model, and reads pictures as bytes. */
+typedef enum { SQZ_FLOAT32 = 0, SQZ_BFLOAT16 = 1, SQZ_INT8 = 2 } sqz_precision;
 
 /* -- Files ------------------------------------------------------------------------------------- */
 
@@ -295,6 +296,13 @@ void sqz_model_end_write(sqz_model *model);
  * or infinity, h or w too small for the network. */
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error);
+/* The same of pictures[n][h][w][3], bytes of RGB, with which a model of precision SQZ_INT8 begins
+ * (and no other does: SQZ_INVALID, as it is for sqz_model_forward with such a model). The same bits
+ * on every machine. */
+sqz_status sqz_model_forward_pictures(sqz_model *model, float *logits, const uint8_t *pictures,
+                                      int n, int h, int w, sqz_error *error);
+sqz_status sqz_model_maps_pictures(sqz_model *model, float *maps, const uint8_t *pictures, int n,
+                                   int h, int w, sqz_error *error);
 /* The same pass, for what its average pool reads: maps[n][num_classes][map h][map w], the last
  * convolution's output (after its ReLU if final_relu), whose mean over a map is the logit. They are
  * float32, in a bfloat16 model the widened values, and the same bits on any number of threads. Map
@@ -328,6 +336,44 @@ typedef struct {
 } sqz_batch;
 sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
                                        const sqz_batch *batch, sqz_error *error);
+
+/* -- Quantised models --------------------------------------------------------------------------
+
+ * A model whose weights are whole steps, -127 to 127, of a scale of their output channel, and whose
+ * activations are bytes, each standing for so many times the activation's scale. csrc/README.md has
+ * the arithmetic, to the bit. Its parameters are float32 still, the steps times their scales, so
+ * that the other precisions run it too. */
+typedef struct {
+    float mean[3], std[3];    /* of the pictures: folded into the first convolution */
+    float *activation_scales; /* by the numbers of sqz_layer; those of pictures, maps and logits are
+                                 1 and mean nothing */
+    size_t activation_count;
+    float *weight_scales; /* of all convolutions' output channels, in the order of the tensors */
+    size_t weight_scale_count;
+} sqz_quantization;
+
+/* Activations that share a scale have the same group: the two sides of a max-pool and of dropout,
+ * the three of a sum. -1: has none (pictures, maps, logits). groups may be NULL to ask for the
+ * count. */
+sqz_status sqz_model_activation_groups(const sqz_model *model, int *groups, size_t capacity,
+                                       size_t *count, sqz_error *error);
+/* Rounds the parameters to whole steps of the scales and keeps a copy of these. Whatever writes
+ * parameters later drops it. SQZ_INVALID, and nothing changed: a count or a scale that does not
+ * fit, a model whose sums could overflow, or one with complex bypass, whose bypass has values below
+ * 0. */
+sqz_status sqz_model_quantize(sqz_model *model, const sqz_quantization *quantization,
+                              sqz_error *error);
+/* NULL: it has none. The model's, read as parameters are: between sqz_model_begin_read and
+ * sqz_model_end_read. */
+const sqz_quantization *sqz_model_quantization(const sqz_model *model);
+
+/* What an activation's scale is chosen by: pictures x as for sqz_model_forward, in float32 whatever
+ * the model's precision. maxima[activation count] is raised to the largest value of each
+ * activation. counts[activation count][bins] (may be NULL) grows by how many of its values above 0
+ * are in each bin, limits[activation] / bins wide; the last one has all beyond. Not of pictures,
+ * whose row stays as it is. */
+sqz_status sqz_model_observe(sqz_model *model, float *maxima, uint64_t *counts, const float *limits,
+                             int bins, const float *x, int n, int h, int w, sqz_error *error);
 
 /* -- What a model is made of, for tables ------------------------------------------------------- */
 

@@ -119,7 +119,8 @@ class Network:
     ): ...
     @property
     def precision(self) -> str:
-        """ "float32" or "bfloat16", of passes that begin from now on. Setting it is a RuntimeError,
+        """ "float32", "bfloat16" or "int8", of passes that begin from now on; "int8" is a ValueError
+        where the network is not quantised. Setting it is a RuntimeError,
         and changes nothing, where the backend in use does not offer it and SQZ_BF16 is not
         "emulate". Where a backend chosen later does not offer it, the next pass gives a UserWarning
         and sets "float32"."""
@@ -130,9 +131,34 @@ class Network:
     parameter_count: int
     spec: dict[str, Any]
     """__init__'s arguments, but seed."""
-    def forward(self, x: NDArray[np.float32]) -> NDArray[np.float32]: ...
-    def class_maps(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def forward(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, classes) of x (N, 3, H, W) float32, or in precision "int8" of (N, H, W, 3) uint8."""
+
+    def class_maps(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, classes, h, w): the last convolution's output; its mean over h and w is the logit."""
+
+    def set_quantization(
+        self,
+        mean: NDArray[np.float32],
+        std: NDArray[np.float32],
+        activation_scales: NDArray[np.float32],
+        weight_scales: NDArray[np.float32],
+    ) -> None:
+        """Rounds the weights to whole steps of their scales, for precision "int8". Whatever writes
+        the parameters later drops it."""
+    quantization: dict[str, NDArray[np.float32]] | None
+    """What set_quantization was given, or None."""
+    def observe(
+        self,
+        x: NDArray[np.float32],
+        limits: NDArray[np.float32] | None = None,
+        bins: int = 2048,
+    ) -> NDArray[Any]:
+        """Without limits (activations,) float32, each one's largest value; with them
+        (activations, bins) uint64, how many values above 0 are in each bin of limit / bins."""
+
+    def activation_groups(self) -> list[int]:
+        """Activations of one group share a scale; -1: it has none."""
 
     def compute_gradients(
         self,

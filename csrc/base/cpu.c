@@ -4,6 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <cpuid.h>
+#endif
+
 const char *sqz_isa_name(sqz_isa isa) {
     return isa == SQZ_ISA_AVX512 ? "avx512" : isa == SQZ_ISA_AVX2 ? "avx2" : "baseline";
 }
@@ -19,6 +23,22 @@ static sqz_isa detect(void) {
         return avx512 ? SQZ_ISA_AVX512 : SQZ_ISA_AVX2;
 #endif
     return SQZ_ISA_BASELINE;
+}
+
+bool sqz_cpu_vnni(sqz_isa isa) {
+    const char *wanted = getenv("SQZ_VNNI");
+    if (wanted && strcmp(wanted, "0") == 0)
+        return false;
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(SQZ_ONLY_BASELINE)
+    __builtin_cpu_init();
+    if (isa == SQZ_ISA_AVX512)
+        return __builtin_cpu_supports("avx512vnni");
+    unsigned a = 0, b = 0, c = 0, d = 0; /* AVX-VNNI: leaf 7, subleaf 1, EAX bit 4 */
+    if (isa == SQZ_ISA_AVX2 && __get_cpuid_count(7, 1, &a, &b, &c, &d))
+        return a >> 4 & 1;
+#endif
+    (void)isa;
+    return false;
 }
 
 sqz_status sqz_cpu_isa(sqz_isa *isa, sqz_error *error) {

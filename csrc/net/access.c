@@ -102,6 +102,12 @@ sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error) {
     return sqz_model_enter(model, true, error);
 }
 
-void sqz_model_end_write(sqz_model *model) {
+void sqz_model_end_write_quantized(sqz_model *model, sqz_quantization *quantization) {
+    sqz_quantization_destroy(model->quantization);
+    model->quantization = quantization;
     leave(model, true, true);
+}
+
+void sqz_model_end_write(sqz_model *model) {
+    sqz_model_end_write_quantized(model, NULL);
 }

@@ -150,6 +150,21 @@ static void entries_destroy(sqz_entry *first) {
     }
 }
 
+static sqz_status entry_for(sqz_model *model, sqz_entry **entry, sqz_precision precision,
+                            bool emulate, wish *wish, sqz_error *error) {
+    SQZ_TRY(sqz_model_check_quantized(model, precision, error));
+    SQZ_TRY(sqz_ops_current(&wish->ops, precision, emulate, error));
+    if (wish->training && precision == SQZ_INT8)
+        return sqz_fail(error, SQZ_INVALID,
+                        "precision \"int8\" is for inference: set another one to train");
+    sqz_model_lock(model);
+    sqz_status status = find_or_make(model, entry, wish, error);
+    sqz_entry *taken = status == SQZ_OK ? trim(model) : NULL;
+    sqz_model_unlock(model);
+    entries_destroy(taken);
+    return status;
+}
+
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
                            int threads, sqz_error *error) {
     wish wish = {.h = h, .w = w, .threads = threads, .training = training};
@@ -157,13 +172,13 @@ sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bo
     sqz_precision precision = model->precision;
     bool emulate = model->emulate;
     sqz_model_unlock(model);
-    SQZ_TRY(sqz_ops_current(&wish.ops, precision, emulate, error));
-    sqz_model_lock(model);
-    sqz_status status = find_or_make(model, entry, &wish, error);
-    sqz_entry *taken = status == SQZ_OK ? trim(model) : NULL;
-    sqz_model_unlock(model);
-    entries_destroy(taken);
-    return status;
+    return entry_for(model, entry, precision, emulate, &wish, error);
+}
+
+sqz_status sqz_model_entry_of(sqz_model *model, sqz_entry **entry, sqz_precision precision, int h,
+                              int w, bool training, int threads, sqz_error *error) {
+    wish wish = {.h = h, .w = w, .threads = threads, .training = training};
+    return entry_for(model, entry, precision, false, &wish, error);
 }
 
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry) {
@@ -222,11 +237,13 @@ void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace) {
 typedef struct {
     sqz_plan *plan;
     const float *parameters;
+    const sqz_quantization *quantization;
 } packing;
 
 static sqz_status pack_slot(void *context, int slot, sqz_workspace *workspace, sqz_error *error) {
     const packing *packing = context;
-    return sqz_plan_pack(packing->plan, slot, packing->parameters, workspace, error);
+    return sqz_plan_pack(packing->plan, slot, packing->parameters, packing->quantization, workspace,
+                         error);
 }
 
 sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error) {
@@ -234,7 +251,9 @@ sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads,
     sqz_status status = SQZ_OK;
     pthread_mutex_lock(&entry->pack_lock);
     if (entry->packed_generation != model->generation) {
-        packing packing = {entry->plan, model->parameters};
+        packing packing = {entry->plan, model->parameters, NULL};
+        if (sqz_plan_reads_bytes(entry->plan))
+            packing.quantization = model->quantization;
         status =
             sqz_entry_parallel(entry, entry->plan->conv_count, threads, pack_slot, &packing, error);
         entry->packed_generation = status == SQZ_OK ? model->generation : 0;

@@ -44,6 +44,7 @@ void sqz_model_destroy(sqz_model *model) {
     sqz_model_lock(model); /* in a fork's child: not to wait for threads that are not there */
     sqz_model_unlock(model);
     sqz_entries_destroy(model);
+    sqz_quantization_destroy(model->quantization);
     pthread_cond_destroy(&model->changed);
     sqz_aligned_free(model->parameters);
     sqz_aligned_free(model->gradients);
@@ -71,13 +72,24 @@ float *sqz_model_gradients(sqz_model *model) {
 
 /* -- Precision --------------------------------------------------------------------------------- */
 
-sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error) {
+/* Whether the model is quantised is looked at as its parameters are. */
+static sqz_status check_offered(sqz_model *model, sqz_precision precision, bool *emulate,
+                                sqz_error *error) {
     const sqz_ops *ops;
+    SQZ_TRY(sqz_ops_emulates(emulate, error));
+    SQZ_TRY(sqz_ops_current(&ops, precision, *emulate, error));
+    if (precision != SQZ_INT8)
+        return SQZ_OK;
+    SQZ_TRY(sqz_model_enter(model, false, error));
+    sqz_status status = sqz_model_check_quantized(model, precision, error);
+    sqz_model_leave(model, false);
+    return status;
+}
+
+sqz_status sqz_model_set_precision(sqz_model *model, sqz_precision precision, sqz_error *error) {
     bool emulate = false;
-    if (precision != SQZ_FLOAT32) { /* which is always there */
-        SQZ_TRY(sqz_ops_emulates(&emulate, error));
-        SQZ_TRY(sqz_ops_current(&ops, precision, emulate, error));
-    }
+    if (precision != SQZ_FLOAT32) /* which is always there */
+        SQZ_TRY(check_offered(model, precision, &emulate, error));
     sqz_model_lock(model);
     model->precision = precision;
     model->emulate = emulate;

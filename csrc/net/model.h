@@ -39,6 +39,8 @@ struct sqz_model {
     sqz_spec spec;
     sqz_tape tape; /* for the names and shapes of parameters */
     float *parameters, *gradients;
+    sqz_quantization *quantization; /* NULL: none. Belongs to the parameters, and goes when they are
+                                       written: whoever is in may look at it */
     /* All below, and the entries' list, is looked at and changed with the model locked. */
     unsigned forks;         /* when it was last locked: see access.c */
     pthread_cond_t changed; /* somebody left, or a plan was made */
@@ -63,6 +65,9 @@ void sqz_model_unlock(sqz_model *model);
 sqz_status sqz_model_enter(sqz_model *model, bool exclusive, sqz_error *error);
 void sqz_model_leave(sqz_model *model, bool exclusive);
 
+/* Ends a write after which the parameters are those of this quantisation, or with NULL of none. */
+void sqz_model_end_write_quantized(sqz_model *model, sqz_quantization *quantization);
+
 /* -- The cache of plans (entries.c) --------------------------------------------------------------
  */
 
@@ -71,6 +76,9 @@ void sqz_model_leave(sqz_model *model, bool exclusive);
  * model unlocked; others that need it wait. */
 sqz_status sqz_model_entry(sqz_model *model, sqz_entry **entry, int h, int w, bool training,
                            int threads, sqz_error *error);
+/* The same for a precision that need not be the model's. */
+sqz_status sqz_model_entry_of(sqz_model *model, sqz_entry **entry, sqz_precision precision, int h,
+                              int w, bool training, int threads, sqz_error *error);
 void sqz_model_entry_release(sqz_model *model, sqz_entry *entry);
 void sqz_entries_destroy(sqz_model *model); /* all of them, when the model goes */
 
@@ -86,6 +94,15 @@ void sqz_entry_workspace_release(sqz_entry *entry, sqz_workspace *workspace);
 
 /* Bring the packed weights up to the model's parameters, on up to `threads` threads. */
 sqz_status sqz_entry_pack(sqz_entry *entry, const sqz_model *model, int threads, sqz_error *error);
+
+/* -- Quantisation (quantization.c) --------------------------------------------------------------
+ */
+
+/* SQZ_INVALID: the precision is for a quantised model, and the model is not. By a call that is in,
+ * or with the model not yet known to others. */
+sqz_status sqz_model_check_quantized(const sqz_model *model, sqz_precision precision,
+                                     sqz_error *error);
+void sqz_quantization_destroy(sqz_quantization *quantization);
 
 /* -- Threads that work together (team.c) ---------------------------------------------------------
  */

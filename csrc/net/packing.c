@@ -1,6 +1,7 @@
 /* packing.c: weights and biases between the model's flat arrays, by logical channels, and a plan's
  * packed ones and lanes, by stored channels: see plan.h. */
 #include "plan.h"
+#include "quantization.h"
 
 #include <string.h>
 
@@ -36,8 +37,39 @@ static void copy_weights(const sqz_plan *plan, const sqz_node *node, const sqz_c
     }
 }
 
+/* A convolution of integers, from its stored weights; its bias is where packed_bias has it. */
+static sqz_status pack_scaled(sqz_plan *plan, int index, const float *weights,
+                              const sqz_quantization *quantization, sqz_workspace *workspace,
+                              sqz_error *error) {
+    const sqz_node *node = &plan->tape.nodes[index];
+    const sqz_step *step = &plan->steps[index];
+    float *steps = plan->packed_scales + step->bias; /* holes too have one that can divide */
+    size_t first = sqz_quantization_first(&plan->tape, node);
+    for (int o = 0; o < step->conv->shape.out_channels; o++)
+        steps[o] = 1;
+    for (int o = 0; o < plan->tape.parameters[node->bias].shape[0]; o++)
+        steps[stored_output(plan, node, o)] = quantization->weight_scales[first + (size_t)o];
+    sqz_conv_scales scales = {.in = quantization->activation_scales[node->input],
+                              .out = quantization->activation_scales[node->output],
+                              .weights = steps,
+                              .mean = node->input == 0 ? quantization->mean : NULL,
+                              .std = node->input == 0 ? quantization->std : NULL};
+    if (step->conv->shape.sums) {
+        const sqz_activation *maps = &plan->tape.activations[node->output];
+        for (int o = 0; o < step->conv->shape.out_channels; o++) {
+            double scale = (double)steps[o] * scales.in;
+            plan->map_scales[o] = (float)scale;
+            plan->logit_scales[o] = (float)(scale / (maps->h * maps->w));
+        }
+    }
+    return plan->ops->conv_pack_scaled(step->conv, workspace->worker,
+                                       plan->packed_forward + step->forward, weights,
+                                       plan->packed_bias + step->bias, &scales, error);
+}
+
 sqz_status sqz_plan_pack(sqz_plan *plan, int slot, const float *parameters,
-                         sqz_workspace *workspace, sqz_error *error) {
+                         const sqz_quantization *quantization, sqz_workspace *workspace,
+                         sqz_error *error) {
     int index = plan->conv_nodes[slot];
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
@@ -56,6 +88,8 @@ sqz_status sqz_plan_pack(sqz_plan *plan, int slot, const float *parameters,
     for (int o = 0; o < bias->shape[0]; o++)
         plan->packed_bias[step->bias + (size_t)stored_output(plan, node, o)] =
             parameters[bias->offset + (size_t)o];
+    if (quantization)
+        return pack_scaled(plan, index, weights, quantization, workspace, error);
     SQZ_TRY(plan->ops->conv_pack_forward(conv, workspace->worker,
                                          plan->packed_forward + step->forward, weights, error));
     if (conv->use == SQZ_CONV_BACKWARD)

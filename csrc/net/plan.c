@@ -17,19 +17,27 @@ size_t sqz_plan_slice(const sqz_plan *plan, const sqz_node *node, int activation
 
 /* -- Shapes ------------------------------------------------------------------------------------ */
 
-/* The input stays planar; the logits are one block-padded pixel, of floats. */
+/* What an activation is an array of. */
+static sqz_element element_of(const sqz_plan *plan, int activation) {
+    if (activation == sqz_plan_output(plan))
+        return SQZ_ELEMENT_FLOAT32;
+    bool sums = plan->ops->element == SQZ_ELEMENT_UINT8 && activation == sqz_plan_maps(plan);
+    return sums ? SQZ_ELEMENT_INT32 : plan->ops->element;
+}
+
+/* The input has blocks of its own; the logits are one block-padded pixel. */
 static void place_channels(sqz_plan *plan) {
     for (int i = 0; i < plan->tape.activation_count; i++) {
         const sqz_activation *activation = &plan->tape.activations[i];
         sqz_placed *placed = &plan->placed[i];
-        int block = i == 0 ? 1 : plan->ops->block, stored = 0;
+        int block = i == 0 ? plan->ops->input_block : plan->ops->block, stored = 0;
         for (int segment = 0; segment < SQZ_SEGMENTS; segment++) {
             placed->first_stored[segment] = stored;
             stored += sqz_layout_stored(activation->channels[segment], block);
         }
         placed->stored_channels = stored;
         placed->count = (size_t)stored * (size_t)activation->h * (size_t)activation->w;
-        placed->element = i == sqz_plan_output(plan) ? SQZ_ELEMENT_FLOAT32 : plan->ops->element;
+        placed->element = element_of(plan, i);
         placed->size_bytes = placed->count * sqz_element_bytes(placed->element);
     }
 }
@@ -56,7 +64,8 @@ static sqz_status create_conv(sqz_plan *plan, int index, sqz_error *error) {
     sqz_conv_shape shape = {.in_channels = plan->placed[node->input].stored_channels,
                             .in_h = in->h,
                             .in_w = in->w,
-                            .in_block = node->input == 0 ? 1 : plan->ops->block,
+                            .in_block =
+                                node->input == 0 ? plan->ops->input_block : plan->ops->block,
                             .out_channels = stored_out_channels(plan, node),
                             .out_h = out->h,
                             .out_w = out->w,
@@ -66,7 +75,8 @@ static sqz_status create_conv(sqz_plan *plan, int index, sqz_error *error) {
                             .stride_w = node->stride,
                             .pad_h = node->pad,
                             .pad_w = node->pad,
-                            .nonlinearity = node->nonlinearity};
+                            .nonlinearity = node->nonlinearity,
+                            .sums = plan->placed[node->output].element == SQZ_ELEMENT_INT32};
     sqz_conv_use use = !plan->training    ? SQZ_CONV_FORWARD
                        : node->input == 0 ? SQZ_CONV_BACKWARD_WEIGHTS
                                           : SQZ_CONV_BACKWARD;
@@ -115,7 +125,20 @@ void sqz_plan_destroy(sqz_plan *plan) {
     sqz_aligned_free(plan->packed_forward);
     sqz_aligned_free(plan->packed_backward);
     sqz_aligned_free(plan->packed_bias);
+    sqz_aligned_free(plan->packed_scales);
+    sqz_aligned_free(plan->map_scales);
+    sqz_aligned_free(plan->logit_scales);
     free(plan);
+}
+
+static sqz_status make_scales(sqz_plan *plan, sqz_error *error) {
+    size_t classes = (size_t)plan->placed[sqz_plan_maps(plan)].stored_channels;
+    plan->packed_scales = sqz_aligned_calloc(plan->bias_count, sizeof(float));
+    plan->map_scales = sqz_aligned_calloc(classes, sizeof(float));
+    plan->logit_scales = sqz_aligned_calloc(classes, sizeof(float));
+    if (!plan->packed_scales || !plan->map_scales || !plan->logit_scales)
+        return sqz_fail_memory(error, "scales", (plan->bias_count + 2 * classes) * sizeof(float));
+    return SQZ_OK;
 }
 
 static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, int threads,
@@ -134,7 +157,7 @@ static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, int t
         return sqz_fail_memory(error, "packed weights",
                                (plan->forward_count + plan->backward_count + plan->bias_count) *
                                    sizeof(float));
-    return SQZ_OK;
+    return sqz_plan_reads_bytes(plan) ? make_scales(plan, error) : SQZ_OK;
 }
 
 sqz_status sqz_plan_create(sqz_plan **result, const sqz_spec *spec, int h, int w, bool training,

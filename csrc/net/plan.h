@@ -7,9 +7,9 @@
  * Training keeps every activation for the way back and lays gradients over each other by liveness;
  * inference does so with the activations, and its dropout's output is its input.
  *
- * Activations are arrays of the backend's element, but for the logits, which are float32 always. A
- * float32 plan reads the network's input where the caller has it; a bfloat16 plan first rounds it
- * into a place of its own. */
+ * Activations are arrays of the backend's element, but for the logits, which are float32 always,
+ * and in a plan of integers the maps, int32. The network's input is read where the caller has it,
+ * but for bfloat16: there it is first rounded into a place of its own. */
 #ifndef SQZ_NET_PLAN_H
 #define SQZ_NET_PLAN_H
 
@@ -63,6 +63,9 @@ typedef struct {
 
     size_t forward_count, backward_count, bias_count;
     float *packed_forward, *packed_backward, *packed_bias;
+    float *packed_scales; /* of integers: what a step of each output channel's weights is worth */
+    float *map_scales, *logit_scales; /* of integers, by stored class: what a sum is worth in a map,
+                                         and in a logit */
 
     size_t lane_bias, lane_count; /* floats: where biases start in a lane, and its whole size */
 } sqz_plan;
@@ -78,9 +81,11 @@ sqz_status sqz_workspace_create(sqz_workspace **workspace, const sqz_plan *plan,
 void sqz_workspace_destroy(sqz_workspace *workspace, const sqz_plan *plan);
 
 /* packing.c: pack the weights and bias of one convolution from the flat parameters; and back: write
- * its part of the flat gradients from a lane. Different slots may be done by different threads. */
+ * its part of the flat gradients from a lane. Different slots may be done by different threads.
+ * quantization: NULL but for a plan of integers. */
 sqz_status sqz_plan_pack(sqz_plan *plan, int slot, const float *parameters,
-                         sqz_workspace *workspace, sqz_error *error);
+                         const sqz_quantization *quantization, sqz_workspace *workspace,
+                         sqz_error *error);
 sqz_status sqz_plan_unpack(const sqz_plan *plan, int slot, float *gradients, const float *lane,
                            sqz_workspace *workspace, sqz_error *error);
 
@@ -105,9 +110,19 @@ static inline float *sqz_d_logits_at(const sqz_plan *plan, const sqz_workspace *
     return (float *)sqz_gradient_at(plan, workspace, sqz_plan_output(plan));
 }
 
+/* What the last node reads, whose means are the logits. */
+static inline int sqz_plan_maps(const sqz_plan *plan) {
+    return plan->tape.nodes[plan->tape.node_count - 1].input;
+}
+
+/* Whether the pictures are bytes, as a plan of integers reads them; else they are float32. */
+static inline bool sqz_plan_reads_bytes(const sqz_plan *plan) {
+    return plan->placed[0].element == SQZ_ELEMENT_UINT8;
+}
+
 /* Whether the input has a place in the workspace, as the backend reads no float32. */
 static inline bool sqz_plan_rounds_input(const sqz_plan *plan) {
-    return plan->placed[0].element != SQZ_ELEMENT_FLOAT32;
+    return plan->placed[0].element == SQZ_ELEMENT_BFLOAT16;
 }
 
 /* Bytes from an activation's start to the slice that belongs to a convolution: of its output, or of

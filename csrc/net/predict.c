@@ -17,11 +17,23 @@ typedef struct {
     sqz_entry *entry;
     float *logits; /* NULL: not wanted */
     float *maps;   /* likewise */
-    const float *x;
+    const void *x;
 } prediction;
 
-static const float *picture_at(const prediction *prediction, int picture) {
-    return prediction->x + (size_t)picture * prediction->entry->plan->placed[0].count;
+/* float32, or bytes. */
+static const void *picture_at(const prediction *prediction, int picture) {
+    const sqz_plan *plan = prediction->entry->plan;
+    size_t number = sqz_plan_reads_bytes(plan) ? 1 : sizeof(float);
+    return (const unsigned char *)prediction->x + (size_t)picture * plan->placed[0].count * number;
+}
+
+/* A share of a picture's numbers. Bytes are always finite. */
+static sqz_status check_numbers(const prediction *prediction, int picture, sqz_span span,
+                                sqz_error *error) {
+    if (sqz_plan_reads_bytes(prediction->entry->plan))
+        return SQZ_OK;
+    const float *x = picture_at(prediction, picture);
+    return sqz_check_finite(x + span.begin, span.end - span.begin, picture, error);
 }
 
 static void copy_logits(const prediction *prediction, const sqz_workspace *workspace, int picture) {
@@ -35,17 +47,19 @@ static void copy_logits(const prediction *prediction, const sqz_workspace *works
  * logits what it writes, so both are in the workspace at the end of a walk. */
 static void copy_maps(const prediction *prediction, const sqz_workspace *workspace, int picture) {
     const sqz_plan *plan = prediction->entry->plan;
-    int activation = plan->tape.nodes[plan->tape.node_count - 1].input;
+    int activation = sqz_plan_maps(plan);
     const sqz_activation *shape = &plan->tape.activations[activation];
     size_t classes = (size_t)shape->channels[0], pixels = (size_t)shape->h * (size_t)shape->w;
     const unsigned char *source = sqz_activation_at(plan, workspace, activation);
     float *maps = prediction->maps + (size_t)picture * classes * pixels;
-    for (size_t c = 0; c < classes; c++)
+    for (size_t c = 0; c < classes; c++) {
+        float scale = plan->map_scales ? plan->map_scales[c] : 1;
         for (size_t pixel = 0; pixel < pixels; pixel++) {
             size_t from = sqz_layout_offset((int)c, pixel, pixels, plan->ops->block);
             maps[c * pixels + pixel] =
-                sqz_element_get(plan->placed[activation].element, source, from);
+                sqz_element_get(plan->placed[activation].element, source, from) * scale;
         }
+    }
 }
 
 static void copy_results(const prediction *prediction, const sqz_workspace *workspace,
@@ -62,9 +76,8 @@ static sqz_status forward_picture(void *context, int picture, sqz_workspace *wor
                                   sqz_error *error) {
     const prediction *prediction = context;
     const sqz_plan *plan = prediction->entry->plan;
-    const float *x = picture_at(prediction, picture);
-    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
-    SQZ_TRY(sqz_walk_forward(plan, workspace, x, NULL, NULL, error));
+    SQZ_TRY(check_numbers(prediction, picture, (sqz_span){0, plan->placed[0].count}, error));
+    SQZ_TRY(sqz_walk_forward(plan, workspace, picture_at(prediction, picture), NULL, NULL, error));
     copy_results(prediction, workspace, picture);
     return SQZ_OK;
 }
@@ -76,15 +89,15 @@ static sqz_status forward_picture(void *context, int picture, sqz_workspace *wor
 static sqz_status forward_part(const prediction *prediction, int picture, sqz_part part,
                                sqz_workspace *leader, sqz_worker *worker, sqz_error *error) {
     const sqz_plan *plan = prediction->entry->plan;
-    const float *x = picture_at(prediction, picture);
     sqz_workspace own = {.memory = leader->memory, .worker = worker};
     sqz_span span = sqz_part_span(part, plan->placed[0].count);
-    sqz_status status = sqz_check_finite(x + span.begin, span.end - span.begin, picture, error);
+    sqz_status status = check_numbers(prediction, picture, span, error);
     if (status != SQZ_OK) {
         sqz_barrier_break(&leader->barrier);
         return status;
     }
-    SQZ_TRY(sqz_walk_forward_part(plan, &own, x, part, &leader->barrier, error));
+    SQZ_TRY(sqz_walk_forward_part(plan, &own, picture_at(prediction, picture), part,
+                                  &leader->barrier, error));
     if (sqz_barrier_wait(&leader->barrier, part.count) && part.index == 0)
         copy_results(prediction, leader, picture);
     return SQZ_OK;
@@ -191,35 +204,60 @@ static sqz_status forward_on(const prediction *prediction, const sqz_model *mode
     return apart < n ? forward_together(prediction, apart, n, threads, error) : SQZ_OK;
 }
 
-static sqz_status forward_entered(sqz_model *model, prediction *prediction, int n, int h, int w,
-                                  sqz_error *error) {
+/* What the caller has: the plan is to read it. */
+static sqz_status check_kind(const sqz_plan *plan, bool bytes, sqz_error *error) {
+    if (sqz_plan_reads_bytes(plan) == bytes)
+        return SQZ_OK;
+    return sqz_fail(error, SQZ_INVALID,
+                    bytes
+                        ? "the pictures are bytes, which precision \"int8\" alone reads: expected "
+                          "float32, normalised"
+                        : "the pictures are float32, and the model's precision is \"int8\": "
+                          "expected uint8 RGB, (N, H, W, 3)");
+}
+
+static sqz_status forward_entered(sqz_model *model, prediction *prediction, bool bytes, int n,
+                                  int h, int w, sqz_error *error) {
     int threads = sqz_get_num_threads();
     int parts = threads < MOST_PARTS ? threads : MOST_PARTS;
     SQZ_TRY(
         sqz_model_entry(model, &prediction->entry, h, w, false, n % threads ? parts : 1, error));
-    threads = sqz_threads_take(threads);
-    sqz_status status = forward_on(prediction, model, n, threads, error);
-    sqz_threads_give(threads);
+    sqz_status status = check_kind(prediction->entry->plan, bytes, error);
+    if (status == SQZ_OK) {
+        threads = sqz_threads_take(threads);
+        status = forward_on(prediction, model, n, threads, error);
+        sqz_threads_give(threads);
+    }
     sqz_model_entry_release(model, prediction->entry);
     return status;
 }
 
-static sqz_status forward(sqz_model *model, prediction prediction, int n, int h, int w,
+static sqz_status forward(sqz_model *model, prediction prediction, bool bytes, int n, int h, int w,
                           sqz_error *error) {
     if (n < 1)
         return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1", n);
     SQZ_TRY(sqz_model_enter(model, false, error));
-    sqz_status status = forward_entered(model, &prediction, n, h, w, error);
+    sqz_status status = forward_entered(model, &prediction, bytes, n, h, w, error);
     sqz_model_leave(model, false);
     return status;
 }
 
 sqz_status sqz_model_forward(sqz_model *model, float *logits, const float *x, int n, int h, int w,
                              sqz_error *error) {
-    return forward(model, (prediction){.logits = logits, .x = x}, n, h, w, error);
+    return forward(model, (prediction){.logits = logits, .x = x}, false, n, h, w, error);
 }
 
 sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, int h, int w,
                           sqz_error *error) {
-    return forward(model, (prediction){.maps = maps, .x = x}, n, h, w, error);
+    return forward(model, (prediction){.maps = maps, .x = x}, false, n, h, w, error);
+}
+
+sqz_status sqz_model_forward_pictures(sqz_model *model, float *logits, const uint8_t *pictures,
+                                      int n, int h, int w, sqz_error *error) {
+    return forward(model, (prediction){.logits = logits, .x = pictures}, true, n, h, w, error);
+}
+
+sqz_status sqz_model_maps_pictures(sqz_model *model, float *maps, const uint8_t *pictures, int n,
+                                   int h, int w, sqz_error *error) {
+    return forward(model, (prediction){.maps = maps, .x = pictures}, true, n, h, w, error);
 }

@@ -29,7 +29,7 @@ static void lap(sqz_clock *clock) {
 typedef struct {
     const sqz_plan *plan;
     sqz_workspace *workspace;
-    const float *x;
+    const void *x;
     const sqz_dropout *dropout;
     float *lane;
     bool accumulate;
@@ -81,7 +81,7 @@ static void round_input(const walk *walk) {
     if (first < end)
         plan->ops->round(sqz_activation_at(plan, walk->workspace, 0) +
                              first * sqz_element_bytes(plan->placed[0].element),
-                         walk->x + first, end - first);
+                         (const float *)walk->x + first, end - first);
 }
 
 /* -- Convolution: dst[slice] = relu(weights * src + bias) -------------------------------------- */
@@ -237,11 +237,16 @@ static void average_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     share share = share_of(walk, node->input);
-    plan->ops->average_pool_forward(sqz_logits_at(plan, walk->workspace) +
-                                        share.first * (size_t)plan->ops->block,
-                                    sqz_activation_at(plan, walk->workspace, node->input) +
-                                        share.first * block_bytes(plan, node->input),
-                                    share.blocks, pixels_of(plan, node->input));
+    size_t first = share.first * (size_t)plan->ops->block;
+    float *logits = sqz_logits_at(plan, walk->workspace) + first;
+    const void *maps = sqz_activation_at(plan, walk->workspace, node->input) +
+                       share.first * block_bytes(plan, node->input);
+    int pixels = pixels_of(plan, node->input);
+    if (plan->logit_scales)
+        plan->ops->average_pool_scaled(logits, maps, share.blocks, pixels,
+                                       plan->logit_scales + first);
+    else
+        plan->ops->average_pool_forward(logits, maps, share.blocks, pixels);
 }
 
 static void average_pool_backward(const walk *walk, int index) {
@@ -274,7 +279,7 @@ static sqz_status forward_node(const walk *walk, int index, sqz_error *error) {
     return SQZ_OK;
 }
 
-sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+sqz_status sqz_walk_forward(const sqz_plan *plan, sqz_workspace *workspace, const void *x,
                             const sqz_dropout *dropout, sqz_clock *clock, sqz_error *error) {
     walk walk = {.plan = plan,
                  .workspace = workspace,
@@ -301,7 +306,7 @@ static bool next_may_begin(const sqz_tape *tape, int index) {
            (next->output == node->output && next->input == node->input);
 }
 
-sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const float *x,
+sqz_status sqz_walk_forward_part(const sqz_plan *plan, sqz_workspace *workspace, const void *x,
                                  sqz_part part, sqz_barrier *barrier, sqz_error *error) {
     walk walk = {.plan = plan, .workspace = workspace, .x = x, .part = part};
     round_input(&walk);

@@ -68,6 +68,8 @@ static sqz_status default_table(const sqz_ops **ops, sqz_error *error) {
 static const sqz_ops *sibling(const sqz_ops *ops, sqz_precision precision, bool emulate) {
     if (precision == ops->precision)
         return ops;
+    if (precision == SQZ_INT8) /* whatever the backend: there is one set of integer kernels */
+        return sqz_ops_integer(ops->isa);
     const sqz_ops *own = sqz_ops_openmp(ops->isa, precision);
     if (strcmp(ops->name, "openmp") == 0)
         return emulate ? own : NULL;

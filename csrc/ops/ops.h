@@ -6,7 +6,8 @@
  * stored channel count, a multiple of block; a range of whole blocks is contiguous memory, so an op
  * may write to a slice of a wider tensor by being given a pointer into it. Stored channels that
  * stand for no logical channel (holes) are zero in every activation, weight and bias, and ops keep
- * them zero. The network's input alone is planar, [C][H][W] (in_block = 1).
+ * them zero. The network's input alone has blocks of the table's input_block: of 1, so that it is
+ * planar, [C][H][W]; or of 3 in the tables of integers, [H][W][3], a picture as it is decoded.
  *
  * Activations and their gradients are `void *` here: arrays of the table's element (see
  * base/element.h). All else that is a number is `float *` and float32 in both: what
@@ -30,10 +31,11 @@
 
 typedef struct {
     int in_channels, in_h, in_w; /* stored channels; the logical ones if in_block is 1 */
-    int in_block;                /* the table's block, or 1: planar */
+    int in_block;                /* the table's block, or its input_block */
     int out_channels, out_h, out_w;
     int kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
     sqz_nonlinearity nonlinearity; /* forward ends in it */
+    bool sums; /* an integer table's: dst is int32, the sums as they are, not requantised */
 } sqz_conv_shape;
 
 /* out = (in + 2 pad - kernel) / stride + 1, rounded down. */
@@ -63,6 +65,20 @@ typedef struct {
     char backward_weights_implementation[96]; /* "" if never called */
     void *state;                              /* the backend's own */
 } sqz_conv;
+
+/* What the numbers of an integer convolution stand for (csrc/README.md): a byte of the source for
+ * `in` times itself, of the destination for `out`, and a whole step of an output channel's weights
+ * for weights[channel]. mean and std are the pictures', [in_channels], where the convolution reads
+ * these, and are folded in; else NULL. */
+typedef struct {
+    float in, out;
+    const float *weights;
+    const float *mean, *std;
+} sqz_conv_scales;
+
+/* A convolution's sums stay within this, whatever it reads, and so does its bias: together they fit
+ * into an int32. */
+#define SQZ_INTEGER_MOST_SUM (1 << 30)
 
 /* What one thread needs to run the convolutions of one plan: scratch memory and the like. Not
  * shared: at most one thread uses a worker at a time. */
@@ -103,9 +119,9 @@ typedef void sqz_relu_backward(void *d_dst, float *d_bias, const void *dst, int 
 /* -- The table --------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *name; /* "mixed", "onednn", "openmp" */
+    const char *name; /* "mixed", "onednn", "openmp", "integer" */
     sqz_isa isa;
-    int block;
+    int block, input_block;
     sqz_precision precision; /* of activations and packed weights */
     sqz_element element;     /* of activations */
 
@@ -183,6 +199,17 @@ typedef struct {
     /* dst = a + b, count elements, a multiple of block; dst may be a. */
     void (*sum)(void *dst, const void *a, const void *b, size_t count);
 
+    /* An integer table has these in place of conv_pack_forward and average_pool_forward, and
+     * nothing that trains: those are NULL. `packed` holds the bias too, and conv_forward gets none.
+     */
+    sqz_status (*conv_pack_scaled)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                   const float *weights, const float *bias,
+                                   const sqz_conv_scales *scales, sqz_error *error);
+    /* dst[channels] = the exact sum over pixels of int32, rounded to float32, times
+     * scales[channel]; overwritten. */
+    void (*average_pool_scaled)(float *dst, const void *src, int blocks, int pixels,
+                                const float *scales);
+
     /* dst, any number of elements, becomes src, which may have any alignment of a float: the way of
      * the network's input into a bfloat16 plan. */
     void (*round)(void *dst, const float *src, size_t count);
@@ -192,6 +219,7 @@ typedef struct {
 const sqz_ops *sqz_ops_openmp(sqz_isa isa, sqz_precision precision);
 const sqz_ops *sqz_ops_onednn(sqz_precision precision); /* for oneDNN's set, capped by SQZ_ISA */
 const sqz_ops *sqz_ops_mixed(sqz_precision precision);  /* where onednn is offered */
+const sqz_ops *sqz_ops_integer(sqz_isa isa);            /* with VNNI where the CPU has it */
 
 /* Who computes which part of which kind of convolution in a table: entry `index`, counted from 0.
  * False: there are no more. */

@@ -1,6 +1,7 @@
 /* network.c: the type Network: a model, its parameters and gradients as arrays, and its passes. */
 #include "convert.h"
 #include "errors.h"
+#include "inference.h"
 #include "network.h"
 #include "parts.h"
 #include "spec.h"
@@ -55,111 +56,13 @@ static void network_dealloc(sqz_py_network *self) {
     Py_DECREF(type);
 }
 
-/* -- Passes ------------------------------------------------------------------------------------ */
-
-/* A backend may have been chosen since that does not offer the model's precision. Then the model
- * computes in float32 from now on, and a warning says so. -1 with an exception set. */
-static int settle_precision(sqz_py_network *self) {
-    sqz_error error;
-    sqz_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = sqz_model_check_precision(self->model, &error);
-    Py_END_ALLOW_THREADS
-    if (status == SQZ_UNSUPPORTED) {
-        if (PyErr_WarnFormat(PyExc_UserWarning, 1, "%s; the model computes in float32 from now on",
-                             error.message) < 0)
-            return -1;
-        status = sqz_model_set_precision(self->model, SQZ_FLOAT32, &error);
-    }
-    if (status != SQZ_OK)
-        sqz_py_raise_from((PyObject *)self, status, &error);
-    return status == SQZ_OK ? 0 : -1;
-}
-
-/* x as an array, and its sides as ints. */
-static PyArrayObject *pictures_of(PyObject *object, int *n, int *h, int *w) {
-    PyArrayObject *x = sqz_py_float_array(object, "x", 4, "(N, 3, H, W)");
-    if (!x)
-        return NULL;
-    const npy_intp *shape = PyArray_DIMS(x);
-    if (shape[1] != 3 || shape[0] > INT_MAX || shape[2] > INT_MAX || shape[3] > INT_MAX) {
-        sqz_py_refuse_shape(x, "x", "(N, 3, H, W)");
-        Py_DECREF(x);
-        return NULL;
-    }
-    *n = (int)shape[0];
-    *h = (int)shape[2];
-    *w = (int)shape[3];
-    return x;
-}
-
-/* Results of an inference or of a batch, to be written. NULL with an exception set. */
-static PyArrayObject *new_logits(sqz_py_network *self, int n, int h, int w) {
-    (void)h;
-    (void)w;
-    npy_intp shape[2] = {n, sqz_model_spec(self->model)->num_classes};
-    return (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
-}
-
-/* The last layer's input has the maps' shape. */
-static PyArrayObject *new_maps(sqz_py_network *self, int n, int h, int w) {
-    sqz_error error;
-    size_t count = 0;
-    sqz_status status = sqz_model_layers(self->model, h, w, NULL, 0, &count, &error);
-    sqz_layer *rows = status == SQZ_OK ? calloc(count, sizeof *rows) : NULL;
-    if (status == SQZ_OK && !rows)
-        return (PyArrayObject *)PyErr_NoMemory();
-    if (status == SQZ_OK)
-        status = sqz_model_layers(self->model, h, w, rows, count, &count, &error);
-    if (status != SQZ_OK) {
-        free(rows);
-        return (PyArrayObject *)sqz_py_raise_from((PyObject *)self, status, &error);
-    }
-    const sqz_layer *last = &rows[count - 1];
-    npy_intp shape[4] = {n, last->in_c, last->in_h, last->in_w};
-    free(rows);
-    return (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
-}
-
-/* An inference of the library on pictures, into results that `new_results` makes. */
-static PyObject *inferred(sqz_py_network *self, PyObject *pictures,
-                          PyArrayObject *(*new_results)(sqz_py_network *self, int n, int h, int w),
-                          sqz_status (*infer)(sqz_model *model, float *results, const float *x,
-                                              int n, int h, int w, sqz_error *error)) {
-    sqz_model *model = sqz_py_network_model(self);
-    int n, h, w;
-    PyArrayObject *x =
-        model && settle_precision(self) == 0 ? pictures_of(pictures, &n, &h, &w) : NULL;
-    if (!x)
-        return NULL;
-    PyArrayObject *results = new_results(self, n, h, w);
-    if (results) {
-        sqz_error error;
-        sqz_status status;
-        Py_BEGIN_ALLOW_THREADS
-        status = infer(model, PyArray_DATA(results), PyArray_DATA(x), n, h, w, &error);
-        Py_END_ALLOW_THREADS
-        if (status != SQZ_OK) {
-            Py_CLEAR(results);
-            sqz_py_raise_from((PyObject *)self, status, &error);
-        }
-    }
-    Py_DECREF(x);
-    return (PyObject *)results;
-}
-
-static PyObject *network_forward(sqz_py_network *self, PyObject *pictures) {
-    return inferred(self, pictures, new_logits, sqz_model_forward);
-}
-
-static PyObject *network_class_maps(sqz_py_network *self, PyObject *pictures) {
-    return inferred(self, pictures, new_maps, sqz_model_maps);
-}
+/* -- Training ---------------------------------------------------------------------------------- */
 
 /* The pass itself; the arrays are the caller's to release. */
 static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObject *x,
                               PyArrayObject *labels) {
-    PyArrayObject *logits = new_logits(self, batch->n, batch->h, batch->w);
+    npy_intp shape[2] = {batch->n, sqz_model_spec(self->model)->num_classes};
+    PyArrayObject *logits = (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
     if (!logits)
         return NULL;
     batch->x = PyArray_DATA(x);
@@ -234,8 +137,9 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                       sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
                       &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given))
         return NULL;
-    PyArrayObject *x =
-        settle_precision(self) == 0 ? pictures_of(x_given, &batch.n, &batch.h, &batch.w) : NULL;
+    PyArrayObject *x = sqz_py_settle_precision(self) == 0
+                           ? sqz_py_pictures(x_given, false, &batch.n, &batch.h, &batch.w)
+                           : NULL;
     if (!x)
         return NULL;
     PyObject *loss = NULL;
@@ -357,35 +261,6 @@ static PyObject *get_seed(sqz_py_network *self, void *unused) {
     return PyLong_FromUnsignedLongLong(self->seed);
 }
 
-static const char *const precision_names[] = {[SQZ_FLOAT32] = "float32",
-                                              [SQZ_BFLOAT16] = "bfloat16"};
-
-static PyObject *get_precision(sqz_py_network *self, void *unused) {
-    (void)unused;
-    sqz_model *model = sqz_py_network_model(self);
-    return model ? PyUnicode_FromString(precision_names[sqz_model_precision(model)]) : NULL;
-}
-
-static int set_precision(sqz_py_network *self, PyObject *value, void *unused) {
-    (void)unused;
-    sqz_model *model = sqz_py_network_model(self);
-    if (!model)
-        return -1;
-    for (int i = SQZ_FLOAT32; value && PyUnicode_Check(value) && i <= SQZ_BFLOAT16; i++)
-        if (PyUnicode_CompareWithASCIIString(value, precision_names[i]) == 0) {
-            sqz_error error;
-            sqz_status status = sqz_model_set_precision(model, (sqz_precision)i, &error);
-            if (status != SQZ_OK)
-                sqz_py_raise_from((PyObject *)self, status, &error);
-            return status == SQZ_OK ? 0 : -1;
-        }
-    if (value)
-        PyErr_Format(PyExc_ValueError, "precision is %R, expected 'float32' or 'bfloat16'", value);
-    else
-        PyErr_SetString(PyExc_AttributeError, "precision cannot be deleted");
-    return -1;
-}
-
 /* -- Tables ------------------------------------------------------------------------------------ */
 
 static PyObject *get_spec(sqz_py_network *self, void *unused) {
@@ -457,7 +332,7 @@ static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kw
     if (!model ||
         !PyArg_ParseTupleAndKeywords(args, kwargs, "O&O&|pO&:plan", names, sqz_py_to_int, &h,
                                      sqz_py_to_int, &w, &training, sqz_py_to_int, &repeats) ||
-        settle_precision(self) < 0)
+        sqz_py_settle_precision(self) < 0)
         return NULL;
     sqz_error error;
     size_t count = 0;
@@ -482,15 +357,8 @@ static PyObject *network_plan(sqz_py_network *self, PyObject *args, PyObject *kw
 /* -- The type ---------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
-    {"forward", (PyCFunction)network_forward, METH_O,
-     "forward(x) -> logits\n\n"
-     "Logits (N, classes) of x (N, 3, H, W), float32 and normalised, without dropout. Several\n"
-     "threads may call it at once; beside a thread that trains it takes turns. ValueError: wrong\n"
-     "shape, NaN or infinity. TypeError: wrong dtype."},
-    {"class_maps", (PyCFunction)network_class_maps, METH_O,
-     "class_maps(x) -> maps\n\n"
-     "(N, classes, h, w) float32: the last convolution's output for x (N, 3, H, W), the mean of\n"
-     "which over h and w is the logit. Without dropout; as forward otherwise."},
+    SQZ_PY_INFERENCE_METHODS,
+    SQZ_PY_QUANTIZATION_METHODS,
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
@@ -530,10 +398,16 @@ static PyGetSetDef properties[] = {
     {"last_logits", (getter)get_last_logits, NULL,
      "(N, classes) of the last compute_gradients, dropout included; a copy.", NULL},
     {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
-    {"precision", (getter)get_precision, (setter)set_precision,
-     "'float32' or 'bfloat16', of passes that begin from now on. RuntimeError: the backend in use\n"
-     "does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes then.\n"
-     "Where a backend chosen later does not offer it, the next pass warns and sets 'float32'.",
+    {"precision", (getter)sqz_py_get_precision, (setter)sqz_py_set_precision,
+     "'float32', 'bfloat16' or 'int8', of passes that begin from now on. RuntimeError: the "
+     "backend\n"
+     "in use does not offer it, and the environment's SQZ_BF16 is not 'emulate'; nothing changes\n"
+     "then. ValueError: 'int8' of a network that is not quantised. Where a backend chosen later\n"
+     "does not offer it, the next pass warns and sets 'float32'.",
+     NULL},
+    {"quantization", (getter)sqz_py_get_quantization, NULL,
+     "What quantize was given, a dict of float32 arrays: mean, std, activation_scales,\n"
+     "weight_scales. None: not quantised.",
      NULL},
     {"seed", (getter)get_seed, NULL, "What the fresh weights were drawn from.", NULL},
     {"spec", (getter)get_spec, NULL, "What the network is: __init__'s arguments, but seed.", NULL},

@@ -245,6 +245,7 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
         .block = SET == SQZ_ISA_AVX512 ? 16                                                        \
                  : SET == SQZ_ISA_AVX2 ? 8                                                         \
                                        : 4,                                                        \
+        .input_block = 1,                                                                          \
         .precision = TYPE,                                                                         \
         .element = TYPE == SQZ_BFLOAT16 ? SQZ_ELEMENT_BFLOAT16 : SQZ_ELEMENT_FLOAT32,              \
         .conv_create = conv_create_##set##_##type,                                                 \

@@ -1,0 +1,308 @@
+/* integer.c: the tables of 8-bit integers, one for each integer instruction set: packing, frames
+ * and workers, which belong to no set. They are our kernels whatever the backend: integer sums have
+ * the same bits in any order, so there is nothing to choose but speed. */
+#include "integer.h"
+#include "../../base/memory.h"
+#include "kernels/integer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What differs between the sets. */
+typedef struct {
+    const char *name;
+    int block, step; /* terms in a word */
+    void (*frame)(void *framed, const uint8_t *src, const sqz_integer_frame *frame);
+    void (*convolve)(const sqz_integer_conv *conv);
+} kernel_set;
+
+/* A convolution's state. Packed: bias[out_channels] and multipliers[out_channels], then the words
+ * of kernels/integer.h; all are 4 bytes wide. */
+typedef struct {
+    const kernel_set *set;
+    sqz_integer_frame frame; /* of the whole source */
+    int inner;               /* words of a row of the kernel */
+    bool framed;             /* the source cannot be read where it is */
+} integer_conv;
+
+struct sqz_worker {
+    unsigned char *frame;
+};
+
+/* -- Convolutions ------------------------------------------------------------------------------ */
+
+/* The most that a word reaches past the last term of a row. */
+enum { SLACK_BYTES = 4 };
+
+static size_t term_bytes(const kernel_set *set) {
+    return sizeof(int32_t) / (size_t)set->step;
+}
+
+static size_t frame_bytes(const integer_conv *integer) {
+    const sqz_integer_frame *frame = &integer->frame;
+    size_t pixels = sqz_size_multiply((size_t)frame->h, (size_t)frame->w);
+    size_t terms = sqz_size_multiply(pixels, (size_t)frame->blocks * (size_t)frame->lanes);
+    return integer->framed ? sqz_size_multiply(terms, term_bytes(integer->set)) + SLACK_BYTES : 0;
+}
+
+static size_t word_count(const sqz_conv *conv) {
+    const sqz_conv_shape *shape = &conv->shape;
+    const integer_conv *integer = conv->state;
+    size_t rows = sqz_size_multiply((size_t)integer->frame.blocks, (size_t)shape->kernel_h);
+    return sqz_size_multiply(sqz_size_multiply(rows, (size_t)integer->inner),
+                             (size_t)shape->out_channels);
+}
+
+static void conv_destroy(sqz_conv *conv) {
+    if (conv)
+        free(conv->state);
+    free(conv);
+}
+
+static bool is_pointwise(const sqz_conv_shape *shape) {
+    return shape->kernel_h == 1 && shape->kernel_w == 1 && shape->stride_h == 1 &&
+           shape->stride_w == 1 && shape->pad_h == 0 && shape->pad_w == 0;
+}
+
+static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, const kernel_set *set, sqz_error *error) {
+    *result = NULL;
+    if (use != SQZ_CONV_FORWARD)
+        return sqz_fail(error, SQZ_INVALID,
+                        "8-bit integers are for inference: nothing is trained "
+                        "in them");
+    sqz_conv *conv = calloc(1, sizeof *conv);
+    integer_conv *integer = calloc(1, sizeof *integer);
+    if (!conv || !integer) {
+        free(conv);
+        free(integer);
+        return sqz_fail_memory(error, "a convolution", sizeof *conv + sizeof *integer);
+    }
+    bool rgb = shape->in_block != set->block;
+    conv->shape = *shape;
+    conv->use = use;
+    conv->slot = slot;
+    conv->state = integer;
+    integer->set = set;
+    integer->inner = (shape->kernel_w * shape->in_block + set->step - 1) / set->step;
+    /* The last words of an RGB picture's rows reach past it. */
+    integer->framed = !is_pointwise(shape) || set->step != 4 || rgb;
+    integer->frame =
+        (sqz_integer_frame){.blocks = shape->in_channels / shape->in_block,
+                            .lanes = shape->in_block,
+                            .in_h = shape->in_h,
+                            .in_w = shape->in_w,
+                            .h = (shape->out_h - 1) * shape->stride_h + shape->kernel_h,
+                            .w = (shape->out_w - 1) * shape->stride_w + shape->kernel_w,
+                            .top = shape->pad_h,
+                            .left = shape->pad_w};
+    conv->forward_count = 2 * (size_t)shape->out_channels + word_count(conv);
+    snprintf(conv->forward_implementation, sizeof conv->forward_implementation,
+             "integer %dx%d%s %s", shape->kernel_h, shape->kernel_w, rgb ? " rgb" : "", set->name);
+    *result = conv;
+    return SQZ_OK;
+}
+
+/* -- Packing ----------------------------------------------------------------------------------- */
+
+/* An output channel's weights, in whole steps; and the part of its bias, in doubles, that the
+ * pictures' mean is. */
+static double pack_channel(const sqz_conv *conv, void *words, const float *weights, int o,
+                           const sqz_conv_scales *scales) {
+    const sqz_conv_shape *shape = &conv->shape;
+    const integer_conv *integer = conv->state;
+    int block = integer->set->block, step = integer->set->step, lanes = shape->in_block;
+    double mean = 0;
+    for (int c = 0; c < shape->in_channels; c++)
+        for (int y = 0; y < shape->kernel_h; y++)
+            for (int x = 0; x < shape->kernel_w; x++) {
+                double value = *weights++;
+                if (scales->std) {
+                    mean += value * scales->mean[c] / scales->std[c];
+                    value /= sqz_integer_folded(scales->std[c]);
+                }
+                int steps = sqz_integer_weight(value, scales->weights[o]);
+                int term = x * lanes + c % lanes;
+                size_t row =
+                    ((size_t)(o / block) * (size_t)integer->frame.blocks + (size_t)(c / lanes)) *
+                        (size_t)shape->kernel_h +
+                    (size_t)y;
+                size_t word =
+                    (row * (size_t)integer->inner + (size_t)(term / step)) * (size_t)block +
+                    (size_t)(o % block);
+                size_t at = word * (size_t)step + (size_t)(term % step);
+                if (step == 4)
+                    ((int8_t *)words)[at] = (int8_t)steps;
+                else
+                    ((int16_t *)words)[at] = (int16_t)steps;
+            }
+    return mean;
+}
+
+static int32_t bias_steps(double bias, double scale) {
+    const double most = SQZ_INTEGER_MOST_SUM;
+    double steps = rint(bias / scale);
+    return (int32_t)(steps > most ? most : steps < -most ? -most : steps);
+}
+
+static sqz_status conv_pack_scaled(const sqz_conv *conv, sqz_worker *worker, float *packed,
+                                   const float *weights, const float *bias,
+                                   const sqz_conv_scales *scales, sqz_error *error) {
+    (void)worker;
+    (void)error;
+    const sqz_conv_shape *shape = &conv->shape;
+    size_t channels = (size_t)shape->out_channels;
+    size_t taps = (size_t)shape->in_channels * (size_t)shape->kernel_h * (size_t)shape->kernel_w;
+    int32_t *steps = (int32_t *)packed;
+    float *multipliers = packed + channels, *words = packed + 2 * channels;
+    memset(words, 0, word_count(conv) * sizeof *words);
+    for (size_t o = 0; o < channels; o++) {
+        double mean = pack_channel(conv, words, weights + o * taps, (int)o, scales);
+        double scale = (double)scales->weights[o] * scales->in;
+        steps[o] = bias_steps(bias[o] - mean, scale);
+        multipliers[o] = (float)(scale / scales->out);
+    }
+    return SQZ_OK;
+}
+
+/* -- Workers ----------------------------------------------------------------------------------- */
+
+static void worker_destroy(sqz_worker *worker) {
+    if (!worker)
+        return;
+    sqz_aligned_free(worker->frame);
+    free(worker);
+}
+
+static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
+                                sqz_error *error) {
+    *result = NULL;
+    size_t largest = 0;
+    for (int i = 0; i < count; i++) {
+        size_t needed = convs[i] ? frame_bytes(convs[i]->state) : 0;
+        largest = needed > largest ? needed : largest;
+    }
+    sqz_worker *worker = calloc(1, sizeof *worker);
+    unsigned char *frame = sqz_aligned_calloc(largest, 1);
+    if (!worker || !frame) {
+        free(worker);
+        sqz_aligned_free(frame);
+        return sqz_fail_memory(error, "a convolution's frame", largest);
+    }
+    worker->frame = frame;
+    *result = worker;
+    return SQZ_OK;
+}
+
+/* -- Forward ----------------------------------------------------------------------------------- */
+
+/* Rows of dst, with the source's rows that they need laid out in the worker's frame. */
+static void convolve_rows(const sqz_conv *conv, sqz_integer_conv *call, sqz_worker *worker,
+                          const void *src, sqz_span rows) {
+    const integer_conv *integer = conv->state;
+    const sqz_conv_shape *shape = &conv->shape;
+    int first = (int)rows.begin * shape->stride_h, count = (int)(rows.end - rows.begin);
+    sqz_integer_frame frame = integer->frame;
+    frame.top -= first;
+    frame.h = (count - 1) * shape->stride_h + shape->kernel_h;
+    integer->set->frame(worker->frame, src, &frame);
+    size_t pixel = (size_t)frame.lanes * term_bytes(integer->set);
+    call->src = worker->frame;
+    call->src_row = (size_t)frame.w * pixel;
+    call->src_block = (size_t)frame.h * call->src_row;
+    call->src_across = (size_t)shape->stride_w * pixel;
+    call->src_down = (size_t)shape->stride_h * call->src_row;
+    call->dst_h = count;
+    call->dst_w = shape->out_w;
+}
+
+/* Pixels of dst, and as many of the source, as one row. */
+static void convolve_pixels(const sqz_conv *conv, sqz_integer_conv *call, const void *src,
+                            sqz_span pixels) {
+    const sqz_conv_shape *shape = &conv->shape;
+    size_t pixel = (size_t)shape->in_block;
+    call->src = (const unsigned char *)src + pixels.begin * pixel;
+    call->src_across = pixel;
+    call->src_block = (size_t)shape->in_h * (size_t)shape->in_w * pixel;
+    call->dst_h = 1;
+    call->dst_w = (int)(pixels.end - pixels.begin);
+}
+
+static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
+                               const float *packed, const float *bias, sqz_part part,
+                               sqz_error *error) {
+    (void)bias; /* it is among what is packed */
+    (void)error;
+    const sqz_conv_shape *shape = &conv->shape;
+    const integer_conv *integer = conv->state;
+    int block = integer->set->block;
+    size_t channels = (size_t)shape->out_channels, row = (size_t)shape->out_w;
+    sqz_integer_conv call = {.dst_block = (size_t)shape->out_h * row * (size_t)block,
+                             .bias = (const int32_t *)packed,
+                             .multipliers = packed + channels,
+                             .packed = (const int32_t *)(packed + 2 * channels),
+                             .dst_blocks = shape->out_channels / block,
+                             .src_blocks = integer->frame.blocks,
+                             .kernel_h = shape->kernel_h,
+                             .inner = integer->inner,
+                             .sums = shape->sums,
+                             .relu = shape->nonlinearity.relu};
+    sqz_span span =
+        sqz_part_span(part, integer->framed ? (size_t)shape->out_h : (size_t)shape->out_h * row);
+    if (span.begin == span.end)
+        return SQZ_OK;
+    if (integer->framed)
+        convolve_rows(conv, &call, worker, src, span);
+    else
+        convolve_pixels(conv, &call, src, span);
+    size_t first = span.begin * (integer->framed ? row : 1) * (size_t)block;
+    call.dst = (unsigned char *)dst + first * (shape->sums ? sizeof(int32_t) : 1);
+    integer->set->convolve(&call);
+    return SQZ_OK;
+}
+
+/* -- Tables ------------------------------------------------------------------------------------ */
+
+#define TABLE(set, SET, BLOCK, STEP)                                                               \
+    static const kernel_set set_##set = {#set, BLOCK, STEP, sqz_integer_frame_##set,               \
+                                         sqz_integer_convolve_##set};                              \
+    static sqz_status conv_create_##set(sqz_conv **conv, const sqz_conv_shape *shape,              \
+                                        sqz_conv_use use, int slot, sqz_error *error) {            \
+        return conv_create(conv, shape, use, slot, &set_##set, error);                             \
+    }                                                                                              \
+    static const sqz_ops table_##set = {                                                           \
+        .name = "integer",                                                                         \
+        .isa = SET,                                                                                \
+        .block = BLOCK,                                                                            \
+        .input_block = 3,                                                                          \
+        .precision = SQZ_INT8,                                                                     \
+        .element = SQZ_ELEMENT_UINT8,                                                              \
+        .conv_create = conv_create_##set,                                                          \
+        .conv_destroy = conv_destroy,                                                              \
+        .worker_create = worker_create,                                                            \
+        .worker_destroy = worker_destroy,                                                          \
+        .conv_pack_scaled = conv_pack_scaled,                                                      \
+        .conv_forward = conv_forward,                                                              \
+        .max_pool_forward = sqz_integer_max_pool_##set,                                            \
+        .average_pool_scaled = sqz_integer_average_pool_##set,                                     \
+        .sum = sqz_integer_sum_##set,                                                              \
+    };
+
+TABLE(baseline, SQZ_ISA_BASELINE, 4, 2)
+#if SQZ_INTEGER_X86
+TABLE(avx2, SQZ_ISA_AVX2, 8, 2)
+TABLE(avx2vnni, SQZ_ISA_AVX2, 8, 4)
+TABLE(avx512, SQZ_ISA_AVX512, 16, 2)
+TABLE(avx512vnni, SQZ_ISA_AVX512, 16, 4)
+#endif
+
+const sqz_ops *sqz_ops_integer(sqz_isa isa) {
+#if SQZ_INTEGER_X86
+    if (isa == SQZ_ISA_AVX512)
+        return sqz_cpu_vnni(isa) ? &table_avx512vnni : &table_avx512;
+    if (isa == SQZ_ISA_AVX2)
+        return sqz_cpu_vnni(isa) ? &table_avx2vnni : &table_avx2;
+#endif
+    return isa == SQZ_ISA_BASELINE ? &table_baseline : NULL;
+}

@@ -1,0 +1,201 @@
+/* conv.c: the integer convolution, sqz_integer_conv: a tile of one or two blocks of output channels
+ * times up to PIXELS pixels of a row stays in registers through the whole sum. A step loads a
+ * vector of weights for each block and multiplies it by one word of each pixel's source. */
+
+/* A pixel's source at one step is its neighbour's at another: GCC would keep such words,
+ * broadcast, from step to step, in registers that the sums need. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-predictive-commoning")
+#endif
+
+#include "integer.h"
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+/* A tile's sums, the weights and the word at hand must fit into 32 or 16 registers. */
+#if BLOCK == 16
+#define PIXELS 14
+#define EACH_PIXELS(each)                                                                          \
+    each(1) each(2) each(3) each(4) each(5) each(6) each(7) each(8) each(9) each(10) each(11)      \
+        each(12) each(13) each(14)
+#else
+#define PIXELS 6
+#define EACH_PIXELS(each) each(1) each(2) each(3) each(4) each(5) each(6)
+#endif
+enum { GROUP = 2 };
+
+/* -- One vector -------------------------------------------------------------------------------- */
+
+/* sum + weights * word: in every lane the STEP products of its weights and the word's terms. */
+ALWAYS_INLINE vec_int grow(vec_int sum, vec_int weights, int32_t word) {
+#if BLOCK == 16 && STEP == 4
+    return (vec_int)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32(word), (__m512i)weights);
+#elif BLOCK == 16
+    return sum + (vec_int)_mm512_madd_epi16((__m512i)weights, _mm512_set1_epi32(word));
+#elif BLOCK == 8 && STEP == 4
+    return (vec_int)_mm256_dpbusd_avx_epi32((__m256i)sum, _mm256_set1_epi32(word),
+                                            (__m256i)weights);
+#elif BLOCK == 8
+    return sum + (vec_int)_mm256_madd_epi16((__m256i)weights, _mm256_set1_epi32(word));
+#elif defined(__SSE2__)
+    return sum + (vec_int)_mm_madd_epi16((__m128i)weights, _mm_set1_epi32(word));
+#else
+    int16_t terms[2];
+    __builtin_memcpy(terms, &word, sizeof terms);
+    int16_t pairs[2 * BLOCK];
+    __builtin_memcpy(pairs, &weights, sizeof pairs);
+    for (int i = 0; i < BLOCK; i++)
+        sum[i] += pairs[2 * i] * terms[0] + pairs[2 * i + 1] * terms[1];
+    return sum;
+#endif
+}
+
+/* clamp(sum * multiplier, 0, 255), rounded half to even: to 2^23 a float has no fraction left. */
+ALWAYS_INLINE void requantise(uint8_t *to, vec_int sum, vec multiplier) {
+    const vec most = (vec){0} + 255.0f, whole = (vec){0} + 8388608.0f;
+    vec value = __builtin_convertvector(sum, vec) * multiplier;
+#if BLOCK == 16
+    value = (vec)_mm512_max_ps(_mm512_min_ps((__m512)value, (__m512)most), _mm512_setzero_ps());
+    _mm512_mask_cvtepi32_storeu_epi8(to, 0xFFFF, (__m512i)(value + whole));
+#elif BLOCK == 8
+    value = (vec)_mm256_max_ps(_mm256_min_ps((__m256)value, (__m256)most), _mm256_setzero_ps());
+    /* the low bytes of each half's words, then both together */
+    const __m256i low =
+        _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, /* high */
+                         0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+    __m256i bytes = _mm256_shuffle_epi8((__m256i)(value + whole), low);
+    __m128i both =
+        _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+    _mm_storel_epi64((__m128i *)(void *)to, both);
+#else
+    for (int i = 0; i < BLOCK; i++) {
+        float one = value[i] < 255.0f ? value[i] : 255.0f;
+        one = (one > 0.0f ? one : 0.0f) + whole[i];
+        uint32_t bits;
+        __builtin_memcpy(&bits, &one, sizeof bits);
+        to[i] = (uint8_t)bits;
+    }
+    (void)most;
+#endif
+}
+
+ALWAYS_INLINE int32_t word_at(const unsigned char *from) {
+    int32_t word;
+    __builtin_memcpy(&word, from, sizeof word);
+    return word;
+}
+
+/* -- One tile ---------------------------------------------------------------------------------- */
+
+/* Where the tile's results go, of one block. */
+ALWAYS_INLINE void tile_store(const sqz_integer_conv *conv, size_t at, const vec_int *sums,
+                              vec multiplier, int pixels) {
+#pragma GCC unroll 14
+    for (int p = 0; p < pixels; p++) {
+        if (conv->sums) {
+            vec_int sum = sums[p];
+            if (conv->relu)
+                sum &= sum > (vec_int){0};
+            *(vec_int_memory *)((int32_t *)conv->dst + at + (size_t)p * BLOCK) = sum;
+        } else
+            requantise((uint8_t *)conv->dst + at + (size_t)p * BLOCK, sums[p], multiplier);
+    }
+}
+
+/* All of a tile's sizes are constants where this is inlined. `block` is the first one, `pixel` the
+ * first pixel of dst. */
+ALWAYS_INLINE void tile(const sqz_integer_conv *conv, const unsigned char *src, int block,
+                        size_t pixel, int blocks, int pixels, size_t across) {
+    vec_int sums[GROUP][PIXELS];
+    size_t terms = (size_t)conv->src_blocks * (size_t)conv->kernel_h * (size_t)conv->inner * BLOCK;
+    const int32_t *weights = conv->packed + (size_t)block * terms;
+    const vec_int_memory *bias = (const vec_int_memory *)(conv->bias + (size_t)block * BLOCK);
+#pragma GCC unroll 2
+    for (int b = 0; b < blocks; b++)
+#pragma GCC unroll 14
+        for (int p = 0; p < pixels; p++)
+            sums[b][p] = bias[b];
+    for (int src_block = 0; src_block < conv->src_blocks; src_block++)
+        for (int row = 0; row < conv->kernel_h; row++) {
+            const unsigned char *from =
+                src + (size_t)src_block * conv->src_block + (size_t)row * conv->src_row;
+            for (int i = 0; i < conv->inner; i++, from += 4, weights += BLOCK) {
+                vec_int weight[GROUP];
+#pragma GCC unroll 2
+                for (int b = 0; b < blocks; b++)
+                    weight[b] = *(const vec_int_memory *)(weights + (b ? terms : 0));
+#pragma GCC unroll 14
+                for (int p = 0; p < pixels; p++) {
+                    int32_t word = word_at(from + (size_t)p * across);
+#pragma GCC unroll 2
+                    for (int b = 0; b < blocks; b++)
+                        sums[b][p] = grow(sums[b][p], weight[b], word);
+                }
+            }
+        }
+    const vec_memory *multipliers = (const vec_memory *)(conv->multipliers + (size_t)block * BLOCK);
+#pragma GCC unroll 2
+    for (int b = 0; b < blocks; b++)
+        tile_store(conv, (size_t)(block + b) * conv->dst_block + pixel * BLOCK, sums[b],
+                   multipliers[b], pixels);
+}
+
+typedef void (*tile_function)(const sqz_integer_conv *conv, const unsigned char *src, int block,
+                              size_t pixel);
+
+/* Three ways from a pixel's source to the next: a block of terms (stride 1), two RGB pixels (the
+ * picture at stride 2), any other. Constants become parts of the instructions. */
+enum { TERM_BYTES = 4 / STEP, NEXT_BLOCK = BLOCK * TERM_BYTES, NEXT_RGB = 2 * 3 * TERM_BYTES };
+
+#define TILE(name, blocks, pixels, across)                                                         \
+    static void name(const sqz_integer_conv *conv, const unsigned char *src, int block,            \
+                     size_t pixel) {                                                               \
+        tile(conv, src, block, pixel, blocks, pixels, across);                                     \
+    }
+#define TILES(pixels)                                                                              \
+    TILE(block_1_##pixels, 1, pixels, NEXT_BLOCK)                                                  \
+    TILE(block_2_##pixels, 2, pixels, NEXT_BLOCK)                                                  \
+    TILE(rgb_1_##pixels, 1, pixels, NEXT_RGB)                                                      \
+    TILE(rgb_2_##pixels, 2, pixels, NEXT_RGB)
+EACH_PIXELS(TILES)
+TILE(general_1, 1, 1, conv->src_across)
+TILE(general_2, 2, 1, conv->src_across)
+
+typedef struct {
+    int widest;
+    tile_function functions[GROUP][PIXELS]; /* [blocks - 1][pixels - 1] */
+} tile_family;
+
+#define BLOCK_1(pixels) block_1_##pixels,
+#define BLOCK_2(pixels) block_2_##pixels,
+#define RGB_1(pixels) rgb_1_##pixels,
+#define RGB_2(pixels) rgb_2_##pixels,
+static const tile_family next_block = {PIXELS, {{EACH_PIXELS(BLOCK_1)}, {EACH_PIXELS(BLOCK_2)}}};
+static const tile_family next_rgb = {PIXELS, {{EACH_PIXELS(RGB_1)}, {EACH_PIXELS(RGB_2)}}};
+static const tile_family general = {1, {{general_1}, {general_2}}};
+
+/* -- All of them ------------------------------------------------------------------------------- */
+
+/* A row is cut into tiles as equal as can be: the first `wide` of them have narrow + 1 pixels. */
+void SQZ_INTEGER_KERNEL(integer_convolve)(const sqz_integer_conv *conv) {
+    const tile_family *family = conv->src_across == NEXT_BLOCK ? &next_block
+                                : conv->src_across == NEXT_RGB ? &next_rgb
+                                                               : &general;
+    int row_tiles = (conv->dst_w + family->widest - 1) / family->widest;
+    int narrow = conv->dst_w / row_tiles, wide = conv->dst_w % row_tiles;
+    for (int block = 0; block < conv->dst_blocks; block += GROUP) {
+        int blocks = conv->dst_blocks - block < GROUP ? 1 : GROUP;
+        for (int y = 0; y < conv->dst_h; y++) {
+            size_t x = 0;
+            for (int index = 0; index < row_tiles; index++) {
+                int pixels = narrow + (index < wide);
+                family->functions[blocks - 1][pixels - 1](
+                    conv, conv->src + (size_t)y * conv->src_down + x * conv->src_across, block,
+                    (size_t)y * (size_t)conv->dst_w + x);
+                x += (size_t)pixels;
+            }
+        }
+    }
+}
