@@ -65,9 +65,17 @@ static sqz_status read_file(reader *r) {
     return status;
 }
 
+static sqz_status cut_short(const reader *r, size_t needed) {
+    return sqz_fail(r->error, SQZ_BAD_FILE,
+                    "%s: the compressed network is cut short (%zu bytes, needs %zu)", r->path,
+                    r->size_bytes, needed);
+}
+
 static sqz_status check_length(const reader *r) {
     size_t expected = counts_bytes(r);
-    for (size_t row = 0; row < r->row_count && r->size_bytes >= counts_bytes(r); row += 2) {
+    if (r->size_bytes < expected)
+        return cut_short(r, expected);
+    for (size_t row = 0; row < r->row_count; row += 2) {
         size_t codes = codes_of(r, row);
         if (codes < 1 || codes > r->rows[row].count)
             return sqz_fail(r->error, SQZ_BAD_FILE,
@@ -76,9 +84,7 @@ static sqz_status check_length(const reader *r) {
         expected += convolution_bytes(r, row, codes);
     }
     if (r->size_bytes < expected)
-        return sqz_fail(r->error, SQZ_BAD_FILE,
-                        "%s: the compressed network is cut short (%zu bytes, needs %zu)", r->path,
-                        r->size_bytes, expected);
+        return cut_short(r, expected);
     if (r->size_bytes > expected)
         return sqz_fail(r->error, SQZ_BAD_FILE,
                         "%s: has %zu bytes, expected the %zu that its counts of codes add up to",
