@@ -474,6 +474,17 @@ sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, si
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);
 
+/* -- Deep Compression's file ------------------------------------------------------------------- */
+
+/* Reads weights and biases of the spec's network from a file in the form of Deep Compression's
+ * SqueezeNet (io/deep_compression.c) into an array of as many floats as the rows of
+ * sqz_spec_parameters have, laid out as they say; undefined after an error. Nothing is folded: the
+ * network takes what Caffe's took. SQZ_IO: cannot be read; SQZ_BAD_FILE: contents that are not what
+ * they should be; SQZ_INVALID: see sqz_spec_check. Memory is bounded by the spec, whatever the file
+ * says. */
+sqz_status sqz_deep_compression_read(float *parameters, const sqz_spec *spec, const char *path,
+                                     sqz_error *error);
+
 #ifdef __cplusplus
 }
 #endif

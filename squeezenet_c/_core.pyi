@@ -89,6 +89,11 @@ def read_safetensors(
 def write_safetensors(
     path: str | os.PathLike[str], tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
 ) -> None: ...
+def read_deep_compression(
+    path: str | os.PathLike[str], **spec: Any
+) -> dict[str, NDArray[np.float32]]:
+    """What a file in the form of Deep Compression's SqueezeNet holds (csrc/io/deep_compression.c),
+    in state_dict's order, for the network of Network's arguments but seed. Nothing is folded."""
 
 # -- Networks --------------------------------------------------------------------------------------
 SPEC_FIELDS: dict[str, Any]

@@ -112,9 +112,11 @@ class Model(Network):
         `precision`.
 
         `path` is a file or a run's folder, of which it is the best model. The file is safetensors,
-        or what torch.save wrote of a state_dict (or of a dict with one
-        under "state_dict", "model_state_dict" or "model"): its contents tell, not its name.
-        Tensors are float32, float16 or bfloat16. PyTorch is not needed, and a file cannot run code.
+        what torch.save wrote of a state_dict (or of a dict with one under "state_dict",
+        "model_state_dict" or "model"), or Deep Compression's release of SqueezeNet (v1.0,
+        final_relu=True, ImageNet's preprocessing for pictures of 227): its contents tell, not its
+        name. Tensors are float32, float16 or bfloat16. PyTorch is not needed, and a file cannot run
+        code.
 
         BadFileError (a ValueError) names the file, and the key, what was found and what was
         expected. OSError: it cannot be read.

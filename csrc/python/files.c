@@ -1,10 +1,13 @@
-/* files.c: whole files as bytes, and safetensors files as dicts of NumPy arrays. Files are read and
- * written without the GIL. */
+/* files.c: whole files as bytes; safetensors files, and Deep Compression's, as dicts of NumPy
+ * arrays. Files are read and written without the GIL. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "errors.h"
+#include "network.h"
 #include "parts.h"
+#include "spec.h"
 
 /* -- Whole files ------------------------------------------------------------------------------- */
 
@@ -150,6 +153,42 @@ static PyObject *read_safetensors(PyObject *module, PyObject *argument) {
         return sqz_py_raise(module, status, &error);
     PyObject *answer = dicts_of(file);
     sqz_tensor_file_destroy(file);
+    return answer;
+}
+
+/* The parameters of the spec's network by name; `path` is in the file system's encoding. */
+static PyObject *decompressed(PyObject *module, const char *path, const sqz_spec *spec) {
+    size_t count, floats = 0;
+    sqz_parameter *rows = sqz_py_spec_parameters(module, spec, &count);
+    for (size_t i = 0; rows && i < count; i++)
+        floats += rows[i].count;
+    float *parameters = rows ? malloc(floats * sizeof *parameters) : NULL;
+    PyObject *tensors = NULL;
+    if (parameters) {
+        sqz_error error;
+        sqz_status status;
+        Py_BEGIN_ALLOW_THREADS
+        status = sqz_deep_compression_read(parameters, spec, path, &error);
+        Py_END_ALLOW_THREADS
+        tensors = status == SQZ_OK ? sqz_py_tensors_of_rows(rows, count, parameters)
+                                   : sqz_py_raise(module, status, &error);
+    } else if (rows)
+        PyErr_NoMemory();
+    free(rows);
+    free(parameters);
+    return tensors;
+}
+
+static PyObject *read_deep_compression(PyObject *module, PyObject *args, PyObject *keywords) {
+    PyObject *path;
+    sqz_spec spec;
+    if (!PyArg_ParseTuple(args, "O&:read_deep_compression", PyUnicode_FSConverter, &path))
+        return NULL;
+    PyObject *none = PyTuple_New(0), *answer = NULL;
+    if (none && sqz_py_spec_parse(&spec, NULL, none, keywords, "read_deep_compression") == 0)
+        answer = decompressed(module, PyBytes_AS_STRING(path), &spec);
+    Py_XDECREF(none);
+    Py_DECREF(path);
     return answer;
 }
 
@@ -303,6 +342,12 @@ static PyMethodDef functions[] = {
      "The file's tensors, name -> float32 array (float16 and bfloat16 are converted), and its\n"
      "metadata, str -> str, both in the header's order. BadFileError: the contents are not what\n"
      "they should be. OSError: the file cannot be read."},
+    {"read_deep_compression", (PyCFunction)(void (*)(void))read_deep_compression,
+     METH_VARARGS | METH_KEYWORDS,
+     "read_deep_compression(path, **spec) -> tensors\n\n"
+     "What a file in the form of Deep Compression's SqueezeNet holds, name -> float32 array in\n"
+     "state_dict's order, for the network of Network's arguments but seed. Nothing is folded.\n"
+     "BadFileError: the contents are not what they should be. OSError: it cannot be read."},
     {"write_safetensors", (PyCFunction)(void (*)(void))write_safetensors,
      METH_VARARGS | METH_KEYWORDS,
      "write_safetensors(path, tensors, metadata)\n\n"

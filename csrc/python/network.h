@@ -23,6 +23,8 @@ int sqz_py_begin_write(PyObject *self, sqz_model *model);
  * keep `owner` alive. */
 PyObject *sqz_py_tensors_copied(const sqz_model *model, const float *flat);
 PyObject *sqz_py_tensors_viewed(const sqz_model *model, float *flat, PyObject *owner);
+/* Copies, of tensors that no model has yet. */
+PyObject *sqz_py_tensors_of_rows(const sqz_parameter *rows, size_t count, const float *flat);
 
 /* The reverse: checks that `state`, a dict, has just the model's tensors, each of its shape and
  * finite, and writes them to flat. -1 with an exception set, and flat untouched, if not. `what` is

@@ -192,21 +192,32 @@ static PyObject *dict_of_shapes(const sqz_parameter *rows, size_t count) {
     return shapes;
 }
 
+sqz_parameter *sqz_py_spec_parameters(PyObject *module, const sqz_spec *spec, size_t *count) {
+    sqz_error error;
+    sqz_parameter *rows = NULL;
+    sqz_status status = sqz_spec_parameters(spec, NULL, 0, count, &error);
+    if (status == SQZ_OK) {
+        rows = calloc(*count, sizeof *rows);
+        if (!rows) {
+            PyErr_NoMemory();
+            return NULL;
+        }
+        status = sqz_spec_parameters(spec, rows, *count, count, &error);
+    }
+    if (status == SQZ_OK)
+        return rows;
+    free(rows);
+    sqz_py_raise(module, status, &error);
+    return NULL;
+}
+
 static PyObject *parameter_shapes(PyObject *module, PyObject *args, PyObject *kwargs) {
     sqz_spec spec;
-    sqz_error error;
-    size_t count = 0;
+    size_t count;
     if (sqz_py_spec_parse(&spec, NULL, args, kwargs, "parameter_shapes") < 0)
         return NULL;
-    sqz_status status = sqz_spec_parameters(&spec, NULL, 0, &count, &error);
-    if (status != SQZ_OK)
-        return sqz_py_raise(module, status, &error);
-    sqz_parameter *rows = calloc(count, sizeof *rows);
-    if (!rows)
-        return PyErr_NoMemory();
-    status = sqz_spec_parameters(&spec, rows, count, &count, &error);
-    PyObject *shapes =
-        status == SQZ_OK ? dict_of_shapes(rows, count) : sqz_py_raise(module, status, &error);
+    sqz_parameter *rows = sqz_py_spec_parameters(module, &spec, &count);
+    PyObject *shapes = rows ? dict_of_shapes(rows, count) : NULL;
     free(rows);
     return shapes;
 }

@@ -15,4 +15,7 @@ int sqz_py_spec_parse(sqz_spec *spec, uint64_t *seed, PyObject *args, PyObject *
 /* {field: value}, in the table's order; a new reference. */
 PyObject *sqz_py_spec_dict(const sqz_spec *spec);
 
+/* The rows of sqz_spec_parameters, for free(); NULL with an exception set. */
+sqz_parameter *sqz_py_spec_parameters(PyObject *module, const sqz_spec *spec, size_t *count);
+
 #endif

@@ -33,16 +33,28 @@ static PyObject *view_of(const sqz_parameter *tensor, float *flat, PyObject *own
     return array;
 }
 
+/* dict[its name] = array; takes over the array, which may be NULL after an error. After one
+ * the dict is NULL. */
+static void add_tensor(PyObject **dict, const sqz_parameter *tensor, PyObject *array) {
+    if (!array || PyDict_SetItemString(*dict, tensor->name, array) < 0)
+        Py_CLEAR(*dict);
+    Py_XDECREF(array);
+}
+
 /* owner NULL: copies. */
 static PyObject *dict_of(const sqz_model *model, float *flat, PyObject *owner) {
     PyObject *dict = PyDict_New();
     for (size_t i = 0; dict && i < sqz_model_tensor_count(model); i++) {
         const sqz_parameter *tensor = sqz_model_tensor(model, i);
-        PyObject *array = owner ? view_of(tensor, flat, owner) : copy_of(tensor, flat);
-        if (!array || PyDict_SetItemString(dict, tensor->name, array) < 0)
-            Py_CLEAR(dict);
-        Py_XDECREF(array);
+        add_tensor(&dict, tensor, owner ? view_of(tensor, flat, owner) : copy_of(tensor, flat));
     }
+    return dict;
+}
+
+PyObject *sqz_py_tensors_of_rows(const sqz_parameter *rows, size_t count, const float *flat) {
+    PyObject *dict = PyDict_New();
+    for (size_t i = 0; dict && i < count; i++)
+        add_tensor(&dict, &rows[i], copy_of(&rows[i], flat));
     return dict;
 }
 

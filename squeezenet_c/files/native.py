@@ -1,5 +1,5 @@
 """Models as files: safetensors written and read, PyTorch's read (torch_read.py) and, by export,
-written.
+written, Deep Compression's read (deep_compression.py).
 
 Tensors bear torchvision's names. Metadata is text by key:
   squeezenet_c.format  "1"
@@ -28,6 +28,7 @@ from ..base.earlier import completed
 from ..base.read import first_bytes
 from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
+from . import deep_compression
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
 BEST_IN_RUN_FOLDER = os.path.join("weights", "best.safetensors")
@@ -46,12 +47,7 @@ def save(model: Network, path: str | os.PathLike) -> None:
 
 def metadata_of(model: Network) -> dict[str, str]:
     """What a file says of a model besides its tensors."""
-    metadata = {
-        FORMAT_KEY: FORMAT,
-        "spec": json.dumps(model.spec),
-        "preprocessing": json.dumps(model.preprocessing.to_dict()),
-        "class_names": json.dumps(model.class_names, ensure_ascii=False),
-    }
+    metadata = _metadata(model.spec, model.preprocessing, model.class_names)
     if model.positive is not None:
         metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
@@ -59,6 +55,18 @@ def metadata_of(model: Network) -> dict[str, str]:
     if model.trained_on:
         metadata["trained_on"] = json.dumps(model.trained_on)
     return metadata
+
+
+def _metadata(
+    spec: dict[str, Any], preprocessing: Preprocessing, class_names: Sequence[str] | None
+) -> dict[str, str]:
+    """The keys that every file has."""
+    return {
+        FORMAT_KEY: FORMAT,
+        "spec": json.dumps(spec),
+        "preprocessing": json.dumps(preprocessing.to_dict()),
+        "class_names": json.dumps(class_names, ensure_ascii=False),
+    }
 
 
 # What begins so is no model; of safetensors the first eight bytes are a length, far below these.
@@ -82,8 +90,11 @@ def _refuse_other_kinds(path: str) -> None:
 
 
 def read_tensors(path: str) -> tuple[State, dict[str, str]]:
-    """(float32 arrays by name, metadata) of a file of either kind, which its contents tell."""
+    """(float32 arrays by name, metadata) of a file of any kind, which its contents tell."""
     _refuse_other_kinds(path)
+    if deep_compression.is_deep_compression(path):
+        spec = core.SPEC_FIELDS | deep_compression.SPEC
+        return deep_compression.read(path), _metadata(spec, deep_compression.PREPROCESSING, None)
     from . import torch_read  # here: most models need neither zip archives nor pickles
 
     return torch_read.read(path) if torch_read.is_torch_file(path) else core.read_safetensors(path)
