@@ -40,7 +40,7 @@ ISA_FLAGS = {
     ),
 }
 
-# The integer kernels' own sets: with and without the instruction that multiplies four bytes at once.
+# The integer kernels' own sets: with and without the instruction that multiplies four bytes.
 INTEGER_FLAGS = {
     "baseline": (),
     "avx2": ISA_FLAGS["avx2"],

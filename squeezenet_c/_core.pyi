@@ -124,11 +124,11 @@ class Network:
     ): ...
     @property
     def precision(self) -> str:
-        """ "float32", "bfloat16" or "int8", of passes that begin from now on; "int8" is a ValueError
-        where the network is not quantised. Setting it is a RuntimeError,
-        and changes nothing, where the backend in use does not offer it and SQZ_BF16 is not
-        "emulate". Where a backend chosen later does not offer it, the next pass gives a UserWarning
-        and sets "float32"."""
+        """ "float32", "bfloat16" or "int8", of passes that begin from now on. Setting it is a
+        ValueError for "int8" where the network is not quantised, and a RuntimeError where the
+        backend in use does not offer it and SQZ_BF16 is not "emulate"; nothing changes then.
+        Where a backend chosen later does not offer it, the next pass gives a UserWarning and sets
+        "float32"."""
 
     @precision.setter
     def precision(self, precision: str) -> None: ...
