@@ -428,6 +428,23 @@ sqz_status sqz_tensor_file_write(const char *path, const sqz_tensor *tensors, si
                                  const sqz_metadata *metadata, size_t metadata_count,
                                  sqz_error *error);
 
+/* -- Coded weights ----------------------------------------------------------------------------- */
+
+/* A layer of int8 weights with at most 15 distinct values besides 0 as bytes: a table, then the
+ * weights that are not 0, each with the run of zeros before it, in canonical Huffman codes
+ * (csrc/README.md has the form). The bytes know their own end but not `count`. */
+
+/* *bytes, *size_bytes: a function of the values alone, released by sqz_codes_free; NULL after an
+ * error. SQZ_INVALID: more distinct values, or more than 2^32 - 1 that are not 0. */
+sqz_status sqz_codes_encode(const int8_t *values, size_t count, uint8_t **bytes, size_t *size_bytes,
+                            sqz_error *error);
+void sqz_codes_free(uint8_t *bytes);
+/* values[count], written, from the first *used_bytes of the size_bytes at `bytes`, behind which
+ * other layers may follow. Allocates nothing. SQZ_BAD_FILE: the bytes are no layer of that many
+ * weights; the values are undefined then. */
+sqz_status sqz_codes_decode(const uint8_t *bytes, size_t size_bytes, size_t *used_bytes,
+                            int8_t *values, size_t count, sqz_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -90,6 +90,17 @@ def write_safetensors(
     path: str | os.PathLike[str], tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
 ) -> None: ...
 
+# -- Coded weights ---------------------------------------------------------------------------------
+def encode_weights(weights: NDArray[np.int8], /) -> bytes:
+    """At most 15 distinct values besides 0 as their Huffman codes, in the array's order; the same
+    bytes for the same values. ValueError: more values."""
+
+def decode_weights(
+    data: bytes | bytearray | memoryview | NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int8], int]:
+    """(the `count` weights, how many bytes of `data`, from its beginning, code them). BadFileError:
+    they do not."""
+
 # -- Networks --------------------------------------------------------------------------------------
 SPEC_FIELDS: dict[str, Any]
 """What a spec says: the fields, which are Network's arguments but seed, with their defaults."""
