@@ -85,10 +85,18 @@ class PictureLoader:
 # -- safetensors -----------------------------------------------------------------------------------
 def read_safetensors(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]: ...
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """(name -> float32, uint8 or int8 array, metadata); float16 and bfloat16 become float32."""
+
 def write_safetensors(
-    path: str | os.PathLike[str], tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
-) -> None: ...
+    path: str | os.PathLike[str],
+    tensors: dict[str, NDArray[Any]],
+    metadata: dict[str, str],
+    dtypes: dict[str, str] = {},
+) -> None:
+    """Of float32, uint8 and int8 arrays, atomically. `dtypes`, name -> "F16" or "BF16", rounds
+    float32 arrays to the nearest of it, ties to even. ValueError: it says something else, or a
+    finite number is beyond the range of the dtype."""
 
 # -- Coded weights ---------------------------------------------------------------------------------
 def encode_weights(weights: NDArray[np.int8], /) -> bytes:
