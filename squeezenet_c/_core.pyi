@@ -85,15 +85,35 @@ class PictureLoader:
 # -- safetensors -----------------------------------------------------------------------------------
 def read_safetensors(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]: ...
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """(name -> float32, uint8 or int8 array, metadata); float16 and bfloat16 become float32."""
+
 def write_safetensors(
-    path: str | os.PathLike[str], tensors: dict[str, NDArray[np.float32]], metadata: dict[str, str]
-) -> None: ...
+    path: str | os.PathLike[str],
+    tensors: dict[str, NDArray[Any]],
+    metadata: dict[str, str],
+    dtypes: dict[str, str] = {},
+) -> None:
+    """Of float32, uint8 and int8 arrays, atomically. `dtypes`, name -> "F16" or "BF16", rounds
+    float32 arrays to the nearest of it, ties to even. ValueError: it says something else, or a
+    finite number is beyond the range of the dtype."""
+
 def read_deep_compression(
     path: str | os.PathLike[str], **spec: Any
 ) -> dict[str, NDArray[np.float32]]:
     """What a file in the form of Deep Compression's SqueezeNet holds (csrc/io/deep_compression.c),
     in state_dict's order, for the network of Network's arguments but seed. Nothing is folded."""
+
+# -- Coded weights ---------------------------------------------------------------------------------
+def encode_weights(weights: NDArray[np.int8], /) -> bytes:
+    """At most 15 distinct values besides 0 as their Huffman codes, in the array's order; the same
+    bytes for the same values. ValueError: more values."""
+
+def decode_weights(
+    data: bytes | bytearray | memoryview | NDArray[np.uint8], count: int
+) -> tuple[NDArray[np.int8], int]:
+    """(the `count` weights, how many bytes of `data`, from its beginning, code them). BadFileError:
+    they do not."""
 
 # -- Networks --------------------------------------------------------------------------------------
 SPEC_FIELDS: dict[str, Any]

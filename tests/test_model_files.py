@@ -101,6 +101,11 @@ def test_torchvision_files(shared, version):
             r"features\.0\.bias has the shape \[65\], expected \[64\]",
         ),
         ({"features.0.bias": np.full(64, np.nan, np.float32)}, {}, "not finite"),
+        (
+            {"features.0.bias": np.zeros(64, np.uint8)},
+            {},
+            r"features\.0\.bias has the dtype uint8, expected float32, float16 or bfloat16",
+        ),
         ({}, {"squeezenet_c.format": "9"}, "format '9'"),
         ({}, {"spec": "{"}, "spec is not JSON"),
         ({}, {"spec": "[]"}, "spec is a list"),

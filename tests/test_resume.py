@@ -181,6 +181,7 @@ def test_what_is_no_state(sets, begun, tmp_path):
         return tmp_path / name
 
     fewer = {name: tensor for name, tensor in tensors.items() if name != "model.features.0.bias"}
+    bytes_ = {"exp_avg.features.0.bias": np.zeros(64, np.int8)}
     rows = json.loads(metadata["history"])
     rows["rows"][0]["speed"] = 1
     for path, error, words in (
@@ -200,6 +201,11 @@ def test_what_is_no_state(sets, begun, tmp_path):
             written("e", tensors, metadata | {"squeezenet_c.state": "2"}),
             sq.BadFileError,
             "format is '2'; expected one of format '1'",
+        ),
+        (
+            written("f", tensors | bytes_, metadata),
+            sq.BadFileError,
+            "features.0.bias has the dtype int8, expected float32",
         ),
     ):
         model = fresh()

@@ -58,6 +58,9 @@ def some_tensors() -> dict[str, np.ndarray]:
     rng = np.random.default_rng(1)
     shapes = {"z.weight": (3, 2, 5, 1), "a.bias": (7,), "scalar": (), "empty": (4, 0, 2)}
     tensors = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    tensors["bytes"] = rng.integers(0, 256, (3, 30_000), np.uint8)
+    tensors["signed"] = rng.integers(-128, 128, (5, 1), np.int8)
+    tensors["no bytes"] = np.zeros((0, 7), np.uint8)
     tensors["eight"] = np.ones((1, 2, 1, 2, 1, 2, 1, 2), np.float32)
     tensors["large"] = rng.normal(size=(100, 411)).astype(np.float32)  # several chunks
     return tensors
@@ -74,7 +77,7 @@ NAMES = ["病理性近视", "👁 eye", "é", "\u2028", "", 'quote " backslash \
 def same(found: dict, expected: dict) -> None:
     assert list(found) == list(expected)  # the order too
     for name, values in expected.items():
-        assert found[name].dtype == np.float32 and found[name].shape == values.shape
+        assert found[name].dtype == values.dtype and found[name].shape == values.shape
         assert found[name].tobytes() == values.tobytes()
 
 
@@ -95,9 +98,10 @@ def test_what_is_written_follows_the_format(path: Path) -> None:
     assert (path.stat().st_size - len(data)) % 8 == 0
     at = 0
     for name, values in some_tensors().items():
-        expected = tensor(list(values.shape), at, at + values.nbytes)
+        dtype = {"f": "F32", "u": "U8", "i": "I8"}[values.dtype.kind]
+        expected = tensor(list(values.shape), at, at + values.nbytes, dtype)
         assert header.pop(name) == expected
-        assert data[at : at + values.nbytes] == values.astype("<f4").tobytes()
+        assert data[at : at + values.nbytes] == values.tobytes()
         at += values.nbytes
     assert not header and at == len(data)
 
@@ -142,17 +146,24 @@ def test_against_the_reference_package(path: Path) -> None:
     found = reference.load_file(path)
     assert set(found) == set(some_tensors())
     for name, values in some_tensors().items():
-        assert found[name].shape == values.shape and found[name].tobytes() == values.tobytes()
+        assert found[name].dtype == values.dtype and found[name].shape == values.shape
+        assert found[name].tobytes() == values.tobytes()
     with safe_open(path, "numpy") as file:
         assert file.metadata() == SOME_METADATA
 
-    halves = {name: values.astype(np.float16) for name, values in some_tensors().items()}
+    floats = {name: values for name, values in some_tensors().items() if values.dtype == "f4"}
+    halves = {name: values.astype(np.float16) for name, values in floats.items()}
     tensors = some_tensors() | {f"half.{name}": values for name, values in halves.items()}
     reference.save_file(tensors, path, SOME_METADATA)
     found, metadata = core.read_safetensors(path)
     assert set(found) == set(tensors) and metadata == SOME_METADATA
     for name, values in tensors.items():
-        np.testing.assert_array_equal(found[name], values.astype(np.float32), strict=True)
+        expected = values.astype(np.float32) if values.dtype == np.float16 else values
+        np.testing.assert_array_equal(found[name], expected, strict=True)
+
+    core.write_safetensors(path, floats, {}, dtypes=dict.fromkeys(floats, "F16"))
+    for name, values in reference.load_file(path).items():
+        np.testing.assert_array_equal(values, halves[name], strict=True)
 
 
 @pytest.mark.parametrize("version", ["1_0", "1_1"])
@@ -182,6 +193,77 @@ def test_every_bfloat16(path: Path) -> None:
     path.write_bytes(pack(header, halves.tobytes()))
     found = core.read_safetensors(path)[0]["x"]
     np.testing.assert_array_equal(found.view(np.uint32).ravel(), halves.astype(np.uint32) << 16)
+
+
+def floats_around(bits: np.ndarray) -> np.ndarray:
+    """float32 values by their bits, and those just below, just above and half way to the next."""
+    return np.concatenate([bits - 1, bits, bits + 1]).astype(np.uint32).view(np.float32)
+
+
+def stored(path: Path, values: np.ndarray, dtype: str) -> np.ndarray:
+    """The 16-bit words that a file of `values` holds."""
+    core.write_safetensors(path, {"x": values}, {}, dtypes={"x": dtype})
+    header, data = unpack(path)
+    assert header == {"x": tensor(list(values.shape), 0, 2 * values.size, dtype)}
+    return np.frombuffer(data, "<u2").reshape(values.shape)
+
+
+def test_rounding_to_float16(path: Path) -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    halves = halves[np.isfinite(halves)].astype(np.float32)
+    middles = (halves[:-1] + halves[1:]) / 2  # exact in float32
+    largest = np.nextafter(np.float32(65520), np.float32(0))
+    values = floats_around(np.concatenate([halves, middles]).view(np.uint32))
+    values = np.concatenate([values, [np.inf, -np.inf, np.float32(1e-44), largest]])
+    values = values[(np.abs(values) < 65520) | np.isinf(values)].astype(np.float32)
+    expected = values.astype(np.float16)
+    np.testing.assert_array_equal(stored(path, values, "F16"), expected.view(np.uint16))
+    assert np.isnan(core.read_safetensors(path)[0]["x"]).sum() == 0
+    stored(path, np.float32([np.nan, -np.nan]), "F16")
+    assert np.isnan(core.read_safetensors(path)[0]["x"]).all()
+
+
+def test_rounding_to_bfloat16(path: Path) -> None:
+    words = np.arange(1 << 16, dtype=np.uint32) << 16
+    words = words[np.isfinite(words.view(np.float32))]
+    words = words[words & 0x7FFFFFFF < 0x7F7F0000]  # half way past the largest is infinity
+    values = floats_around(np.concatenate([words + (1 << 20), words, words + (1 << 15)])[1:])
+    values = values[np.isfinite(values) & (np.abs(values) < np.float32(3.3e38))]
+    bits = values.view(np.uint32).astype(np.uint64)
+    expected = (bits + 0x7FFF + (bits >> 16 & 1) >> 16).astype(np.uint16)
+    np.testing.assert_array_equal(stored(path, values, "BF16"), expected)
+    stored(path, np.float32([np.nan, np.inf, -np.inf]), "BF16")
+    np.testing.assert_array_equal(core.read_safetensors(path)[0]["x"], [np.nan, np.inf, -np.inf])
+
+
+def test_halves_of_several_chunks(path: Path) -> None:
+    values = np.random.default_rng(2).normal(size=(333, 301)).astype(np.float16)
+    tensors = {"a": np.int8([-1]), "x": values.astype(np.float32), "z": np.float32([1 / 3])}
+    core.write_safetensors(path, tensors, {}, dtypes={"x": "F16"})
+    same(core.read_safetensors(path)[0], tensors)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "error", "words"),
+    [
+        ({"y": "F16"}, ValueError, "dtypes names tensor 'y', which is not there"),
+        ({"x": "F64"}, ValueError, "asks for 'F64' of tensor 'x', expected 'F16' or 'BF16'"),
+        ({"b": "F16"}, ValueError, "asks for 'F16' of tensor 'b', .* of a float32 array"),
+        ({"x": 16}, TypeError, "the dtype 16 is a int, expected a str"),
+        ({1: "F16"}, TypeError, "the tensor name 1 is a int, expected a str"),
+        ("F16", TypeError, "dict"),
+        ({"x": "F16"}, ValueError, 'tensor "x" has -65520, beyond the range of F16'),
+        ({"x": "BF16"}, ValueError, 'tensor "x" has 3.4.*e\\+38, beyond the range of BF16'),
+    ],
+)
+def test_dtypes_that_cannot_be_written(
+    path: Path, dtypes: dict, error: type[Exception], words: str
+) -> None:
+    path.write_bytes(b"before")
+    tensors = {"x": np.float32([1, -65520, 3.4e38]), "b": np.zeros(3, np.uint8)}
+    with pytest.raises(error, match=words):
+        core.write_safetensors(path, tensors, {}, dtypes=dtypes)
+    assert path.read_bytes() == b"before" and os.listdir(path.parent) == [path.name]
 
 
 def test_tensors_in_any_order_and_at_odd_offsets(path: Path) -> None:
@@ -302,7 +384,8 @@ def test_text_that_is_not_utf8(refuses: Refuses, text: bytes) -> None:
         ({"a": tensor([0, 1 << 40, 1 << 40], 0, 0)}, "shape whose product is too large"),
         ({"a": tensor([1 << 63], 0, 16)}, "expected a whole number from 0 to"),
         ({"a": tensor([1 << 62], 0, 16)}, "shape whose product is too large"),
-        ({"a": tensor([4], 0, 16, "I32")}, 'dtype "I32", expected F32, F16 or BF16'),
+        ({"a": tensor([4], 0, 16, "I32")}, 'dtype "I32", expected F32, F16, BF16, U8 or I8'),
+        ({"a": tensor([4], 0, 16, "U8")}, "expected the 4 of 4 numbers of type U8"),
         ({"a": tensor([4], 0, 16, "f32")}, 'dtype "f32", expected F32'),
         ({"a": tensor([4], 0, 16, "")}, 'dtype "", expected F32'),
         ({"a": {"shape": [4], "data_offsets": [0, 16]}}, 'tensor "a" has no dtype'),
@@ -373,8 +456,8 @@ def test_missing_and_unreadable_files(tmp_path: Path, path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "metadata", "error", "words"),
     [
-        ({"a": [1.0]}, {}, TypeError, "tensor 'a' is a list, expected a float32 array"),
-        ({"a": np.ones(2)}, {}, TypeError, "tensor 'a' is an array of float64, expected a float32"),
+        ({"a": [1.0]}, {}, TypeError, "tensor 'a' is a list, expected a float32, uint8 or int8"),
+        ({"a": np.ones(2)}, {}, TypeError, "tensor 'a' is an array of float64, expected a float"),
         ({"a": np.ones(2, np.float16)}, {}, TypeError, "array of float16"),
         ({1: np.ones(2, np.float32)}, {}, TypeError, "the tensor name 1 is a int, expected a str"),
         ({"a\0": np.ones(2, np.float32)}, {}, ValueError, "NUL"),

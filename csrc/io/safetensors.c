@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/bfloat16.h"
+#include "../base/float16.h"
 #include "../base/memory.h"
 #include "json.h"
 
@@ -22,7 +24,8 @@ struct sqz_tensor_file {
     size_t count, capacity;
     sqz_metadata *metadata;
     size_t metadata_count, metadata_capacity;
-    float *values; /* of all tensors, in the order of the header */
+    float *values;  /* of all tensors of floats, in the order of the header */
+    uint8_t *bytes; /* of all others */
 };
 
 /* A file being read. */
@@ -35,10 +38,10 @@ typedef struct {
     sqz_error *error;
 } reader;
 
-static const struct {
-    const char *name;
-    int size_bytes;
-} dtypes[] = {[SQZ_F32] = {"F32", 4}, [SQZ_F16] = {"F16", 2}, [SQZ_BF16] = {"BF16", 2}};
+const sqz_tensor_dtype sqz_tensor_dtypes[SQZ_TENSOR_DTYPES] = {
+    [SQZ_F32] = {"F32", 4, true}, [SQZ_F16] = {"F16", 2, true}, [SQZ_BF16] = {"BF16", 2, true},
+    [SQZ_U8] = {"U8", 1, false},  [SQZ_I8] = {"I8", 1, false},
+};
 
 /* -- Numbers ----------------------------------------------------------------------------------- */
 
@@ -63,16 +66,6 @@ static float float_of_bits(uint32_t bits) {
     return value;
 }
 
-/* IEEE 754 binary16: 1 sign, 5 exponent (bias 15) and 10 fraction bits. */
-static float float_of_half(uint32_t half) {
-    uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, fraction = half & 0x3FFu;
-    if (exponent == 31) /* infinity, NaN */
-        return float_of_bits(sign | 0x7F800000u | fraction << 13);
-    if (exponent == 0) /* zero, subnormal: fraction * 2^-24, exact in float32 */
-        return (sign ? -0x1p-24f : 0x1p-24f) * (float)fraction;
-    return float_of_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-}
-
 static void convert(float *out, const uint8_t *bytes, size_t count, sqz_dtype dtype) {
     for (size_t i = 0; i < count; i++) {
         if (dtype == SQZ_F32) {
@@ -80,8 +73,8 @@ static void convert(float *out, const uint8_t *bytes, size_t count, sqz_dtype dt
             out[i] = float_of_bits((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
                                    (uint32_t)b[3] << 24);
         } else {
-            uint32_t half = (uint32_t)bytes[2 * i] | (uint32_t)bytes[2 * i + 1] << 8;
-            out[i] = dtype == SQZ_F16 ? float_of_half(half) : float_of_bits(half << 16);
+            uint16_t half = (uint16_t)(bytes[2 * i] | bytes[2 * i + 1] << 8);
+            out[i] = dtype == SQZ_F16 ? sqz_float16_widen(half) : sqz_bfloat16_widen(half);
         }
     }
 }
@@ -158,14 +151,14 @@ static sqz_status parse_metadata(reader *r) {
 static sqz_status parse_dtype(reader *r, sqz_tensor *tensor) {
     const char *name;
     SQZ_TRY(sqz_json_string(&r->json, &name));
-    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++)
-        if (strcmp(name, dtypes[i].name) == 0) {
+    for (size_t i = 0; i < SQZ_TENSOR_DTYPES; i++)
+        if (strcmp(name, sqz_tensor_dtypes[i].name) == 0) {
             tensor->dtype = (sqz_dtype)i;
             return SQZ_OK;
         }
     return sqz_fail(r->error, SQZ_BAD_FILE,
-                    "%s: tensor \"%s\" has dtype \"%s\", expected F32, F16 or BF16", r->path,
-                    tensor->name, name);
+                    "%s: tensor \"%s\" has dtype \"%s\", expected F32, F16, BF16, U8 or I8",
+                    r->path, tensor->name, name);
 }
 
 static sqz_status parse_shape(reader *r, sqz_tensor *tensor) {
@@ -242,13 +235,14 @@ static sqz_status parse_tensor(reader *r, entry *found) {
 
 static sqz_status check_length(const reader *r, const entry *found) {
     const sqz_tensor *tensor = &found->tensor;
-    size_t expected = tensor->count * (size_t)dtypes[tensor->dtype].size_bytes; /* shape_count */
+    const sqz_tensor_dtype *dtype = &sqz_tensor_dtypes[tensor->dtype];
+    size_t expected = tensor->count * dtype->size_bytes; /* no overflow: shape_count */
     if ((uint64_t)(found->end - found->begin) != expected)
         return sqz_fail(r->error, SQZ_BAD_FILE,
                         "%s: tensor \"%s\" has %lld bytes of data, expected the %zu of %zu numbers "
                         "of type %s",
                         r->path, tensor->name, (long long)(found->end - found->begin), expected,
-                        tensor->count, dtypes[tensor->dtype].name);
+                        tensor->count, dtype->name);
     return SQZ_OK;
 }
 
@@ -360,9 +354,9 @@ static sqz_status check_header(const reader *r) {
 
 /* -- The data ---------------------------------------------------------------------------------- */
 
-static sqz_status read_tensor(reader *r, const entry *found, float *values) {
+static sqz_status read_floats(reader *r, const entry *found, float *values) {
     uint8_t chunk[SQZ_TENSOR_CHUNK_BYTES]; /* a whole number of values of every type */
-    size_t item_bytes = (size_t)dtypes[found->tensor.dtype].size_bytes;
+    size_t item_bytes = sqz_tensor_dtypes[found->tensor.dtype].size_bytes;
     int64_t data_start = SQZ_TENSOR_LENGTH_BYTES + r->header_bytes;
     for (int64_t at = found->begin; at < found->end;) {
         int64_t left_bytes = found->end - at;
@@ -375,20 +369,36 @@ static sqz_status read_tensor(reader *r, const entry *found, float *values) {
     return SQZ_OK;
 }
 
+static sqz_status allocate(void **memory, size_t count, size_t item_bytes, sqz_error *error) {
+    size_t size_bytes = sqz_size_multiply(count ? count : 1, item_bytes);
+    *memory = malloc(size_bytes);
+    return *memory ? SQZ_OK : sqz_fail_memory(error, "a safetensors file's values", size_bytes);
+}
+
 static sqz_status read_values(reader *r) {
     sqz_tensor_file *file = r->file;
-    size_t total = 0; /* cannot overflow: the ranges are disjoint parts of the file */
+    size_t floats = 0, others = 0; /* cannot overflow: the ranges are disjoint parts of the file */
     for (size_t i = 0; i < file->count; i++)
-        total += file->entries[i].tensor.count;
-    size_t size_bytes = sqz_size_multiply(total ? total : 1, sizeof *file->values);
-    file->values = malloc(size_bytes);
-    if (!file->values)
-        return sqz_fail_memory(r->error, "a safetensors file's values", size_bytes);
-    float *values = file->values;
+        *(sqz_tensor_dtypes[file->entries[i].tensor.dtype].is_float ? &floats : &others) +=
+            file->entries[i].tensor.count;
+    void *values, *bytes;
+    SQZ_TRY(allocate(&values, floats, sizeof *file->values, r->error));
+    float *next_value = file->values = values;
+    SQZ_TRY(allocate(&bytes, others, 1, r->error));
+    uint8_t *next_byte = file->bytes = bytes;
     for (size_t i = 0; i < file->count; i++) {
-        SQZ_TRY(read_tensor(r, &file->entries[i], values));
-        file->entries[i].tensor.values = values;
-        values += file->entries[i].tensor.count;
+        entry *found = &file->entries[i];
+        if (sqz_tensor_dtypes[found->tensor.dtype].is_float) {
+            SQZ_TRY(read_floats(r, found, next_value));
+            found->tensor.values = next_value;
+            next_value += found->tensor.count;
+        } else {
+            SQZ_TRY(sqz_file_read(&r->source, next_byte, found->tensor.count,
+                                  SQZ_TENSOR_LENGTH_BYTES + r->header_bytes + found->begin,
+                                  r->error));
+            found->tensor.bytes = next_byte;
+            next_byte += found->tensor.count;
+        }
     }
     return SQZ_OK;
 }
@@ -425,6 +435,7 @@ void sqz_tensor_file_destroy(sqz_tensor_file *file) {
     free(file->entries);
     free(file->metadata);
     free(file->values);
+    free(file->bytes);
     free(file);
 }
 

@@ -20,6 +20,15 @@ enum {
     SQZ_TENSOR_CHUNK_BYTES = 65536 /* converted at a time */
 };
 
+/* By sqz_dtype. */
+typedef struct {
+    const char *name;
+    size_t size_bytes;
+    bool is_float; /* its tensors have values, others bytes */
+} sqz_tensor_dtype;
+enum { SQZ_TENSOR_DTYPES = SQZ_I8 + 1 };
+extern const sqz_tensor_dtype sqz_tensor_dtypes[SQZ_TENSOR_DTYPES];
+
 /* The product of the sizes, each >= 0. False if the product of those that are not 0 exceeds
  * SIZE_MAX / 8: a shape that no array can have, even an empty one. */
 bool sqz_tensor_shape_count(size_t *count, const int64_t *shape, int rank);

@@ -1,9 +1,12 @@
 /* safetensors_write.c: writing. The layout is in safetensors.h, the atomic part in atomic.h. */
 #include "safetensors.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/bfloat16.h"
+#include "../base/float16.h"
 #include "../base/memory.h"
 #include "atomic.h"
 #include "json.h"
@@ -41,6 +44,9 @@ static sqz_status check_tensor(const sqz_tensor *tensor, sqz_error *error) {
         return sqz_fail(error, SQZ_INVALID,
                         "tensor \"%s\" has %zu values, expected the product of its shape",
                         tensor->name, tensor->count);
+    if ((unsigned)tensor->dtype >= SQZ_TENSOR_DTYPES)
+        return sqz_fail(error, SQZ_INVALID, "tensor \"%s\" has the dtype %d, which is none",
+                        tensor->name, (int)tensor->dtype);
     return SQZ_OK;
 }
 
@@ -80,9 +86,10 @@ static void write_metadata(sqz_json_text *text, const sqz_metadata *metadata, si
 
 /* The tensor's key and value; returns where its data ends. */
 static uint64_t write_tensor(sqz_json_text *text, const sqz_tensor *tensor, uint64_t begin) {
-    uint64_t end = begin + 4 * (uint64_t)tensor->count;
+    const sqz_tensor_dtype *dtype = &sqz_tensor_dtypes[tensor->dtype];
+    uint64_t end = begin + dtype->size_bytes * (uint64_t)tensor->count;
     sqz_json_write_string(text, tensor->name);
-    sqz_json_write(text, ":{\"dtype\":\"F32\",\"shape\":[");
+    sqz_json_write(text, ":{\"dtype\":\"%s\",\"shape\":[", dtype->name);
     for (int i = 0; i < tensor->rank; i++)
         sqz_json_write(text, "%s%lld", i ? "," : "", (long long)tensor->shape[i]);
     sqz_json_write(text, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)begin,
@@ -115,22 +122,49 @@ static sqz_status write_header(sqz_json_text *text, const sqz_tensor *tensors, s
     return SQZ_OK;
 }
 
-static sqz_status write_values(sqz_atomic_file *file, const float *values, size_t count,
-                               sqz_error *error) {
-    uint8_t chunk[SQZ_TENSOR_CHUNK_BYTES];
-    while (count > 0) {
-        size_t now = count < sizeof chunk / 4 ? count : sizeof chunk / 4;
-        for (size_t i = 0; i < now; i++) {
-            uint32_t bits;
-            memcpy(&bits, &values[i], sizeof bits);
-            for (int b = 0; b < 4; b++)
-                chunk[4 * i + (size_t)b] = (uint8_t)(bits >> (8 * b));
-        }
-        SQZ_TRY(sqz_atomic_write(file, chunk, 4 * now, error));
-        values += now;
-        count -= now;
+static void put_singles(uint8_t *bytes, const float *values, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        for (int b = 0; b < 4; b++)
+            bytes[4 * i + (size_t)b] = (uint8_t)(bits >> (8 * b));
+    }
+}
+
+static sqz_status put_halves(uint8_t *bytes, const float *values, size_t count,
+                             const sqz_tensor *tensor, sqz_error *error) {
+    bool is_float16 = tensor->dtype == SQZ_F16;
+    uint16_t infinity = is_float16 ? 0x7C00 : 0x7F80;
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = is_float16 ? sqz_float16_round(values[i]) : sqz_bfloat16_round(values[i]);
+        if ((half & 0x7FFF) == infinity && isfinite(values[i]))
+            return sqz_fail(error, SQZ_INVALID, "tensor \"%s\" has %g, beyond the range of %s",
+                            tensor->name, (double)values[i], sqz_tensor_dtypes[tensor->dtype].name);
+        bytes[2 * i] = (uint8_t)half;
+        bytes[2 * i + 1] = (uint8_t)(half >> 8);
     }
     return SQZ_OK;
+}
+
+static sqz_status write_floats(sqz_atomic_file *file, const sqz_tensor *tensor, sqz_error *error) {
+    uint8_t chunk[SQZ_TENSOR_CHUNK_BYTES];
+    size_t item_bytes = sqz_tensor_dtypes[tensor->dtype].size_bytes;
+    size_t capacity = sizeof chunk / item_bytes;
+    for (size_t at = 0, now; at < tensor->count; at += now) {
+        now = tensor->count - at < capacity ? tensor->count - at : capacity;
+        if (tensor->dtype == SQZ_F32)
+            put_singles(chunk, tensor->values + at, now);
+        else
+            SQZ_TRY(put_halves(chunk, tensor->values + at, now, tensor, error));
+        SQZ_TRY(sqz_atomic_write(file, chunk, item_bytes * now, error));
+    }
+    return SQZ_OK;
+}
+
+static sqz_status write_values(sqz_atomic_file *file, const sqz_tensor *tensor, sqz_error *error) {
+    if (sqz_tensor_dtypes[tensor->dtype].is_float)
+        return write_floats(file, tensor, error);
+    return tensor->count ? sqz_atomic_write(file, tensor->bytes, tensor->count, error) : SQZ_OK;
 }
 
 static sqz_status write_contents(sqz_atomic_file *file, const sqz_json_text *header,
@@ -141,7 +175,7 @@ static sqz_status write_contents(sqz_atomic_file *file, const sqz_json_text *hea
     SQZ_TRY(sqz_atomic_write(file, length, sizeof length, error));
     SQZ_TRY(sqz_atomic_write(file, header->bytes, header->size_bytes, error));
     for (size_t i = 0; i < tensor_count; i++)
-        SQZ_TRY(write_values(file, tensors[i].values, tensors[i].count, error));
+        SQZ_TRY(write_values(file, &tensors[i], error));
     return SQZ_OK;
 }
 

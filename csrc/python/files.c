@@ -101,15 +101,19 @@ static PyObject *write_file(PyObject *module, PyObject *args, PyObject *keywords
 
 /* -- Reading ----------------------------------------------------------------------------------- */
 
-/* An array of the tensor's shape with a copy of its values. */
+/* A float32, uint8 or int8 array of the tensor's shape, with a copy of its values. */
 static PyObject *array_of(const sqz_tensor *tensor) {
     npy_intp shape[sizeof tensor->shape / sizeof *tensor->shape];
+    int type = tensor->dtype == SQZ_U8   ? NPY_UINT8
+               : tensor->dtype == SQZ_I8 ? NPY_INT8
+                                         : NPY_FLOAT32;
     for (int i = 0; i < tensor->rank; i++)
         shape[i] = (npy_intp)tensor->shape[i];
-    PyObject *array = PyArray_SimpleNew(tensor->rank, shape, NPY_FLOAT32);
+    PyObject *array = PyArray_SimpleNew(tensor->rank, shape, type);
     if (array && tensor->count)
-        memcpy(PyArray_DATA((PyArrayObject *)array), tensor->values,
-               tensor->count * sizeof *tensor->values);
+        memcpy(PyArray_DATA((PyArrayObject *)array),
+               tensor->values ? (const void *)tensor->values : tensor->bytes,
+               (size_t)PyArray_NBYTES((PyArrayObject *)array));
     return array;
 }
 
@@ -231,35 +235,78 @@ static const char *as_text(PyObject *object, const char *what) {
     return text;
 }
 
-/* Only float32 is taken: what is saved is then what was given, to the last bit. */
+/* The dtype of an array in the file; false with TypeError set: it has none. */
+static bool dtype_of(sqz_dtype *dtype, PyObject *key, PyObject *value) {
+    switch (PyArray_Check(value) ? PyArray_TYPE((PyArrayObject *)value) : -1) {
+    case NPY_FLOAT32:
+        *dtype = SQZ_F32;
+        return true;
+    case NPY_UINT8:
+        *dtype = SQZ_U8;
+        return true;
+    case NPY_INT8:
+        *dtype = SQZ_I8;
+        return true;
+    }
+    PyObject *found = PyArray_Check(value)
+                          ? PyObject_Str((PyObject *)PyArray_DESCR((PyArrayObject *)value))
+                          : PyUnicode_FromString(Py_TYPE(value)->tp_name);
+    if (found)
+        PyErr_Format(PyExc_TypeError, "tensor %R is %s%U, expected a float32, uint8 or int8 array",
+                     key, PyArray_Check(value) ? "an array of " : "a ", found);
+    Py_XDECREF(found);
+    return false;
+}
+
+/* What is saved is what was given, to the last bit, but for what `dtypes` asks to round. */
 static bool fill_tensor(contents *c, Py_ssize_t i) {
     PyObject *item = PyList_GET_ITEM(c->tensor_items, i);
     PyObject *key = PyTuple_GET_ITEM(item, 0), *value = PyTuple_GET_ITEM(item, 1);
     sqz_tensor *tensor = &c->tensors[i];
     tensor->name = as_text(key, "the tensor name");
-    if (!tensor->name)
+    if (!tensor->name || !dtype_of(&tensor->dtype, key, value))
         return false;
-    if (!PyArray_Check(value) || PyArray_TYPE((PyArrayObject *)value) != NPY_FLOAT32) {
-        PyObject *found = PyArray_Check(value)
-                              ? PyObject_Str((PyObject *)PyArray_DESCR((PyArrayObject *)value))
-                              : PyUnicode_FromString(Py_TYPE(value)->tp_name);
-        if (found)
-            PyErr_Format(PyExc_TypeError, "tensor %R is %s%U, expected a float32 array", key,
-                         PyArray_Check(value) ? "an array of " : "a ", found);
-        Py_XDECREF(found);
-        return false;
-    }
     PyArrayObject *array = (PyArrayObject *)PyArray_FROM_OF(
         value, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | NPY_ARRAY_NOTSWAPPED);
     if (!array)
         return false;
     c->arrays[i] = array;
-    tensor->dtype = SQZ_F32;
     tensor->rank = PyArray_NDIM(array); /* above 8 the library refuses, without a look at shape */
     for (int d = 0; d < tensor->rank && d < 8; d++)
         tensor->shape[d] = PyArray_DIM(array, d);
     tensor->count = (size_t)PyArray_SIZE(array);
-    tensor->values = PyArray_DATA(array);
+    if (tensor->dtype == SQZ_F32)
+        tensor->values = PyArray_DATA(array);
+    else
+        tensor->bytes = PyArray_DATA(array);
+    return true;
+}
+
+/* Does what `dtypes` asks for: "F16" or "BF16" by the name of a tensor of floats. */
+static bool choose_dtypes(contents *c, PyObject *dtypes) {
+    PyObject *key, *wanted;
+    for (Py_ssize_t position = 0; PyDict_Next(dtypes, &position, &key, &wanted);) {
+        const char *name = as_text(key, "the tensor name");
+        const char *dtype = name ? as_text(wanted, "the dtype") : NULL;
+        if (!dtype)
+            return false;
+        Py_ssize_t i = 0;
+        while (i < c->tensor_count && strcmp(c->tensors[i].name, name) != 0)
+            i++;
+        if (i == c->tensor_count) {
+            PyErr_Format(PyExc_ValueError, "dtypes names tensor %R, which is not there", key);
+            return false;
+        }
+        bool is_half = strcmp(dtype, "F16") == 0;
+        if (c->tensors[i].dtype != SQZ_F32 || !(is_half || strcmp(dtype, "BF16") == 0)) {
+            PyErr_Format(PyExc_ValueError,
+                         "dtypes asks for %R of tensor %R, expected 'F16' or 'BF16' of a float32 "
+                         "array",
+                         wanted, key);
+            return false;
+        }
+        c->tensors[i].dtype = is_half ? SQZ_F16 : SQZ_BF16;
+    }
     return true;
 }
 
@@ -272,7 +319,7 @@ static bool fill_metadata(contents *c, Py_ssize_t i) {
     return c->metadata[i].value;
 }
 
-static bool fill(contents *c, PyObject *tensors, PyObject *metadata) {
+static bool fill(contents *c, PyObject *tensors, PyObject *metadata, PyObject *dtypes) {
     c->tensor_items = PyDict_Items(tensors);
     c->metadata_items = PyDict_Items(metadata);
     if (!c->tensor_items || !c->metadata_items)
@@ -292,19 +339,19 @@ static bool fill(contents *c, PyObject *tensors, PyObject *metadata) {
     for (Py_ssize_t i = 0; i < c->metadata_count; i++)
         if (!fill_metadata(c, i))
             return false;
-    return true;
+    return !dtypes || choose_dtypes(c, dtypes);
 }
 
 static PyObject *write_safetensors(PyObject *module, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"path", "tensors", "metadata", NULL};
+    static char *names[] = {"path", "tensors", "metadata", "dtypes", NULL};
     contents c = {0};
-    PyObject *tensors, *metadata;
+    PyObject *tensors, *metadata, *dtypes = NULL;
     /* On an error the converter takes back the path. */
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O!O!:write_safetensors", names,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O&O!O!|O!:write_safetensors", names,
                                      PyUnicode_FSConverter, &c.path, &PyDict_Type, &tensors,
-                                     &PyDict_Type, &metadata))
+                                     &PyDict_Type, &metadata, &PyDict_Type, &dtypes))
         return NULL;
-    if (!fill(&c, tensors, metadata)) {
+    if (!fill(&c, tensors, metadata, dtypes)) {
         release(&c);
         return NULL;
     }
@@ -339,9 +386,9 @@ static PyMethodDef functions[] = {
      "cannot be written, and what was at `path` is untouched."},
     {"read_safetensors", read_safetensors, METH_O,
      "read_safetensors(path) -> (tensors, metadata)\n\n"
-     "The file's tensors, name -> float32 array (float16 and bfloat16 are converted), and its\n"
-     "metadata, str -> str, both in the header's order. BadFileError: the contents are not what\n"
-     "they should be. OSError: the file cannot be read."},
+     "The file's tensors, name -> array (float32, to which float16 and bfloat16 are converted,\n"
+     "uint8 or int8), and its metadata, str -> str, both in the header's order. BadFileError: the\n"
+     "contents are not what they should be. OSError: the file cannot be read."},
     {"read_deep_compression", (PyCFunction)(void (*)(void))read_deep_compression,
      METH_VARARGS | METH_KEYWORDS,
      "read_deep_compression(path, **spec) -> tensors\n\n"
@@ -350,10 +397,13 @@ static PyMethodDef functions[] = {
      "BadFileError: the contents are not what they should be. OSError: it cannot be read."},
     {"write_safetensors", (PyCFunction)(void (*)(void))write_safetensors,
      METH_VARARGS | METH_KEYWORDS,
-     "write_safetensors(path, tensors, metadata)\n\n"
-     "Write name -> float32 array and str -> str, in the dicts' order, atomically: after an error\n"
-     "what was at `path` is untouched. TypeError: another kind of value. OSError: the file cannot\n"
-     "be written."},
+     "write_safetensors(path, tensors, metadata, dtypes={})\n\n"
+     "Write name -> float32, uint8 or int8 array and str -> str, in the dicts' order, atomically:\n"
+     "after an error what was at `path` is untouched. `dtypes`, name -> \"F16\" or \"BF16\", "
+     "rounds\n"
+     "float32 arrays to the nearest of it. TypeError: another kind of value. ValueError: dtypes\n"
+     "says something else, or a finite number is beyond the range of the dtype. OSError: the file\n"
+     "cannot be written."},
     {NULL, NULL, 0, NULL}};
 
 int sqz_py_add_files(PyObject *module) {

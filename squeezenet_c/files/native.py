@@ -90,7 +90,8 @@ def _refuse_other_kinds(path: str) -> None:
 
 
 def read_tensors(path: str) -> tuple[State, dict[str, str]]:
-    """(float32 arrays by name, metadata) of a file of any kind, which its contents tell."""
+    """(arrays by name, metadata) of a file of any kind, which its contents tell. The arrays are
+    float32, of a safetensors file uint8 and int8 too."""
     _refuse_other_kinds(path)
     if deep_compression.is_deep_compression(path):
         spec = core.SPEC_FIELDS | deep_compression.SPEC
@@ -248,8 +249,8 @@ def _torchvision_arguments(path: str, state: State) -> dict[str, Any]:
 
 
 def check_tensors(path: str, state: State, spec: dict[str, Any]) -> None:
-    """BadFileError where the tensors are not those of a network of `spec`, or not finite. To be
-    called before one is made, which is then no larger than the file."""
+    """BadFileError where the tensors are not those of a network of `spec`, or not finite floats.
+    To be called before one is made, which is then no larger than the file."""
     with _blaming(path):
         expected = core.parameter_shapes(**spec)
     missing = [key for key in expected if key not in state]
@@ -264,6 +265,10 @@ def check_tensors(path: str, state: State, spec: dict[str, Any]) -> None:
         if tensor.shape != expected[key]:
             raise core.BadFileError(
                 f"{path}: {key} has the shape {list(tensor.shape)}, expected {list(expected[key])}"
+            )
+        if tensor.dtype != np.float32:
+            raise core.BadFileError(
+                f"{path}: {key} has the dtype {tensor.dtype}, expected float32, float16 or bfloat16"
             )
         if not np.isfinite(tensor).all():
             raise core.BadFileError(f"{path}: {key} has values that are not finite numbers")

@@ -171,6 +171,8 @@ class RunState:
         try:
             for key, tensor in tensors.items():
                 group, _, name = key.partition(".")
+                if tensor.dtype != np.float32:
+                    raise TypeError(f"{key} has the dtype {tensor.dtype}, expected float32")
                 groups[group][name] = tensor
             said = {key: json.loads(text) for key, text in metadata.items() if key != FORMAT_KEY}
             return cls(

@@ -110,6 +110,40 @@ static void test_half_precision(void) {
     sqz_tensor_file_destroy(file);
 }
 
+/* Every dtype written, of odd counts, and read back. */
+static void test_dtypes(void) {
+    static const int8_t signed_bytes[3] = {-128, 0, 127};
+    static const float halves[3] = {1.0f / 3, -2.0f, 0x1p-25f};
+    const sqz_tensor all[] = {
+        {.name = "i", .dtype = SQZ_I8, .rank = 1, .shape = {3}, .count = 3, .bytes = signed_bytes},
+        {.name = "h", .dtype = SQZ_F16, .rank = 1, .shape = {3}, .count = 3, .values = halves},
+        {.name = "b", .dtype = SQZ_BF16, .rank = 1, .shape = {3}, .count = 3, .values = halves},
+        {.name = "u", .dtype = SQZ_U8, .rank = 2, .shape = {1, 3}, .count = 3, .bytes = "xyz"},
+        {.name = "n", .dtype = SQZ_U8, .rank = 1, .shape = {0}, .count = 0, .bytes = NULL},
+        {.name = "f", .rank = 1, .shape = {3}, .count = 3, .values = halves},
+    };
+    sqz_tensor_file *file;
+    sqz_error failure;
+    CHECK_OK(sqz_tensor_file_write(path, all, 6, NULL, 0, &failure), failure);
+    CHECK_OK(sqz_tensor_file_read(&file, path, &failure), failure);
+    if (!file)
+        return;
+    for (size_t i = 0; i < 6; i++) {
+        const sqz_tensor *found = sqz_tensor_file_tensor(file, i);
+        CHECK(found->dtype == all[i].dtype && found->count == all[i].count);
+        CHECK(!found->values == !all[i].values && !found->bytes == (all[i].values != NULL));
+    }
+    const float *h = sqz_tensor_file_tensor(file, 1)->values;
+    const float *b = sqz_tensor_file_tensor(file, 2)->values;
+    CHECK(memcmp(sqz_tensor_file_tensor(file, 0)->bytes, signed_bytes, 3) == 0);
+    CHECK(memcmp(sqz_tensor_file_tensor(file, 3)->bytes, "xyz", 3) == 0);
+    CHECK(memcmp(sqz_tensor_file_tensor(file, 5)->values, halves, sizeof halves) == 0);
+    CHECK(h[0] == 0x1.554p-2f && h[1] == -2.0f && h[2] == 0.0f); /* a tie, to even */
+    CHECK(b[0] == 0x1.56p-2f && b[1] == -2.0f && b[2] == 0x1p-25f);
+    sqz_tensor_file_destroy(file);
+    unlink(path);
+}
+
 static void refuses(const char *header, size_t data_bytes, const char *text) {
     sqz_tensor_file *file;
     sqz_error failure;
@@ -137,7 +171,7 @@ static void test_bad_headers(void) {
             "\"b\" begins at byte 8 of the data, expected 4");
     refuses("{\"a\":" TENSOR("[2]", "[0,8]") ",\"b\":" TENSOR("[2]", "[4,12]") "}", 12,
             "\"b\" begins at byte 4 of the data, expected 8");
-    refuses("{\"a\":{\"dtype\":\"I64\"}}", 0, "dtype \"I64\", expected F32, F16 or BF16");
+    refuses("{\"a\":{\"dtype\":\"I64\"}}", 0, "dtype \"I64\", expected F32, F16, BF16, U8 or I8");
 }
 
 static void test_cut_and_changed(void) {
@@ -192,6 +226,11 @@ static void test_failed_writes(void) {
     bad.rank = 1;
     bad.shape[0] = -1;
     write_fails(path, bad, SQZ_INVALID, "a dimension of -1");
+    bad = good;
+    bad.dtype = (sqz_dtype)5;
+    write_fails(path, bad, SQZ_INVALID, "the dtype 5, which is none");
+    bad.dtype = SQZ_F16;
+    write_fails(path, bad, SQZ_INVALID, "has 3e+38, beyond the range of F16");
     snprintf(missing, sizeof missing, "%s/nowhere/x", folder);
     write_fails(missing, good, SQZ_IO, "cannot be written");
     write_fails(folder, good, SQZ_IO, "cannot be written");
@@ -217,6 +256,7 @@ void test_safetensors(void) {
     snprintf(path, sizeof path, "%s/模型.safetensors", folder);
     test_round_trip();
     test_half_precision();
+    test_dtypes();
     test_bad_headers();
     test_cut_and_changed();
     test_failed_writes();
