@@ -4,6 +4,25 @@
 
 #include <string.h>
 
+/* The largest of h x w pixels of a channel block; of constants where this is inlined. */
+ALWAYS_INLINE void window(uint8_t *to, const uint8_t *from, size_t row, int h, int w) {
+    uint8_t largest[BLOCK];
+    memcpy(largest, from, BLOCK);
+#pragma GCC unroll 3
+    for (int y = 0; y < h; y++)
+#pragma GCC unroll 3
+        for (int x = 0; x < w; x++) {
+            const uint8_t *values = from + (size_t)y * row + (size_t)x * BLOCK;
+            for (int c = 0; c < BLOCK; c++)
+                largest[c] = values[c] > largest[c] ? values[c] : largest[c];
+        }
+    memcpy(to, largest, BLOCK);
+}
+
+static int least(int a, int b) {
+    return a < b ? a : b;
+}
+
 void SQZ_INTEGER_KERNEL(integer_max_pool)(void *dst, uint8_t *argmax, const void *src,
                                           const sqz_pool_shape *shape) {
     (void)argmax; /* inference alone */
@@ -11,21 +30,14 @@ void SQZ_INTEGER_KERNEL(integer_max_pool)(void *dst, uint8_t *argmax, const void
     size_t row = (size_t)shape->in_w * BLOCK, plane = (size_t)shape->in_h * row;
     for (int block = 0; block < shape->channels / BLOCK; block++)
         for (int y = 0; y < shape->out_h; y++) {
-            int top = y * shape->stride;
-            int h = shape->in_h - top < shape->kernel ? shape->in_h - top : shape->kernel;
+            int top = y * shape->stride, h = least(shape->in_h - top, shape->kernel);
+            const uint8_t *from = (const uint8_t *)src + (size_t)block * plane + (size_t)top * row;
             for (int x = 0; x < shape->out_w; x++, to += BLOCK) {
-                int left = x * shape->stride;
-                int w = shape->in_w - left < shape->kernel ? shape->in_w - left : shape->kernel;
-                const uint8_t *window = (const uint8_t *)src + (size_t)block * plane +
-                                        (size_t)top * row + (size_t)left * BLOCK;
-                uint8_t largest[BLOCK] = {0};
-                for (int i = 0; i < h; i++)
-                    for (int j = 0; j < w; j++) {
-                        const uint8_t *values = window + (size_t)i * row + (size_t)j * BLOCK;
-                        for (int c = 0; c < BLOCK; c++)
-                            largest[c] = values[c] > largest[c] ? values[c] : largest[c];
-                    }
-                memcpy(to, largest, BLOCK);
+                int left = x * shape->stride, w = least(shape->in_w - left, shape->kernel);
+                if (h == 3 && w == 3) /* nearly all of SqueezeNet's */
+                    window(to, from + (size_t)left * BLOCK, row, 3, 3);
+                else
+                    window(to, from + (size_t)left * BLOCK, row, h, w);
             }
         }
 }
