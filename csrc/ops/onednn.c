@@ -1,7 +1,7 @@
-/* onednn.c: the "onednn" backend: convolutions as oneDNN primitives, all other ops the project's
- * own kernels for the same instruction set (pooling and the like move memory: there is nothing for
- * a primitive to win, see csrc/README.md). Only this file and onednn_isa.c include oneDNN's
- * headers.
+/* onednn.c: the "onednn" backend, but that it divides no convolution (onednn_slices.c does):
+ * convolutions as oneDNN primitives, all other ops the project's own kernels for the same
+ * instruction set (pooling and the like move memory: there is nothing for a primitive to win, see
+ * csrc/README.md). Only this file and onednn_isa.c include oneDNN's headers.
  *
  * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
  * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
@@ -44,12 +44,7 @@ typedef struct {
     const sqz_ops *ops;               /* whose convolution it is */
     dnnl_memory_desc_t arrays[ROLES]; /* NULL: not used */
     onednn_primitive primitives[PRIMITIVES];
-    int call;                 /* its index among a worker's calls */
-    sqz_onednn_slices slices; /* inference: for threads that share a picture */
 } onednn_conv;
-
-/* A convolution has so many calls in a worker: its own, and one for each kind of piece. */
-enum { CALLS = 1 + SQZ_ONEDNN_PIECES };
 
 /* One convolution's memory objects in one worker. */
 typedef struct {
@@ -59,7 +54,7 @@ typedef struct {
 
 struct sqz_worker {
     dnnl_stream_t stream;
-    onednn_call *calls; /* by a convolution's `call` */
+    onednn_call *calls; /* by slot */
     int count;
     void *scratch;
     float *addend; /* a result on its way to being added, of either type: oneDNN overwrites */
@@ -79,12 +74,11 @@ static sqz_status fail(sqz_error *error, const char *call, dnnl_status_t status)
 
 /* -- Creating ---------------------------------------------------------------------------------- */
 
-void sqz_onednn_conv_destroy(sqz_conv *conv) {
+static void conv_destroy(sqz_conv *conv) {
     if (!conv)
         return;
     onednn_conv *state = conv->state;
     if (state) {
-        sqz_onednn_slices_destroy(&state->slices);
         for (int i = 0; i < PRIMITIVES; i++) {
             if (state->primitives[i].primitive)
                 dnnl_primitive_destroy(state->primitives[i].primitive);
@@ -292,8 +286,8 @@ static sqz_status explain_refusal(sqz_error *error, const sqz_conv_shape *shape,
                     shape->out_channels, shape->out_h, shape->out_w);
 }
 
-sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                                  int slot, int call, const sqz_ops *ops, sqz_error *error) {
+static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
+                              int slot, const sqz_ops *ops, sqz_error *error) {
     *result = NULL;
     sqz_conv *conv = calloc(1, sizeof *conv);
     onednn_conv *state = calloc(1, sizeof *state);
@@ -307,7 +301,6 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
     conv->slot = slot;
     conv->state = state;
     state->ops = ops;
-    state->call = slot * CALLS + call;
     conv_recipe recipe = {0};
     sqz_status status = recipe_create(&recipe, conv, error);
     if (status == SQZ_OK) {
@@ -322,7 +315,7 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
     }
     recipe_destroy(&recipe);
     if (status != SQZ_OK) {
-        sqz_onednn_conv_destroy(conv);
+        conv_destroy(conv);
         return status == SQZ_INTERNAL ? explain_refusal(error, shape, ops) : status;
     }
     conv->forward_count = float_count(state->arrays[FORWARD_WEIGHTS]);
@@ -334,27 +327,12 @@ sqz_status sqz_onednn_conv_create(sqz_conv **result, const sqz_conv_shape *shape
 
 static sqz_status conv_create_float32(sqz_conv **conv, const sqz_conv_shape *shape,
                                       sqz_conv_use use, int slot, sqz_error *error) {
-    return sqz_onednn_conv_create(conv, shape, use, slot, 0, &tables[SQZ_FLOAT32], error);
+    return conv_create(conv, shape, use, slot, &tables[SQZ_FLOAT32], error);
 }
 
 static sqz_status conv_create_bfloat16(sqz_conv **conv, const sqz_conv_shape *shape,
                                        sqz_conv_use use, int slot, sqz_error *error) {
-    return sqz_onednn_conv_create(conv, shape, use, slot, 0, &tables[SQZ_BFLOAT16], error);
-}
-
-static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
-    onednn_conv *state = conv->state;
-    return sqz_onednn_slices_create(&state->slices, conv, threads, error);
-}
-
-const sqz_onednn_slices *sqz_onednn_conv_slices(const sqz_conv *conv) {
-    const onednn_conv *state = conv->state;
-    return &state->slices;
-}
-
-const sqz_ops *sqz_onednn_conv_ops(const sqz_conv *conv) {
-    const onednn_conv *state = conv->state;
-    return state->ops;
+    return conv_create(conv, shape, use, slot, &tables[SQZ_BFLOAT16], error);
 }
 
 /* -- Workers ----------------------------------------------------------------------------------- */
@@ -378,18 +356,11 @@ static void worker_destroy(sqz_worker *worker) {
     free(worker);
 }
 
-/* The convolution of a call; NULL: there is none. */
-static const sqz_conv *conv_of(const sqz_conv *const *convs, int call) {
-    const sqz_conv *whole = convs[call / CALLS];
-    int piece = call % CALLS - 1;
-    return piece < 0 || !whole ? whole : sqz_onednn_conv_slices(whole)->pieces[piece];
-}
-
 static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *convs,
                                   sqz_error *error) {
     size_t scratch_bytes = 0, addend_count = 0;
     for (int i = 0; i < worker->count; i++) {
-        const sqz_conv *conv = conv_of(convs, i);
+        const sqz_conv *conv = convs[i];
         if (!conv)
             continue;
         const onednn_conv *state = conv->state;
@@ -416,10 +387,9 @@ static sqz_status worker_fill(sqz_worker *worker, const sqz_conv *const *convs, 
     ONEDNN_TRY(error, dnnl_stream_create(&worker->stream, engine, dnnl_stream_default_flags));
     SQZ_TRY(worker_allocate(worker, convs, error));
     for (int i = 0; i < worker->count; i++) {
-        const sqz_conv *conv = conv_of(convs, i);
-        if (!conv)
+        if (!convs[i])
             continue;
-        const onednn_conv *state = conv->state;
+        const onednn_conv *state = convs[i]->state;
         for (int j = 0; j < ROLES; j++)
             if (state->arrays[j])
                 ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].arrays[j], state->arrays[j],
@@ -437,15 +407,14 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
                                 sqz_error *error) {
     *result = NULL;
     sqz_worker *worker = calloc(1, sizeof *worker);
-    size_t call_count = (size_t)count * CALLS;
-    onednn_call *calls = calloc(call_count ? call_count : 1, sizeof *calls);
+    onednn_call *calls = calloc((size_t)count + 1, sizeof *calls);
     if (!worker || !calls) {
         free(worker);
         free(calls);
-        return sqz_fail_memory(error, "a worker", call_count * sizeof *calls);
+        return sqz_fail_memory(error, "a worker", ((size_t)count + 1) * sizeof *calls);
     }
     worker->calls = calls;
-    worker->count = (int)call_count;
+    worker->count = count;
     sqz_status status = worker_fill(worker, convs, error);
     if (status != SQZ_OK) {
         worker_destroy(worker);
@@ -466,7 +435,7 @@ typedef struct {
 static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
                           const binding *bindings, int count, sqz_error *error) {
     const onednn_conv *state = conv->state;
-    onednn_call *call = &worker->calls[state->call];
+    onednn_call *call = &worker->calls[conv->slot];
     dnnl_exec_arg_t arguments[5];
     for (int i = 0; i < count; i++) {
         dnnl_memory_t memory = call->arrays[bindings[i].role];
@@ -501,9 +470,11 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
     return execute(conv, worker, UNPACK, bindings, 2, error);
 }
 
-sqz_status sqz_onednn_conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst,
-                                   const void *src, const float *packed, const float *bias,
-                                   sqz_error *error) {
+static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
+                               const float *packed, const float *bias, sqz_part part,
+                               sqz_error *error) {
+    if (part.index)
+        return SQZ_OK;
     binding bindings[] = {{DNNL_ARG_SRC, SRC, src},
                           {DNNL_ARG_WEIGHTS, FORWARD_WEIGHTS, packed},
                           {DNNL_ARG_BIAS, BIAS, bias},
@@ -553,14 +524,13 @@ static void fill_table(sqz_precision precision, sqz_isa isa,
     *ops = *sqz_ops_openmp(isa, precision);
     ops->name = "onednn";
     ops->conv_create = create;
-    ops->conv_destroy = sqz_onednn_conv_destroy;
-    ops->conv_share = conv_share;
+    ops->conv_destroy = conv_destroy;
     ops->worker_create = worker_create;
     ops->worker_destroy = worker_destroy;
     ops->conv_pack_forward = conv_pack_forward;
     ops->conv_pack_backward = conv_pack_backward;
     ops->conv_unpack_gradient = conv_unpack_gradient;
-    ops->conv_forward = sqz_onednn_slices_forward;
+    ops->conv_forward = conv_forward;
     ops->conv_backward_data = conv_backward_data;
     ops->conv_backward_weights = conv_backward_weights;
 }
@@ -580,7 +550,7 @@ static void initialise(void) {
     available = true;
 }
 
-const sqz_ops *sqz_ops_onednn(sqz_precision precision) {
+const sqz_ops *sqz_ops_onednn_whole(sqz_precision precision) {
     pthread_once(&once, initialise);
     const sqz_ops *ops = &tables[precision];
     bool offered = precision == SQZ_FLOAT32 || ops->isa == SQZ_ISA_AVX512;

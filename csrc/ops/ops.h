@@ -111,11 +111,6 @@ typedef struct {
     double probability; /* 0 <= probability < 1 */
 } sqz_dropout;
 
-/* In place: d_dst = dst > 0 ? d_dst : 0. And d_bias[channels] becomes, or is added, the sum of the
- * result over pixels. pixels = h * w, blocks = stored channels / block. */
-typedef void sqz_relu_backward(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
-                               bool accumulate);
-
 /* -- The table --------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -169,8 +164,10 @@ typedef struct {
 
     /* pixels = h * w, blocks = stored channels / block. */
 
-    /* Where the forward pass ended in a ReLU. */
-    sqz_relu_backward *relu_backward;
+    /* Where the forward pass ended in a ReLU. In place: d_dst = dst > 0 ? d_dst : 0. And
+     * d_bias[channels] becomes, or is added, the sum of the result over pixels. */
+    void (*relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
+                          bool accumulate);
     /* The same without a ReLU: d_dst is only read. */
     void (*bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
                           bool accumulate);

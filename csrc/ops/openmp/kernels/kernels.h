@@ -84,11 +84,10 @@ typedef struct {
 sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block);
 sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 
-/* Every kernel, as kernel(result, name, arguments). First those for float32 alone: conv_frame
- * writes frame into `framed`; those named winograd overwrite, or add to the gradient if
- * `accumulate`, and use scratch memory; conv_scratch counts the floats of it that a convolution
- * needs. Then those of the op table, which do what ops.h says. Laid out by hand: lists, not
- * expressions. */
+/* The kernels for float32 alone, as kernel(result, name, arguments): conv_frame writes frame into
+ * `framed`; those named winograd overwrite, or add to the gradient if `accumulate`, and use scratch
+ * memory; conv_scratch counts the floats of it that a convolution needs. Laid out by hand: lists,
+ * not expressions. */
 /* clang-format off */
 #define SQZ_FLOAT_KERNELS(kernel)                                                                  \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
@@ -105,62 +104,32 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
     kernel(void, winograd_pack_backward,                                                           \
            (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
     kernel(size_t, conv_scratch, (const sqz_conv *conv))
+
+/* The kernels of the op table, as kernel(name): each has the type of the table's member of that
+ * name, and does what ops.h says. */
 #define SQZ_KERNELS(kernel)                                                                        \
-    kernel(sqz_status, conv_forward,                                                               \
-           (const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,                  \
-            const float *packed, const float *bias, sqz_part part, sqz_error *error))              \
-    kernel(sqz_status, conv_backward_data,                                                         \
-           (const sqz_conv *conv, sqz_worker *worker, void *d_src, const void *d_dst,              \
-            const float *packed, bool accumulate, sqz_error *error))                               \
-    kernel(sqz_status, conv_backward_weights,                                                      \
-           (const sqz_conv *conv, sqz_worker *worker, float *gradient, const void *src,            \
-            const void *d_dst, bool accumulate, sqz_error *error))                                 \
-    kernel(sqz_status, conv_pack_forward,                                                          \
-           (const sqz_conv *conv, sqz_worker *worker, float *packed, const float *weights,         \
-            sqz_error *error))                                                                     \
-    kernel(sqz_status, conv_pack_backward,                                                         \
-           (const sqz_conv *conv, sqz_worker *worker, float *packed, const float *weights,         \
-            sqz_error *error))                                                                     \
-    kernel(sqz_status, conv_unpack_gradient,                                                       \
-           (const sqz_conv *conv, sqz_worker *worker, float *d_weights, const float *gradient,     \
-            sqz_error *error))                                                                     \
-    kernel(void, relu_backward,                                                                    \
-           (void *d_dst, float *d_bias, const void *dst, int blocks, int pixels, bool accumulate)) \
-    kernel(void, bias_backward,                                                                    \
-           (float *d_bias, const void *d_dst, int blocks, int pixels, bool accumulate))            \
-    kernel(void, max_pool_forward,                                                                 \
-           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape))             \
-    kernel(void, max_pool_backward,                                                                \
-           (void *d_src, const void *d_dst, const uint8_t *argmax, const sqz_pool_shape *shape,    \
-            bool accumulate))                                                                      \
-    kernel(void, average_pool_forward, (float *dst, const void *src, int blocks, int pixels))      \
-    kernel(void, average_pool_backward, (void *d_src, const float *d_dst, int blocks, int pixels)) \
-    kernel(void, dropout_forward,                                                                  \
-           (void *dst, uint8_t *mask, const void *src, int blocks, int pixels,                     \
-            const sqz_dropout *dropout))                                                           \
-    kernel(void, dropout_backward,                                                                 \
-           (void *d_src, const void *d_dst, const uint8_t *mask, int blocks, int pixels,           \
-            const sqz_dropout *dropout))                                                           \
-    kernel(void, sum, (void *dst, const void *a, const void *b, size_t count))                     \
-    kernel(void, round, (void *dst, const float *src, size_t count))
+    kernel(conv_forward) kernel(conv_backward_data) kernel(conv_backward_weights)                  \
+    kernel(conv_pack_forward) kernel(conv_pack_backward) kernel(conv_unpack_gradient)              \
+    kernel(relu_backward) kernel(bias_backward)                                                    \
+    kernel(max_pool_forward) kernel(max_pool_backward)                                             \
+    kernel(average_pool_forward) kernel(average_pool_backward)                                     \
+    kernel(dropout_forward) kernel(dropout_backward)                                               \
+    kernel(sum) kernel(round)
 /* clang-format on */
 
 #if SQZ_KERNELS_X86
-#define SQZ_DECLARE_X86(result, name, arguments, element)                                          \
-    result sqz_##name##_avx2_##element arguments;                                                  \
-    result sqz_##name##_avx512_##element arguments;
+#define SQZ_DECLARE(type, name, element)                                                           \
+    __typeof__(type) sqz_##name##_baseline_##element, sqz_##name##_avx2_##element,                 \
+        sqz_##name##_avx512_##element;
 #else
-#define SQZ_DECLARE_X86(result, name, arguments, element)
+#define SQZ_DECLARE(type, name, element) __typeof__(type) sqz_##name##_baseline_##element;
 #endif
-#define SQZ_DECLARE_FLOAT32(result, name, arguments)                                               \
-    result sqz_##name##_baseline_float32 arguments;                                                \
-    SQZ_DECLARE_X86(result, name, arguments, float32)
-#define SQZ_DECLARE_BFLOAT16(result, name, arguments)                                              \
-    result sqz_##name##_baseline_bfloat16 arguments;                                               \
-    SQZ_DECLARE_X86(result, name, arguments, bfloat16)
-SQZ_FLOAT_KERNELS(SQZ_DECLARE_FLOAT32)
-SQZ_KERNELS(SQZ_DECLARE_FLOAT32)
-SQZ_KERNELS(SQZ_DECLARE_BFLOAT16)
+#define SQZ_DECLARE_FLOAT(result, name, arguments) SQZ_DECLARE(result arguments, name, float32)
+#define SQZ_DECLARE_BOTH(name)                                                                     \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, name, float32)                                              \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, name, bfloat16)
+SQZ_FLOAT_KERNELS(SQZ_DECLARE_FLOAT)
+SQZ_KERNELS(SQZ_DECLARE_BOTH)
 
 #ifdef SQZ_KERNEL_ISA /* within a kernel file */
 
