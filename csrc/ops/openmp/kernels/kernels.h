@@ -245,6 +245,10 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec yes, vec no) {
 ALWAYS_INLINE vec vec_or_zero(vec_int mask, vec yes) {
     return (vec)((vec_int)yes & mask);
 }
+/* What a convolution's sum becomes at the end; NaN stays. */
+ALWAYS_INLINE vec vec_nonlinearity(vec sum, sqz_nonlinearity nonlinearity) {
+    return nonlinearity.relu ? vec_or_zero(~(sum < (vec){0}), sum) : sum;
+}
 
 /* A pixel of a channel block of an activation, as numbers (element_) or as its bits, whole numbers
  * with a sign (bits_), which are chosen among and compared without being converted. bfloat16 as in
