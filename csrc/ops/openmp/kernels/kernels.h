@@ -124,8 +124,9 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
     kernel(sqz_status, conv_unpack_gradient,                                                       \
            (const sqz_conv *conv, sqz_worker *worker, float *d_weights, const float *gradient,     \
             sqz_error *error))                                                                     \
-    kernel(void, relu_backward,                                                                    \
-           (void *d_dst, float *d_bias, const void *dst, int blocks, int pixels, bool accumulate)) \
+    kernel(void, nonlinearity_backward,                                                            \
+           (void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,                   \
+            sqz_nonlinearity nonlinearity, bool accumulate))                                       \
     kernel(void, bias_backward,                                                                    \
            (float *d_bias, const void *d_dst, int blocks, int pixels, bool accumulate))            \
     kernel(void, max_pool_forward,                                                                 \
