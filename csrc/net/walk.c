@@ -99,7 +99,7 @@ static sqz_status conv_forward(const walk *walk, int index, sqz_error *error) {
 
 /* What a convolution's ReLU has cut off gets no gradient, and its bias gets the sum of the rest: on
  * `activation`, its output or the max-pooled one. */
-static void relu_backward(const walk *walk, int index, int activation) {
+static void nonlinearity_backward(const walk *walk, int index, int activation) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
@@ -109,10 +109,8 @@ static void relu_backward(const walk *walk, int index, int activation) {
     float *d_bias = walk->lane + plan->lane_bias + step->bias;
     int blocks = step->conv->shape.out_channels / plan->ops->block;
     int pixels = pixels_of(plan, activation);
-    if (node->nonlinearity.relu)
-        plan->ops->relu_backward(d_values, d_bias, values, blocks, pixels, walk->accumulate);
-    else
-        plan->ops->bias_backward(d_bias, d_values, blocks, pixels, walk->accumulate);
+    plan->ops->nonlinearity_backward(d_values, d_bias, values, blocks, pixels, node->nonlinearity,
+                                     walk->accumulate);
 }
 
 static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
@@ -124,7 +122,7 @@ static sqz_status conv_backward(const walk *walk, int index, sqz_error *error) {
     const void *d_dst = sqz_gradient_at(plan, walk->workspace, node->output) +
                         sqz_plan_slice(plan, node, node->output);
     if (step->pooled_by < 0) {
-        relu_backward(walk, index, node->output);
+        nonlinearity_backward(walk, index, node->output);
         lap(walk->clock);
     }
     if (walk->reach->learns[index]) {
@@ -226,7 +224,7 @@ static void max_pool_backward(const walk *walk, int index) {
     const sqz_step *step = &plan->steps[index];
     for (int writer = 0; step->undoes_relu && writer < index; writer++)
         if (plan->steps[writer].pooled_by == index)
-            relu_backward(walk, writer, node->output);
+            nonlinearity_backward(walk, writer, node->output);
     plan->ops->max_pool_backward(sqz_gradient_at(plan, walk->workspace, node->input),
                                  sqz_gradient_at(plan, walk->workspace, node->output),
                                  walk->workspace->memory + step->byte_offset, &step->pool,

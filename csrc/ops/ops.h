@@ -151,26 +151,24 @@ typedef struct {
     sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
                                const float *packed, const float *bias, sqz_part part,
                                sqz_error *error);
-    /* d_dst has been through relu_backward already where the shape has relu. Overwrites d_src, or
-     * adds to it if `accumulate`. */
+    /* d_dst has been through nonlinearity_backward already. Overwrites d_src, or adds to it if
+     * `accumulate`. */
     sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
                                      const void *d_dst, const float *packed, bool accumulate,
                                      sqz_error *error);
     /* Overwrites gradient[gradient_count], or adds to it if `accumulate`. The bias's gradient is
-     * not part of it: bias_backward and relu_backward give that. */
+     * not part of it: nonlinearity_backward gives that. */
     sqz_status (*conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker, float *gradient,
                                         const void *src, const void *d_dst, bool accumulate,
                                         sqz_error *error);
 
     /* pixels = h * w, blocks = stored channels / block. */
 
-    /* Where the forward pass ended in a ReLU. In place: d_dst = dst > 0 ? d_dst : 0. And
-     * d_bias[channels] becomes, or is added, the sum of the result over pixels. */
-    void (*relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
-                          bool accumulate);
-    /* The same without a ReLU: d_dst is only read. */
-    void (*bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
-                          bool accumulate);
+    /* In place, with a ReLU: d_dst = dst > 0 ? d_dst : 0; without one d_dst and dst are left alone,
+     * and dst may be NULL. And d_bias[channels] becomes, or is added, the sum of the result over
+     * pixels. */
+    void (*nonlinearity_backward)(void *d_dst, float *d_bias, const void *dst, int blocks,
+                                  int pixels, sqz_nonlinearity nonlinearity, bool accumulate);
 
     /* dst and argmax (uint8, the winner's row * kernel + column within its window; the first of
      * equals; NULL in inference) are overwritten. kernel <= 15. A window with a NaN gives NaN, and

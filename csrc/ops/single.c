@@ -65,30 +65,31 @@ static sqz_status take_padded(sqz_bench *bench, float **padded, const float *val
 
 /* -- ReLU and bias ----------------------------------------------------------------------------- */
 
-static sqz_status relu_backward(sqz_bench *bench, const sqz_ops *ops, float *d_src, float *d_bias,
-                                const float *d_dst, const float *dst, int channels, int pixels,
-                                bool accumulate, sqz_error *error) {
-    void *blocked_d, *blocked_dst;
+static sqz_status nonlinearity_backward(sqz_bench *bench, const sqz_ops *ops, float *d_src,
+                                        float *d_bias, const float *d_dst, const float *dst,
+                                        int channels, int pixels, sqz_nonlinearity nonlinearity,
+                                        bool accumulate, sqz_error *error) {
+    void *blocked_d, *blocked_dst = NULL;
     float *padded_bias;
     int blocks = sqz_bench_blocks(ops, channels);
     SQZ_TRY(take_blocked(bench, &blocked_d, d_dst, ops, channels, pixels, error));
     SQZ_TRY(take_padded(bench, &padded_bias, accumulate ? d_bias : NULL, ops, channels, error));
-    if (dst) {
+    if (dst)
         SQZ_TRY(take_blocked(bench, &blocked_dst, dst, ops, channels, pixels, error));
-        ops->relu_backward(blocked_d, padded_bias, blocked_dst, blocks, pixels, accumulate);
+    ops->nonlinearity_backward(blocked_d, padded_bias, blocked_dst, blocks, pixels, nonlinearity,
+                               accumulate);
+    if (d_src)
         SQZ_TRY(sqz_bench_unblock(d_src, blocked_d, ops, channels, pixels, "d_src", error));
-    } else {
-        ops->bias_backward(padded_bias, blocked_d, blocks, pixels, accumulate);
-    }
     return sqz_bench_unpad(d_bias, padded_bias, ops, channels, "d_bias", error);
 }
 
-sqz_status sqz_single_relu_backward(const sqz_ops *ops, float *d_src, float *d_bias,
-                                    const float *d_dst, const float *dst, int channels, int pixels,
-                                    bool accumulate, sqz_error *error) {
+sqz_status sqz_single_nonlinearity_backward(const sqz_ops *ops, float *d_src, float *d_bias,
+                                            const float *d_dst, const float *dst, int channels,
+                                            int pixels, sqz_nonlinearity nonlinearity,
+                                            bool accumulate, sqz_error *error) {
     sqz_bench bench = {0};
-    sqz_status status =
-        relu_backward(&bench, ops, d_src, d_bias, d_dst, dst, channels, pixels, accumulate, error);
+    sqz_status status = nonlinearity_backward(&bench, ops, d_src, d_bias, d_dst, dst, channels,
+                                              pixels, nonlinearity, accumulate, error);
     return sqz_bench_end(&bench, status, error);
 }
 

@@ -54,10 +54,11 @@ sqz_status sqz_single_conv_backward(const sqz_ops *ops, float *d_src, float *d_w
 /* The other ops, on [channels][pixels] arrays, overwriting and accumulating as ops.h says.
  * `channels` are logical, also in the pool shape. */
 
-/* d_src = dst > 0 ? d_dst : 0 and d_bias its sums, or with dst and d_src NULL the sums of d_dst. */
-sqz_status sqz_single_relu_backward(const sqz_ops *ops, float *d_src, float *d_bias,
-                                    const float *d_dst, const float *dst, int channels, int pixels,
-                                    bool accumulate, sqz_error *error);
+/* d_src and d_bias; without a nonlinearity dst and d_src are NULL. */
+sqz_status sqz_single_nonlinearity_backward(const sqz_ops *ops, float *d_src, float *d_bias,
+                                            const float *d_dst, const float *dst, int channels,
+                                            int pixels, sqz_nonlinearity nonlinearity,
+                                            bool accumulate, sqz_error *error);
 /* Fills in out_h and out_w; SQZ_INVALID if there is no output. */
 sqz_status sqz_single_pool_size(sqz_pool_shape *shape, sqz_error *error);
 /* argmax[channels][out_h][out_w] may be NULL. */

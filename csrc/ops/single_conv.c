@@ -240,12 +240,10 @@ static sqz_status backward_parameters(workplace *place, const float *dst, bool a
     int out_channels = place->sizes->out_channels;
     int blocks = sqz_bench_blocks(ops, out_channels);
     void *slice = slice_of(place, place->wide_dst), *d_slice = slice_of(place, place->wide_d_dst);
-    if (place->sizes->nonlinearity.relu) {
+    if (dst)
         sqz_bench_block(slice, dst, ops, out_channels, place->out_pixels);
-        ops->relu_backward(d_slice, place->d_bias, slice, blocks, place->out_pixels, accumulate);
-    } else {
-        ops->bias_backward(place->d_bias, d_slice, blocks, place->out_pixels, accumulate);
-    }
+    ops->nonlinearity_backward(d_slice, place->d_bias, slice, blocks, place->out_pixels,
+                               place->sizes->nonlinearity, accumulate);
     SQZ_TRY(ops->conv_backward_weights(place->conv, place->worker, place->gradient, place->src,
                                        d_slice, accumulate, error));
     return check_neighbours(place, place->wide_d_dst, "d_dst", error);

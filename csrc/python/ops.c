@@ -316,9 +316,9 @@ static PyObject *op_relu_backward(PyObject *module, PyObject *args, PyObject *ke
         (!relu || ((y = take_floats(y_object, "y", 3, PyArray_DIMS(dy), "(C, H, W)")) &&
                    (results[0] = make(NULL, "dx", 3, PyArray_DIMS(dy), "")))) &&
         (results[1] = make(db_object, "db", 1, PyArray_DIMS(dy), "(C,)")))
-        status = sqz_single_relu_backward(ops, floats(results[0]), floats(results[1]), floats(dy),
-                                          floats(y), dim(dy, 0), pixels_of(dy),
-                                          db_object != Py_None, &error);
+        status = sqz_single_nonlinearity_backward(
+            ops, floats(results[0]), floats(results[1]), floats(dy), floats(y), dim(dy, 0),
+            pixels_of(dy), (sqz_nonlinearity){.relu = relu}, db_object != Py_None, &error);
     Py_XDECREF(dy);
     Py_XDECREF(y);
     return finish(module, status, &error, 2, results);

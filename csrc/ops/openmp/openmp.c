@@ -258,8 +258,7 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
         .conv_forward = sqz_conv_forward_##set##_##type,                                           \
         .conv_backward_data = sqz_conv_backward_data_##set##_##type,                               \
         .conv_backward_weights = sqz_conv_backward_weights_##set##_##type,                         \
-        .relu_backward = sqz_relu_backward_##set##_##type,                                         \
-        .bias_backward = sqz_bias_backward_##set##_##type,                                         \
+        .nonlinearity_backward = sqz_nonlinearity_backward_##set##_##type,                         \
         .max_pool_forward = sqz_max_pool_forward_##set##_##type,                                   \
         .max_pool_backward = sqz_max_pool_backward_##set##_##type,                                 \
         .average_pool_forward = sqz_average_pool_forward_##set##_##type,                           \

@@ -4,7 +4,8 @@
 
 void SQZ_KERNEL(average_pool_forward)(float *dst, const void *src, int blocks, int pixels) {
     /* A mean is a bias gradient divided: the sum over pixels is the same. */
-    SQZ_KERNEL(bias_backward)(dst, src, blocks, pixels, false);
+    const sqz_nonlinearity none = {.relu = false};
+    SQZ_KERNEL(nonlinearity_backward)((void *)src, dst, NULL, blocks, pixels, none, false);
     for (int block = 0; block < blocks; block++, dst += BLOCK)
         vec_store(dst, vec_load(dst) / (float)pixels);
 }

@@ -74,9 +74,7 @@ ALWAYS_INLINE void tile(const sqz_direct *direct, float *dst, const float *src, 
     for (int b = 0; b < blocks; b++)
 #pragma GCC unroll 14
         for (int p = 0; p < pixels; p++) {
-            vec sum = sums[b][p];
-            if (direct->nonlinearity.relu)
-                sum = vec_or_zero(~(sum < (vec){0}), sum); /* keeps NaN */
+            vec sum = vec_nonlinearity(sums[b][p], direct->nonlinearity);
             vec_store(dst + (size_t)b * dst_block + p * BLOCK, sum);
         }
 }

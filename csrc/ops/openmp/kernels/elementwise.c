@@ -10,8 +10,8 @@ ALWAYS_INLINE void bias_store(float *d_bias, const vec chains[CHAINS], bool accu
     vec_store(d_bias, accumulate ? vec_load(d_bias) + sum : sum);
 }
 
-void SQZ_KERNEL(relu_backward)(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
-                               bool accumulate) {
+static void relu_backward(void *d_dst, float *d_bias, const void *dst, int blocks, int pixels,
+                          bool accumulate) {
     element *d_at = d_dst;
     const element *at = dst;
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
@@ -25,8 +25,8 @@ void SQZ_KERNEL(relu_backward)(void *d_dst, float *d_bias, const void *dst, int 
     }
 }
 
-void SQZ_KERNEL(bias_backward)(float *d_bias, const void *d_dst, int blocks, int pixels,
-                               bool accumulate) {
+static void bias_backward(float *d_bias, const void *d_dst, int blocks, int pixels,
+                          bool accumulate) {
     const element *d_at = d_dst;
     for (int block = 0; block < blocks; block++, d_bias += BLOCK) {
         vec chains[CHAINS] = {{0}};
@@ -38,6 +38,14 @@ void SQZ_KERNEL(bias_backward)(float *d_bias, const void *d_dst, int blocks, int
             chains[i] += element_load(d_at);
         bias_store(d_bias, chains, accumulate);
     }
+}
+
+void SQZ_KERNEL(nonlinearity_backward)(void *d_dst, float *d_bias, const void *dst, int blocks,
+                                       int pixels, sqz_nonlinearity nonlinearity, bool accumulate) {
+    if (nonlinearity.relu)
+        relu_backward(d_dst, d_bias, dst, blocks, pixels, accumulate);
+    else
+        bias_backward(d_bias, d_dst, blocks, pixels, accumulate);
 }
 
 void SQZ_KERNEL(sum)(void *dst, const void *a, const void *b, size_t count) {

@@ -110,8 +110,7 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 #define SQZ_KERNELS(kernel)                                                                        \
     kernel(conv_forward) kernel(conv_backward_data) kernel(conv_backward_weights)                  \
     kernel(conv_pack_forward) kernel(conv_pack_backward) kernel(conv_unpack_gradient)              \
-    kernel(relu_backward) kernel(bias_backward)                                                    \
-    kernel(max_pool_forward) kernel(max_pool_backward)                                             \
+    kernel(nonlinearity_backward) kernel(max_pool_forward) kernel(max_pool_backward)               \
     kernel(average_pool_forward) kernel(average_pool_backward)                                     \
     kernel(dropout_forward) kernel(dropout_backward)                                               \
     kernel(sum) kernel(round)
@@ -213,6 +212,10 @@ ALWAYS_INLINE vec vec_select(vec_int mask, vec yes, vec no) {
 }
 ALWAYS_INLINE vec vec_or_zero(vec_int mask, vec yes) {
     return (vec)((vec_int)yes & mask);
+}
+/* What a convolution's sum becomes at the end; NaN stays. */
+ALWAYS_INLINE vec vec_nonlinearity(vec sum, sqz_nonlinearity nonlinearity) {
+    return nonlinearity.relu ? vec_or_zero(~(sum < (vec){0}), sum) : sum;
 }
 
 /* A pixel of a channel block of an activation, as numbers (element_) or as its bits, whole numbers

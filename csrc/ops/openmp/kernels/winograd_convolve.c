@@ -156,7 +156,8 @@ static void multiply_points(float *m, const float *v, const sqz_winograd *winogr
 
 /* One tile of one output block, as far as it exists. */
 ALWAYS_INLINE void transform_tile(float *dst, size_t dst_row, const float *m, size_t m_point,
-                                  vec bias, bool relu, bool accumulate, int h, int w) {
+                                  vec bias, sqz_nonlinearity nonlinearity, bool accumulate, int h,
+                                  int w) {
     vec half[SIDE][PATCH];
 #pragma GCC unroll 6
     for (int j = 0; j < PATCH; j++) {
@@ -181,7 +182,7 @@ ALWAYS_INLINE void transform_tile(float *dst, size_t dst_row, const float *m, si
                 break;
             float *to = dst + (size_t)i * dst_row + (size_t)j * BLOCK;
             vec sum = line[j] + (accumulate ? vec_load(to) : bias);
-            vec_store(to, relu ? vec_or_zero(~(sum < (vec){0}), sum) : sum); /* keeps NaN */
+            vec_store(to, vec_nonlinearity(sum, nonlinearity));
         }
     }
 }
@@ -199,11 +200,11 @@ static void transform_tiles(const sqz_winograd *winograd, const float *m, const 
             float *dst = winograd->dst + (size_t)block * (size_t)winograd->dst_h * dst_row +
                          (size_t)place.y * dst_row + (size_t)place.x * BLOCK;
             if (place.h == SIDE && place.w == SIDE)
-                transform_tile(dst, dst_row, from, group->m_point, bias,
-                               winograd->nonlinearity.relu, winograd->accumulate, SIDE, SIDE);
+                transform_tile(dst, dst_row, from, group->m_point, bias, winograd->nonlinearity,
+                               winograd->accumulate, SIDE, SIDE);
             else
-                transform_tile(dst, dst_row, from, group->m_point, bias,
-                               winograd->nonlinearity.relu, winograd->accumulate, place.h, place.w);
+                transform_tile(dst, dst_row, from, group->m_point, bias, winograd->nonlinearity,
+                               winograd->accumulate, place.h, place.w);
         }
     }
 }
