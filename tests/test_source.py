@@ -56,9 +56,10 @@ def test_only_image_includes_stb_image() -> None:
             assert not any("stb" in name for _, name in _includes(path)), _name(path)
 
 
-def test_no_intrinsics() -> None:
+def test_intrinsics_are_in_one_file() -> None:
+    allowed = CSRC / "ops" / "integer" / "kernels" / "vector.h"  # sums of products of bytes
     for path in C_FILES:
-        assert not any(
+        assert path == allowed or not any(
             name.endswith("intrin.h") or name == "arm_neon.h" for _, name in _includes(path)
         ), _name(path)
 

@@ -49,8 +49,14 @@ static int stored_out_channels(const sqz_plan *plan, const sqz_node *node) {
                              plan->ops->block);
 }
 
-/* A running total of floats, aligned so that every array starts on a cache line. */
-static size_t take(size_t *total, size_t count) {
+/* Running totals, aligned so that every array starts on a cache line. */
+static size_t take_bytes(size_t *total, size_t size_bytes) {
+    size_t start = *total;
+    *total += sqz_size_align(size_bytes);
+    return start;
+}
+
+static size_t take_floats(size_t *total, size_t count) {
     size_t start = *total;
     *total += sqz_size_align(count * sizeof(float)) / sizeof(float);
     return start;
@@ -83,10 +89,10 @@ static sqz_status create_conv(sqz_plan *plan, int index, sqz_error *error) {
     SQZ_TRY(plan->ops->conv_create(&step->conv, &shape, use, plan->conv_count, error));
     step->plain = shape.in_channels == sqz_activation_channels(in) &&
                   shape.out_channels == sqz_node_out_channels(&plan->tape, node);
-    step->forward = take(&plan->forward_count, step->conv->forward_count);
-    step->backward = take(&plan->backward_count, step->conv->backward_count);
-    step->bias = take(&plan->bias_count, (size_t)shape.out_channels);
-    step->gradient = take(&plan->lane_count, step->conv->gradient_count);
+    step->forward = take_bytes(&plan->forward_bytes, step->conv->forward_bytes);
+    step->backward = take_bytes(&plan->backward_bytes, step->conv->backward_bytes);
+    step->bias = take_floats(&plan->bias_count, (size_t)shape.out_channels);
+    step->gradient = take_floats(&plan->lane_count, step->conv->gradient_count);
     plan->conv_nodes[plan->conv_count] = index;
     plan->convs[plan->conv_count++] = step->conv;
     return SQZ_OK;
@@ -150,13 +156,13 @@ static sqz_status fill(sqz_plan *plan, const sqz_spec *spec, int h, int w, int t
     for (int slot = 0; slot < plan->conv_count && threads > 1 && plan->ops->conv_share; slot++)
         SQZ_TRY(plan->ops->conv_share(plan->steps[plan->conv_nodes[slot]].conv, threads, error));
     SQZ_TRY(sqz_plan_place(plan, error));
-    plan->packed_forward = sqz_aligned_calloc(plan->forward_count, sizeof(float));
-    plan->packed_backward = sqz_aligned_calloc(plan->backward_count, sizeof(float));
+    plan->packed_forward = sqz_aligned_calloc(plan->forward_bytes, 1);
+    plan->packed_backward = sqz_aligned_calloc(plan->backward_bytes, 1);
     plan->packed_bias = sqz_aligned_calloc(plan->bias_count, sizeof(float));
     if (!plan->packed_forward || !plan->packed_backward || !plan->packed_bias)
         return sqz_fail_memory(error, "packed weights",
-                               (plan->forward_count + plan->backward_count + plan->bias_count) *
-                                   sizeof(float));
+                               plan->forward_bytes + plan->backward_bytes +
+                                   plan->bias_count * sizeof(float));
     return sqz_plan_reads_bytes(plan) ? make_scales(plan, error) : SQZ_OK;
 }
 

@@ -26,8 +26,8 @@ typedef struct {
     size_t offset, gradient_offset;
 } sqz_placed;
 
-/* What a plan adds to a node. Packed weights, biases and gradients are offsets in floats into the
- * plan's packed arrays and into a lane. */
+/* What a plan adds to a node. Packed weights are offsets in bytes into the plan's packed arrays;
+ * biases and gradients in floats, into its packed biases and into a lane. */
 typedef struct {
     sqz_conv *conv;           /* CONV, else NULL */
     bool plain;               /* CONV: stored channels are the logical ones, no scatter needed */
@@ -61,8 +61,9 @@ typedef struct {
     size_t workspace_bytes;
     size_t scatter_offset; /* room in a workspace for one convolution's weights, stored OIHW */
 
-    size_t forward_count, backward_count, bias_count;
-    float *packed_forward, *packed_backward, *packed_bias;
+    size_t forward_bytes, backward_bytes, bias_count;
+    unsigned char *packed_forward, *packed_backward;
+    float *packed_bias;
     float *packed_scales; /* of integers: what a step of each output channel's weights is worth */
     float *map_scales, *logit_scales; /* of integers, by stored class: what a sum is worth in a map,
                                          and in a logit */

@@ -55,6 +55,13 @@ sqz_status sqz_bench_take_bytes(sqz_bench *bench, uint8_t **values, size_t count
     return status;
 }
 
+sqz_status sqz_bench_take_packed(sqz_bench *bench, void **packed, size_t size_bytes,
+                                 sqz_error *error) {
+    SQZ_TRY(take(bench, packed, size_bytes, error));
+    memset(*packed, 0xFF, size_bytes);
+    return SQZ_OK;
+}
+
 static bool guard_intact(const unsigned char *guard) {
     for (size_t i = 0; i < GUARD_BYTES; i++)
         if (guard[i] != guard_byte)

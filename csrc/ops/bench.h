@@ -24,6 +24,10 @@ sqz_status sqz_bench_take(sqz_bench *bench, float **values, size_t count, float 
 sqz_status sqz_bench_take_elements(sqz_bench *bench, void **values, const sqz_ops *ops,
                                    size_t count, float fill, sqz_error *error);
 sqz_status sqz_bench_take_bytes(sqz_bench *bench, uint8_t **values, size_t count, sqz_error *error);
+/* Packed weights, of which the table alone knows what they are: all bits are set, which is NaN in
+ * any form of float. */
+sqz_status sqz_bench_take_packed(sqz_bench *bench, void **packed, size_t size_bytes,
+                                 sqz_error *error);
 /* Frees all arrays. Returns `status`, or SQZ_INTERNAL if that is SQZ_OK and a guard was written. */
 sqz_status sqz_bench_end(sqz_bench *bench, sqz_status status, sqz_error *error);
 

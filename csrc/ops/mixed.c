@@ -112,7 +112,7 @@ static void conv_destroy(sqz_conv *conv) {
 /* What the two made, as one. */
 static void describe(sqz_conv *conv) {
     const sqz_conv *forward = chosen(conv, FORWARD);
-    conv->forward_count = forward->forward_count;
+    conv->forward_bytes = forward->forward_bytes;
     memcpy(conv->forward_implementation, forward->forward_implementation,
            sizeof conv->forward_implementation);
     if (conv->use == SQZ_CONV_FORWARD)
@@ -124,7 +124,7 @@ static void describe(sqz_conv *conv) {
     if (conv->use != SQZ_CONV_BACKWARD)
         return;
     const sqz_conv *data = chosen(conv, BACKWARD_DATA);
-    conv->backward_count = data->backward_count;
+    conv->backward_bytes = data->backward_bytes;
     memcpy(conv->backward_data_implementation, data->backward_data_implementation,
            sizeof conv->backward_data_implementation);
 }
@@ -229,14 +229,14 @@ static sqz_status worker_create_bfloat16(sqz_worker **worker, const sqz_conv *co
 
 /* -- Each part by whom it was given to --------------------------------------------------------- */
 
-static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                     const float *weights, sqz_error *error) {
     return ops_of(conv, FORWARD)
         ->conv_pack_forward(chosen(conv, FORWARD), worker_of(conv, worker, FORWARD), packed,
                             weights, error);
 }
 
-static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                      const float *weights, sqz_error *error) {
     return ops_of(conv, BACKWARD_DATA)
         ->conv_pack_backward(chosen(conv, BACKWARD_DATA), worker_of(conv, worker, BACKWARD_DATA),
@@ -252,7 +252,7 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
 }
 
 static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
-                               const float *packed, const float *bias, sqz_part part,
+                               const void *packed, const float *bias, sqz_part part,
                                sqz_error *error) {
     return ops_of(conv, FORWARD)
         ->conv_forward(chosen(conv, FORWARD), worker_of(conv, worker, FORWARD), dst, src, packed,
@@ -260,7 +260,7 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
 }
 
 static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                     const void *d_dst, const float *packed, bool accumulate,
+                                     const void *d_dst, const void *packed, bool accumulate,
                                      sqz_error *error) {
     return ops_of(conv, BACKWARD_DATA)
         ->conv_backward_data(chosen(conv, BACKWARD_DATA), worker_of(conv, worker, BACKWARD_DATA),

@@ -269,9 +269,8 @@ static void recipe_destroy(conv_recipe *recipe) {
         dnnl_primitive_attr_destroy(recipe->fused);
 }
 
-/* Floats that an array of either type fills. */
-static size_t float_count(const_dnnl_memory_desc_t desc) {
-    return desc ? (dnnl_memory_desc_get_size(desc) + sizeof(float) - 1) / sizeof(float) : 0;
+static size_t byte_count(const_dnnl_memory_desc_t desc) {
+    return desc ? dnnl_memory_desc_get_size(desc) : 0;
 }
 
 /* Says, after a primitive was refused, for which convolution. */
@@ -318,9 +317,9 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
         conv_destroy(conv);
         return status == SQZ_INTERNAL ? explain_refusal(error, shape, ops) : status;
     }
-    conv->forward_count = float_count(state->arrays[FORWARD_WEIGHTS]);
-    conv->backward_count = float_count(state->arrays[BACKWARD_WEIGHTS]);
-    conv->gradient_count = float_count(state->arrays[GRADIENT]);
+    conv->forward_bytes = byte_count(state->arrays[FORWARD_WEIGHTS]);
+    conv->backward_bytes = byte_count(state->arrays[BACKWARD_WEIGHTS]);
+    conv->gradient_count = byte_count(state->arrays[GRADIENT]) / sizeof(float);
     *result = conv;
     return SQZ_OK;
 }
@@ -358,7 +357,7 @@ static void worker_destroy(sqz_worker *worker) {
 
 static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *convs,
                                   sqz_error *error) {
-    size_t scratch_bytes = 0, addend_count = 0;
+    size_t scratch_bytes = 0, addend_bytes = 0;
     for (int i = 0; i < worker->count; i++) {
         const sqz_conv *conv = convs[i];
         if (!conv)
@@ -371,15 +370,15 @@ static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *con
             }
         if (conv->use == SQZ_CONV_FORWARD)
             continue;
-        size_t src_count = conv->backward_count ? float_count(state->arrays[SRC]) : 0;
-        size_t needed = conv->gradient_count > src_count ? conv->gradient_count : src_count;
-        addend_count = needed > addend_count ? needed : addend_count;
+        size_t src_bytes = conv->backward_bytes ? byte_count(state->arrays[SRC]) : 0;
+        size_t needed = byte_count(state->arrays[GRADIENT]);
+        needed = needed > src_bytes ? needed : src_bytes;
+        addend_bytes = needed > addend_bytes ? needed : addend_bytes;
     }
     worker->scratch = sqz_aligned_calloc(scratch_bytes, 1);
-    worker->addend = sqz_aligned_calloc(addend_count, sizeof(float));
+    worker->addend = sqz_aligned_calloc(addend_bytes, 1);
     if (!worker->scratch || !worker->addend)
-        return sqz_fail_memory(error, "oneDNN's scratch memory",
-                               scratch_bytes + addend_count * sizeof(float));
+        return sqz_fail_memory(error, "oneDNN's scratch memory", scratch_bytes + addend_bytes);
     return SQZ_OK;
 }
 
@@ -449,14 +448,14 @@ static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
     return SQZ_OK;
 }
 
-static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                     const float *weights, sqz_error *error) {
     binding bindings[] = {{DNNL_ARG_FROM, PLAIN_WEIGHTS, weights},
                           {DNNL_ARG_TO, FORWARD_WEIGHTS, packed}};
     return execute(conv, worker, PACK_FORWARD, bindings, 2, error);
 }
 
-static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                      const float *weights, sqz_error *error) {
     binding bindings[] = {{DNNL_ARG_FROM, PLAIN_WEIGHTS, weights},
                           {DNNL_ARG_TO, BACKWARD_WEIGHTS, packed}};
@@ -471,7 +470,7 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
 }
 
 static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
-                               const float *packed, const float *bias, sqz_part part,
+                               const void *packed, const float *bias, sqz_part part,
                                sqz_error *error) {
     if (part.index)
         return SQZ_OK;
@@ -488,7 +487,7 @@ static size_t src_count(const sqz_conv *conv) {
 }
 
 static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                     const void *d_dst, const float *packed, bool accumulate,
+                                     const void *d_dst, const void *packed, bool accumulate,
                                      sqz_error *error) {
     void *target = accumulate ? worker->addend : d_src;
     binding bindings[] = {{DNNL_ARG_DIFF_DST, DST, d_dst},

@@ -136,24 +136,25 @@ static size_t piece_count(const sliced_conv *sliced, int cut) {
 
 /* Pieces from `span.begin` to `span.end` of a cut. */
 static sqz_status pieces_forward(const sliced_conv *sliced, int cut, sqz_span span,
-                                 sqz_worker *worker, void *dst, const void *src,
-                                 const float *packed, const float *bias, sqz_error *error) {
+                                 sqz_worker *worker, void *dst, const void *src, const void *packed,
+                                 const float *bias, sqz_error *error) {
     const sqz_ops *ops = sliced->ops;
     const sqz_conv *whole = sliced->whole;
     size_t channels = (size_t)sliced->widths[cut] * (size_t)ops->block;
     size_t piece_bytes = channels * (size_t)whole->shape.out_h * (size_t)whole->shape.out_w *
                          sqz_element_bytes(ops->element);
-    size_t weights = whole->forward_count / (size_t)whole->shape.out_channels;
+    size_t channel_bytes = whole->forward_bytes / (size_t)whole->shape.out_channels;
     size_t usual = (size_t)(blocks_of(sliced) / sliced->widths[cut]); /* the last may be narrower */
     for (size_t i = span.begin; i < span.end; i++)
-        SQZ_TRY(ops->conv_forward(
-            sliced->pieces[2 * cut + (i >= usual)], worker, (unsigned char *)dst + i * piece_bytes,
-            src, packed + i * channels * weights, bias + i * channels, sqz_part_whole, error));
+        SQZ_TRY(ops->conv_forward(sliced->pieces[2 * cut + (i >= usual)], worker,
+                                  (unsigned char *)dst + i * piece_bytes, src,
+                                  (const unsigned char *)packed + i * channels * channel_bytes,
+                                  bias + i * channels, sqz_part_whole, error));
     return SQZ_OK;
 }
 
 static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
-                               const float *packed, const float *bias, sqz_part part,
+                               const void *packed, const float *bias, sqz_part part,
                                sqz_error *error) {
     const sliced_conv *sliced = conv->state;
     int cut = CUTS - 1; /* the finest that is there and no finer than is of use */
@@ -203,7 +204,7 @@ static sqz_status trial_open(trial *trial, const sqz_conv *conv, const sqz_ops *
     size_t channels = (size_t)shape->out_channels;
     size_t src_count = (size_t)shape->in_channels * (size_t)shape->in_h * (size_t)shape->in_w;
     size_t dst_count = channels * (size_t)shape->out_h * (size_t)shape->out_w;
-    size_t packed_bytes = conv->forward_count * sizeof(float);
+    size_t packed_bytes = conv->forward_bytes;
     trial->dst_bytes = dst_count * sqz_element_bytes(ops->element);
     trial->src =
         random_numbers(src_count * sqz_element_bytes(ops->element), ops->precision, &state);
@@ -252,8 +253,8 @@ static sqz_status piece_create(sliced_conv *sliced, int index, int width, sqz_er
 
 /* The whole's weights can only be cut where they are, if at all, when a piece takes its share. */
 static bool takes_its_share(const sqz_conv *piece, const sqz_conv *whole) {
-    return !piece || piece->forward_count * (size_t)whole->shape.out_channels ==
-                         whole->forward_count * (size_t)piece->shape.out_channels;
+    return !piece || piece->forward_bytes * (size_t)whole->shape.out_channels ==
+                         whole->forward_bytes * (size_t)piece->shape.out_channels;
 }
 
 static sqz_status cut_create(sliced_conv *sliced, int cut, sqz_error *error) {
@@ -289,13 +290,13 @@ static sqz_status conv_share(sqz_conv *conv, int threads, sqz_error *error) {
 
 /* -- Passed on to the whole -------------------------------------------------------------------- */
 
-static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_forward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                     const float *weights, sqz_error *error) {
     const sliced_conv *sliced = conv->state;
     return sliced->ops->conv_pack_forward(sliced->whole, worker, packed, weights, error);
 }
 
-static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_backward(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                      const float *weights, sqz_error *error) {
     const sliced_conv *sliced = conv->state;
     return sliced->ops->conv_pack_backward(sliced->whole, worker, packed, weights, error);
@@ -308,7 +309,7 @@ static sqz_status conv_unpack_gradient(const sqz_conv *conv, sqz_worker *worker,
 }
 
 static sqz_status conv_backward_data(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                     const void *d_dst, const float *packed, bool accumulate,
+                                     const void *d_dst, const void *packed, bool accumulate,
                                      sqz_error *error) {
     const sliced_conv *sliced = conv->state;
     return sliced->ops->conv_backward_data(sliced->whole, worker, d_src, d_dst, packed, accumulate,

@@ -51,14 +51,13 @@ typedef enum {
 
 /* A convolution prepared for a shape; shared by all threads and never written after creation.
  * Weights come in three forms: packed for forward and packed for backward-data, of which the
- * backend alone knows what is in them (in a bfloat16 table rounded weights, in one width or the
- * other) but whose size is told in floats; and the float array in which gradients accumulate. */
+ * backend alone knows what is in them, and the float array in which gradients accumulate. */
 typedef struct {
     sqz_conv_shape shape;
     sqz_conv_use use;
     int slot;              /* its index among the convolutions of its plan */
-    size_t forward_count;  /* floats of the weights packed for forward */
-    size_t backward_count; /* floats packed for backward-data; 0 if never called */
+    size_t forward_bytes;  /* of the weights packed for forward */
+    size_t backward_bytes; /* packed for backward-data; 0 if never called */
     size_t gradient_count; /* floats of a weight gradient; 0 if never called */
     char forward_implementation[96];
     char backward_data_implementation[96];    /* "" if never called */
@@ -135,9 +134,9 @@ typedef struct {
 
     /* Overwrite `packed` from weights[out_channels][in_channels][kernel_h][kernel_w], stored
      * channels on both sides. */
-    sqz_status (*conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+    sqz_status (*conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                     const float *weights, sqz_error *error);
-    sqz_status (*conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+    sqz_status (*conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                      const float *weights, sqz_error *error);
     /* Overwrites d_weights[out_channels][in_channels][kernel_h][kernel_w] from an accumulated
      * gradient. */
@@ -149,12 +148,12 @@ typedef struct {
      * and its bits do not depend on how many there are. A part may have nothing to do. (The other
      * forward ops are divided by channel blocks by whoever calls them.) */
     sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
-                               const float *packed, const float *bias, sqz_part part,
+                               const void *packed, const float *bias, sqz_part part,
                                sqz_error *error);
     /* d_dst has been through nonlinearity_backward already. Overwrites d_src, or adds to it if
      * `accumulate`. */
     sqz_status (*conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                     const void *d_dst, const float *packed, bool accumulate,
+                                     const void *d_dst, const void *packed, bool accumulate,
                                      sqz_error *error);
     /* Overwrites gradient[gradient_count], or adds to it if `accumulate`. The bias's gradient is
      * not part of it: nonlinearity_backward gives that. */
@@ -197,7 +196,7 @@ typedef struct {
     /* An integer table has these in place of conv_pack_forward and average_pool_forward, and
      * nothing that trains: those are NULL. `packed` holds the bias too, and conv_forward gets none.
      */
-    sqz_status (*conv_pack_scaled)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+    sqz_status (*conv_pack_scaled)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                    const float *weights, const float *bias,
                                    const sqz_conv_scales *scales, sqz_error *error);
     /* dst[channels] = the exact sum over pixels of int32, rounded to float32, times

@@ -55,7 +55,8 @@ typedef struct {
     size_t before, after;          /* elements around the slice */
     /* Stored forms; NULL where a direction has no use for them. */
     void *src, *wide_dst, *d_src, *wide_d_dst; /* of elements */
-    float *weights, *bias, *packed, *gradient, *d_bias;
+    void *packed;
+    float *weights, *bias, *gradient, *d_bias;
 } workplace;
 
 static void *slice_of(const workplace *place, void *wide) {
@@ -175,7 +176,7 @@ static sqz_status forward_fill(workplace *place, const float *weights, const flo
     size_t wide_count = place->before + place->slice_count + place->after;
     SQZ_TRY(sqz_bench_take_elements(bench, &place->src, ops, place->src_count, NAN, error));
     SQZ_TRY(sqz_bench_take(bench, &place->weights, weight_count(place), NAN, error));
-    SQZ_TRY(sqz_bench_take(bench, &place->packed, place->conv->forward_count, NAN, error));
+    SQZ_TRY(sqz_bench_take_packed(bench, &place->packed, place->conv->forward_bytes, error));
     SQZ_TRY(sqz_bench_take(bench, &place->bias, (size_t)stored(ops, out_channels), NAN, error));
     SQZ_TRY(sqz_bench_take_elements(bench, &place->wide_dst, ops, wide_count, neighbour, error));
     load_weights(place, weights);
@@ -228,7 +229,7 @@ static sqz_status backward_fill(workplace *place, const float *weights, sqz_erro
     if (place->sizes->planar)
         return SQZ_OK;
     SQZ_TRY(sqz_bench_take_elements(bench, &place->d_src, ops, place->src_count, NAN, error));
-    SQZ_TRY(sqz_bench_take(bench, &place->packed, conv->backward_count, NAN, error));
+    SQZ_TRY(sqz_bench_take_packed(bench, &place->packed, conv->backward_bytes, error));
     load_weights(place, weights);
     return ops->conv_pack_backward(conv, place->worker, place->packed, place->weights, error);
 }

@@ -97,7 +97,7 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
                             .w = (shape->out_w - 1) * shape->stride_w + shape->kernel_w,
                             .top = shape->pad_h,
                             .left = shape->pad_w};
-    conv->forward_count = 2 * (size_t)shape->out_channels + word_count(conv);
+    conv->forward_bytes = (2 * (size_t)shape->out_channels + word_count(conv)) * sizeof(int32_t);
     snprintf(conv->forward_implementation, sizeof conv->forward_implementation,
              "integer %dx%d%s %s", shape->kernel_h, shape->kernel_w, rgb ? " rgb" : "", set->name);
     *result = conv;
@@ -146,7 +146,7 @@ static int32_t bias_steps(double bias, double scale) {
     return (int32_t)(steps > most ? most : steps < -most ? -most : steps);
 }
 
-static sqz_status conv_pack_scaled(const sqz_conv *conv, sqz_worker *worker, float *packed,
+static sqz_status conv_pack_scaled(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                    const float *weights, const float *bias,
                                    const sqz_conv_scales *scales, sqz_error *error) {
     (void)worker;
@@ -154,8 +154,8 @@ static sqz_status conv_pack_scaled(const sqz_conv *conv, sqz_worker *worker, flo
     const sqz_conv_shape *shape = &conv->shape;
     size_t channels = (size_t)shape->out_channels;
     size_t taps = (size_t)shape->in_channels * (size_t)shape->kernel_h * (size_t)shape->kernel_w;
-    int32_t *steps = (int32_t *)packed;
-    float *multipliers = packed + channels, *words = packed + 2 * channels;
+    int32_t *steps = packed, *words = steps + 2 * channels;
+    float *multipliers = (float *)packed + channels;
     memset(words, 0, word_count(conv) * sizeof *words);
     for (size_t o = 0; o < channels; o++) {
         double mean = pack_channel(conv, words, weights + o * taps, (int)o, scales);
@@ -230,7 +230,7 @@ static void convolve_pixels(const sqz_conv *conv, sqz_integer_conv *call, const 
 }
 
 static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
-                               const float *packed, const float *bias, sqz_part part,
+                               const void *packed, const float *bias, sqz_part part,
                                sqz_error *error) {
     (void)bias; /* it is among what is packed */
     (void)error;
@@ -239,9 +239,9 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
     int block = integer->set->block;
     size_t channels = (size_t)shape->out_channels, row = (size_t)shape->out_w;
     sqz_integer_conv call = {.dst_block = (size_t)shape->out_h * row * (size_t)block,
-                             .bias = (const int32_t *)packed,
-                             .multipliers = packed + channels,
-                             .packed = (const int32_t *)(packed + 2 * channels),
+                             .bias = packed,
+                             .multipliers = (const float *)packed + channels,
+                             .packed = (const int32_t *)packed + 2 * channels,
                              .dst_blocks = shape->out_channels / block,
                              .src_blocks = integer->frame.blocks,
                              .kernel_h = shape->kernel_h,

@@ -146,7 +146,7 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->use = use;
     conv->slot = slot;
     conv->state = own;
-    conv->forward_count = packed_count;
+    conv->forward_bytes = packed_count * sizeof(float);
     conv_name(conv->forward_implementation, shape, own->forward, isa, precision);
     if (use != SQZ_CONV_FORWARD) {
         conv->gradient_count = count;
@@ -154,7 +154,7 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
                   precision);
     }
     if (use == SQZ_CONV_BACKWARD) {
-        conv->backward_count = packed_count;
+        conv->backward_bytes = packed_count * sizeof(float);
         conv_name(conv->backward_data_implementation, shape, own->backward_data, isa, precision);
     }
     *result = conv;

@@ -6,7 +6,7 @@
 #include "kernels.h"
 
 sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                          const void *d_dst, const float *packed, bool accumulate,
+                                          const void *d_dst, const void *packed, bool accumulate,
                                           sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;

@@ -42,13 +42,13 @@ static const float *rounded(const sqz_conv *conv, sqz_worker *worker, const floa
     return worker->wide_weights;
 }
 
-sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                          const float *weights, sqz_error *error) {
     return SQZ_FLOAT_KERNEL(conv_pack_forward)(conv, worker, packed, rounded(conv, worker, weights),
                                                error);
 }
 
-sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                           const float *weights, sqz_error *error) {
     return SQZ_FLOAT_KERNEL(conv_pack_backward)(conv, worker, packed,
                                                 rounded(conv, worker, weights), error);
@@ -61,7 +61,7 @@ sqz_status SQZ_KERNEL(conv_unpack_gradient)(const sqz_conv *conv, sqz_worker *wo
 }
 
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
-                                    const void *src, const float *packed, const float *bias,
+                                    const void *src, const void *packed, const float *bias,
                                     sqz_part part, sqz_error *error) {
     if (part.index > 0) /* the first does it all: threads have no speed to win here */
         return SQZ_OK;
@@ -73,7 +73,7 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, vo
 }
 
 sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
-                                          const void *d_dst, const float *packed, bool accumulate,
+                                          const void *d_dst, const void *packed, bool accumulate,
                                           sqz_error *error) {
     widen(worker->wide_dst, d_dst, dst_count(conv));
     if (accumulate)

@@ -4,7 +4,7 @@
 #include "kernels.h"
 
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
-                                    const void *src, const float *packed, const float *bias,
+                                    const void *src, const void *packed, const float *bias,
                                     sqz_part part, sqz_error *error) {
     (void)error;
     const sqz_conv_shape *shape = &conv->shape;

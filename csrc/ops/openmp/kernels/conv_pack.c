@@ -26,7 +26,7 @@ static size_t tile_at(const form *form, size_t out_block, size_t in_block) {
     return out_block * BLOCK * form->out_distance + in_block * form->lanes * form->taps;
 }
 
-sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                          const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
@@ -35,18 +35,19 @@ sqz_status SQZ_KERNEL(conv_pack_forward)(const sqz_conv *conv, sqz_worker *worke
         return SQZ_OK;
     }
     form form = form_of(&conv->shape);
+    float *to = packed;
     for (size_t out_block = 0; out_block < form.out_blocks; out_block++)
         for (size_t in_block = 0; in_block < form.in_blocks; in_block++) {
             const float *tile = weights + tile_at(&form, out_block, in_block);
             for (size_t tap = 0; tap < form.taps; tap++)
-                for (size_t in = 0; in < form.lanes; in++, packed += BLOCK)
+                for (size_t in = 0; in < form.lanes; in++, to += BLOCK)
                     for (size_t out = 0; out < BLOCK; out++)
-                        packed[out] = tile[out * form.out_distance + in * form.taps + tap];
+                        to[out] = tile[out * form.out_distance + in * form.taps + tap];
         }
     return SQZ_OK;
 }
 
-sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, float *packed,
+sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *worker, void *packed,
                                           const float *weights, sqz_error *error) {
     (void)worker;
     (void)error;
@@ -55,13 +56,14 @@ sqz_status SQZ_KERNEL(conv_pack_backward)(const sqz_conv *conv, sqz_worker *work
         return SQZ_OK;
     }
     form form = form_of(&conv->shape);
+    float *to = packed;
     for (size_t in_block = 0; in_block < form.in_blocks; in_block++)
         for (size_t out_block = 0; out_block < form.out_blocks; out_block++) {
             const float *tile = weights + tile_at(&form, out_block, in_block);
             for (size_t tap = form.taps; tap-- > 0;)
-                for (size_t out = 0; out < BLOCK; out++, packed += BLOCK)
+                for (size_t out = 0; out < BLOCK; out++, to += BLOCK)
                     for (size_t in = 0; in < BLOCK; in++)
-                        packed[in] = tile[out * form.out_distance + in * form.taps + tap];
+                        to[in] = tile[out * form.out_distance + in * form.taps + tap];
         }
     return SQZ_OK;
 }
