@@ -74,14 +74,14 @@ def steps_of(spec):
 
 def groups_of(steps):
     """For each activation a number that it has in common with those of its scale: what a max-pool
-    and dropout read and write, and what a sum reads and writes. -1: the last convolution's output
-    and the logits, which are no bytes."""
+    and dropout read and write, and what a sum reads and writes. -1, of the scale 1: the picture,
+    whose values are its bytes, and the last convolution's output and the logits, which are none."""
     group = list(range(steps[-1].output + 1))
     for step in steps[:-1]:
         if step.kind != "conv":
             joined = {group[number] for number in (*step.inputs, step.output)}
             group = [min(joined) if number in joined else number for number in group]
-    group[-2:] = [-1, -1]
+    group[0] = group[-2] = group[-1] = -1
     return group
 
 
@@ -220,16 +220,24 @@ def run(state, spec, quantisation, pictures):
     state: the float32 parameters by name, rounded by rounded_parameters, by which the bias of the
     first convolution is folded.
     """
-    answers = [_run_one(state, spec, quantisation, picture) for picture in pictures]
+    answers = [_run_one(state, spec, quantisation, picture, {}) for picture in pictures]
     return tuple(np.stack(kind) for kind in zip(*answers, strict=True))
 
 
-def _run_one(state, spec, quantisation, picture):
+def activations(state, spec, quantisation, picture):
+    """The bytes of one picture's activations, by number."""
+    values = {}
+    _run_one(state, spec, quantisation, picture, values)
+    return values
+
+
+def _run_one(state, spec, quantisation, picture, values):
+    """(logits, maps); the activations are put into `values`."""
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     steps = steps_of(spec)
     activation_scales = np.asarray(quantisation["activation_scales"], np.float32)
     scales = scales_by_layer(steps, state, quantisation["weight_scales"])
-    values = {0: picture.transpose(2, 0, 1).astype(np.int64)}
+    values[0] = picture.transpose(2, 0, 1).astype(np.int64)
     maps = None
     for step in steps:
         seen = [values[number] for number in step.inputs] if step.kind != "average_pool" else []
@@ -313,14 +321,15 @@ def max_pool_real(values):
 
 def quantisation_of(state, spec, pictures, mean, std, clip=1.0):
     """A quantisation by maxima: of each group's activations over pictures (N, H, W, 3), and of each
-    output channel's weights. clip: by that share of these, so that the largest are clamped."""
+    output channel's weights. clip: by that share of the former and half way to it of the latter, so
+    that the largest are clamped."""
     steps = steps_of(spec)
     mean, std = (np.broadcast_to(np.asarray(value, np.float32), 3) for value in (mean, std))
     x = ((pictures / 255 - mean) / std).transpose(0, 3, 1, 2)
     values, groups = float_activations(state, spec, x), groups_of(steps)
     scales = np.ones(len(groups))
     for number, group in enumerate(groups):
-        if number and group >= 0:
+        if group >= 0:
             members = [i for i, other in enumerate(groups) if other == group]
             scales[number] = clip * max(values[i].max() for i in members) / MOST_BYTE or 1
     quantisation = {"mean": mean, "std": std, "activation_scales": scales.astype(np.float32)}
@@ -331,6 +340,6 @@ def quantisation_of(state, spec, pictures, mean, std, clip=1.0):
             if is_first(step):
                 weight, _ = folded(weight, state[f"{step.name}.bias"], quantisation)
             largest = np.abs(weight).max(axis=(1, 2, 3))
-            weight_scales.append(np.where(largest > 0, clip * largest / MOST_WEIGHT, 1))
+            weight_scales.append(np.where(largest > 0, (1 + clip) / 2 * largest / MOST_WEIGHT, 1))
     quantisation["weight_scales"] = np.concatenate(weight_scales).astype(np.float32)
     return quantisation

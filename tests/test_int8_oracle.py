@@ -32,11 +32,11 @@ def test_steps_are_the_networks_layers():
 def test_groups():
     groups = int8.groups_of(int8.steps_of({"version": "1_1", "bypass": None}))
     # The picture; the first convolution and its pool; fire 2; fire 3 and its pool; ...
-    assert groups[:8] == [0, 1, 1, 3, 4, 5, 6, 6]
+    assert groups[:8] == [-1, 1, 1, 3, 4, 5, 6, 6]
     assert groups[-4] == groups[-3] and groups[-2:] == [-1, -1]
     groups = int8.groups_of(int8.steps_of({"version": "1_1", "bypass": "simple"}))
     # Fire 2's output, Fire 3's before the sum and behind it, and the pool that reads the sum.
-    assert groups[:9] == [0, 1, 1, 3, 4, 5, 4, 4, 4]
+    assert groups[:9] == [-1, 1, 1, 3, 4, 5, 4, 4, 4]
 
 
 def test_rounding_is_half_to_even_everywhere():
