@@ -10,6 +10,7 @@ import pytest
 import squeezenet_c as sq
 from squeezenet_c._native import core
 from squeezenet_c.base.png import encode_png
+from squeezenet_c.cli import main
 from squeezenet_c.compression import quantize as module
 from squeezenet_c.files.native import metadata_of
 
@@ -161,7 +162,7 @@ def test_a_complex_bypass(training) -> None:
 # -- The precision ---------------------------------------------------------------------------------
 
 
-def test_int8_of_a_float_model(model, home) -> None:
+def test_int8_of_a_float_model(model, home, capsys) -> None:
     sentence = "needs a quantised model: squeezenet-c quantize MODEL DATA makes one"
     with pytest.raises(ValueError, match=sentence):
         model.precision = "int8"
@@ -170,9 +171,12 @@ def test_int8_of_a_float_model(model, home) -> None:
         sq.Model(precision="int8")
     with pytest.raises(ValueError, match=sentence):
         sq.Model.load(home / "model.safetensors", "int8")
+    command = ["evaluate", str(home / "model.safetensors"), str(home / "data")]
+    assert main([*command, "--precision", "int8"]) == 1
+    assert sentence in capsys.readouterr().err
 
 
-def test_it_is_not_trained(home, training) -> None:
+def test_it_is_not_trained(home, training, capsys) -> None:
     quantised = sq.Model.load(home / "int8.safetensors")
     before = quantised.predict_proba(training)
     with pytest.raises(ValueError, match="a model is not trained in int8"):
@@ -185,6 +189,8 @@ def test_it_is_not_trained(home, training) -> None:
     assert tuned.precision == "float32" and tuned.quantization is not None
     sq.train(tuned, training, epochs=1, progress=False)
     assert tuned.quantization is None
+    with pytest.raises(SystemExit):
+        main(["train", str(home / "data"), "--precision", "int8"])
 
 
 def test_copies(home, valid) -> None:
@@ -363,6 +369,64 @@ def test_a_spec_that_lies(home, tmp_path) -> None:
     core.write_safetensors(path, tensors, metadata_of(network))
     with pytest.raises(sq.BadFileError, match="complex bypass"):
         sq.Model.load(path)
+
+
+# -- The commands ----------------------------------------------------------------------------------
+
+
+def test_the_command(home, training, valid, tmp_path, capsys) -> None:
+    source, out = home / "model.safetensors", tmp_path / "int8.safetensors"
+    assert main(["quantize", str(source), str(home / "data"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    quantised, floats = sq.Model.load(out), sq.Model.load(source)
+    assert quantised.precision == "int8"
+    for name, model, path in (("float32", floats, source), ("int8", quantised, out)):
+        found = model.evaluate(valid)
+        line = next(line for line in printed.splitlines() if line.startswith(name))
+        assert f"{found.accuracy:.4f}" in line and f"{found.auc:.4f}" in line
+        assert f"{path.stat().st_size:,}" in line
+    answers = [[answer.label for answer in model.predict(valid)] for model in (floats, quantised)]
+    same = np.mean(np.equal(*answers))
+    assert f"the same answer for {same:.4f}" in printed and "On 16 pictures" in printed
+    expected = sq.quantize(floats, training).quantization
+    assert all(np.array_equal(quantised.quantization[key], expected[key]) for key in SCALES)
+
+
+def test_without_a_validation_set_a_fifth_is_judged_on(home, tmp_path, capsys) -> None:
+    command = ["quantize", str(home / "model.safetensors"), str(home / "data" / "train")]
+    assert main([*command, "--out", str(tmp_path / "int8.safetensors"), "--pictures", "9"]) == 0
+    assert "On 8 pictures" in capsys.readouterr().out
+    assert main([*command, "--out", str(tmp_path / "int8.safetensors"), "--pictures", "2"]) == 1
+    assert "2 pictures to calibrate on" in capsys.readouterr().err
+
+
+def test_commands_use_int8_where_the_file_is(home, valid, tmp_path, capsys) -> None:
+    path, picture = str(home / "int8.safetensors"), valid.paths[0]
+    shown = {}
+    for precision in (None, "int8", "float32"):
+        options = [] if precision is None else ["--precision", precision]
+        assert main(["predict", path, picture, "--json", *options]) == 0
+        shown[precision] = json.loads(capsys.readouterr().out)[0]["probabilities"]
+    assert shown[None] == shown["int8"] != shown["float32"]
+    quantised = sq.Model.load(path)
+    assert shown["int8"] == quantised.predict_proba(picture)[0].tolist()
+    assert main(["evaluate", path, str(home / "data"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == quantised.evaluate(valid).loss
+    assert main(["explain", path, picture, "--out", str(tmp_path / "maps")]) == 0
+    out = str(tmp_path / "chosen.safetensors")
+    assert main(["threshold", path, str(home / "data"), "--out", out]) == 0
+    assert sq.Model.load(out).precision == "int8"
+
+
+def test_info_of_a_model(home, capsys) -> None:
+    for name, precision in (("int8", "int8"), ("model", "float32")):
+        path = home / f"{name}.safetensors"
+        assert main(["info", str(path)]) == 0
+        printed = capsys.readouterr().out
+        assert precision in printed and f"{path.stat().st_size:,}" in printed
+        assert main(["info", str(path), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["precision"] == precision and found["bytes"] == path.stat().st_size
 
 
 def test_no_warning_on_the_way(model, training) -> None:
