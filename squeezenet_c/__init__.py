@@ -9,6 +9,7 @@ from typing import Any
 from ._native import core as _core
 from ._version import __version__
 from .base.language import language, set_language
+from .compression.quantize import quantize
 from .data import palm, synthetic
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
@@ -70,6 +71,7 @@ __all__ = [
     "palm",
     "predict",
     "predict_proba",
+    "quantize",
     "report",
     "set_backend",
     "set_language",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .compression.quantize import CALIBRATION_PICTURES, quantize
 from .data.dataset import Dataset
 from .files import export, native
 from .inference import cam, predict
@@ -93,11 +94,18 @@ class Model(Network):
         """Evaluate, and write a folder of figures, plots and one page; see squeezenet_c.report."""
         return write.report(self, dataset, folder, **options)
 
+    # -- Smaller and faster ------------------------------------------------------------------------
+
+    def quantize(self, data: Dataset, *, pictures: int = CALIBRATION_PICTURES) -> "Model":
+        """A copy for int8, with scales from training pictures; see squeezenet_c.quantize."""
+        return quantize(self, data, pictures=pictures)
+
     # -- Files -------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write the weights with spec, class names and preprocessing to a safetensors file. What
-        was at `path` stays until the new file is complete. OSError: it cannot be written."""
+        """Write the weights with spec, class names and preprocessing to a safetensors file; of a
+        quantised model whole numbers and scales, a quarter of the size. What was at `path` stays
+        until the new file is complete. OSError: it cannot be written."""
         native.save(self, path)
 
     def export(self, path: str | os.PathLike) -> None:
@@ -106,10 +114,11 @@ class Model(Network):
         export.export(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, precision: str = "float32") -> "Model":
+    def load(cls, path: str | os.PathLike, precision: str | None = None) -> "Model":
         """The model of a file: one of `save` or `export`, or torchvision's SqueezeNet, which is
         read with final_relu=True and ImageNet's preprocessing (fit="crop" too). It computes in
-        `precision`.
+        `precision`; None: in what the file was made for, int8 where the model is quantised, else
+        float32.
 
         `path` is a file or a run's folder, of which it is the best model. The file is safetensors,
         what torch.save wrote of a state_dict (or of a dict with one under "state_dict",
@@ -119,7 +128,7 @@ class Model(Network):
         code.
 
         BadFileError (a ValueError) names the file, and the key, what was found and what was
-        expected. OSError: it cannot be read.
+        expected. OSError: it cannot be read. ValueError: "int8" of a model that is not quantised.
         """
         return native.load(cls, path, precision)
 

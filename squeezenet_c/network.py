@@ -46,7 +46,7 @@ class Network(core.Network):
     dropout         probability before the last convolution, while training
     bypass          None, "simple" or "complex" (the paper's section 6)
     squeeze_ratio, pct_3x3, base_e, incr_e, freq    the paper's metaparameters (section 5.1)
-    precision       "float32" or "bfloat16", see the property
+    precision       "float32", "bfloat16" or, once it is quantised, "int8"; see the property
     class_names     one name a class; None: taken from the training data by `train`
     positive        of two classes the positive one, by name or number, see the property
     image_size, mean, std, fit      see Preprocessing; mean="imagenet" sets `std` too
@@ -122,12 +122,16 @@ class Network(core.Network):
         weights in half the bytes. Weights, their gradients and their updates, sums, logits and
         losses are float32 in both. It may be set at any time and is not saved with the model.
 
+        "int8" is for inference by a model that `quantize` made, or that was loaded from such a
+        one's file: bytes for activations and weights, the same bits on every machine. It takes the
+        pictures' bytes, see `input_of`.
+
         bfloat16 needs oneDNN and a CPU with AVX-512. Elsewhere (`build_info()["bfloat16"]` and
         "bfloat16_reason") asking for it gives a warning, and the model stays at float32; with the
         environment's SQZ_BF16=emulate it gives bfloat16's results on any CPU, no faster. Where
         `set_backend` chooses a backend without it, the next pass gives that warning and sets
         "float32".
-        ValueError: another word.
+        ValueError: another word, or "int8" of a model that is not quantised.
         """
         return _PRECISION.__get__(self)
 
@@ -219,6 +223,12 @@ class Network(core.Network):
 
     # -- What it computes --------------------------------------------------------------------------
 
+    def input_of(self, pictures: NDArray[np.uint8]) -> NDArray[np.uint8] | NDArray[np.float32]:
+        """What `forward` and `class_maps` take of (N, H, W, 3) uint8 pictures in the precision that
+        is set: the bytes themselves in int8, which has the normalisation in its first layer, else
+        (N, 3, H, W) float32, normalised."""
+        return pictures if self.precision == "int8" else self.preprocessing.normalise(pictures)
+
     def compute_gradients(
         self,
         x: NDArray[np.float32],
@@ -263,16 +273,18 @@ class Network(core.Network):
         )
 
     def copy(self: AnyNetwork) -> AnyNetwork:
-        """An independent network with the same weights."""
+        """An independent network with the same weights, and quantised as this one is."""
         twin = type(self)(
             **self.spec,
             seed=self.seed,
-            precision=self.precision,
             class_names=self.class_names,
             positive=self.positive,
             **self.preprocessing.to_dict(),
         )
         twin.load_state_dict(self.state_dict())
+        if (quantization := self.quantization) is not None:
+            twin.set_quantization(**quantization)
+        twin.precision = self.precision
         twin.threshold = self.threshold
         twin.pretrained = self.pretrained
         twin.trained_on = self.trained_on

@@ -14,6 +14,7 @@ FLOORS = (
     ("inference",),
     ("files",),
     ("training",),
+    ("compression",),
     ("reports",),
     ("model",),
     ("__init__",),

@@ -219,7 +219,7 @@ def test_failed_save_leaves_the_old_file(model, tmp_path):
 
 
 def test_arguments():
-    with pytest.raises(ValueError, match="precision is 'half', expected 'float32' or 'bfloat16'"):
+    with pytest.raises(ValueError, match="precision is 'half', expected 'float32', 'bfloat16' or"):
         sq.Model("1_1", 2, precision="half")
     with pytest.raises(ValueError, match="version is '2_0'"):
         sq.Model("2_0", 2)

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import os
 from typing import Any
 
 from .. import Model, build_info
 from ..files.export import TOLERANCE, export, verify
+from ..files.native import model_file
 from ..summary import summary_totals
+from .classes import MOST
 from .options import add_network, add_precision, fail, network_of, positive
 
 # -- export ----------------------------------------------------------------------------------------
@@ -69,6 +72,10 @@ def _summary(options: argparse.Namespace) -> int:
 
 def add_info(parser: argparse.ArgumentParser) -> None:
     """The options of `info`."""
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="say what is in this file (default: what is "
+        "installed)"
+    )  # fmt: skip
     parser.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
     parser.add_argument("--training", action="store_true", help="the plan of training")
     add_precision(parser)
@@ -79,6 +86,8 @@ def add_info(parser: argparse.ArgumentParser) -> None:
 
 
 def _info(options: argparse.Namespace) -> int:
+    if options.model:
+        return _model_info(options)
     rows = None
     if options.plan:
         size = options.image_size
@@ -98,6 +107,28 @@ def _info(options: argparse.Namespace) -> int:
             print(f"{'' if number else name:16}{line}".rstrip())
     if rows:
         _print_plan(rows)
+    return 0
+
+
+def _model_info(options: argparse.Namespace) -> int:
+    path = model_file(options.model)
+    model = Model.load(path)
+    facts = {
+        "file": path,
+        "bytes": os.path.getsize(path),
+        "version": model.version,
+        "classes": [model.name_of(label) for label in range(model.num_classes)],
+        "image_size": model.image_size,
+        "parameters": model.parameter_count,
+        "precision": model.precision,
+    }
+    if options.json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return 0
+    for name, value in facts.items():
+        if isinstance(value, list):
+            value = ", ".join(value[:MOST]) + (", ..." if len(value) > MOST else "")
+        print(f"{name:16}{value:,}" if isinstance(value, int) else f"{name:16}{value}")
     return 0
 
 

@@ -17,6 +17,7 @@ from .arguments import begun_with, check_network
 from .info import add_export, add_info, add_summary
 from .options import fail, positive
 from .predict import add_explain, add_predict
+from .quantize import add_quantize
 from .report import add_check, add_evaluate
 from .threshold import add_threshold
 from .train import add_demo, add_train
@@ -29,9 +30,10 @@ COMMANDS = {
     "check": (add_check, "look for duplicates and unreadable files in data"),
     "predict": (add_predict, "say what is in pictures"),
     "explain": (add_explain, "write what pictures' answers are based on, as colours"),
+    "quantize": (add_quantize, "make an int8 model of one, and say what it costs"),
     "export": (add_export, "write a model for PyTorch or ONNX runtimes"),
     "summary": (add_summary, "print a model's layers"),
-    "info": (add_info, "print what is installed and in use"),
+    "info": (add_info, "print what is installed and in use, or what is in a model's file"),
     "demo": (add_demo, "try everything out on synthetic pictures, in under a minute"),
 }
 

@@ -57,9 +57,19 @@ def network_of(options: argparse.Namespace, classes: int, seed: int = 0) -> Mode
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
+    """What is computed in, where nothing need be loaded or something is trained."""
     parser.add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="what to compute "
         "in (default: %(default)s; bfloat16 is faster on a CPU with AVX-512)"
+    )  # fmt: skip
+
+
+def add_model_precision(parser: argparse.ArgumentParser) -> None:
+    """What a model that is loaded computes in."""
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16", "int8"), help="what to compute in (default: "
+        "int8 if the model is quantised, see `quantize`, else float32; bfloat16 is faster on a CPU "
+        "with AVX-512)"
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from ..data.folders import find_pictures
 from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
 from ..model import Model
-from .options import add_precision, fail
+from .options import add_model_precision, fail
 
 FEW = 100  # pictures that need no progress bar
 
@@ -24,7 +24,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     """The options of `predict`."""
     parser.add_argument("model", metavar="MODEL")
     _add_images(parser)
-    add_precision(parser)
+    add_model_precision(parser)
     parser.add_argument("--skip-bad", action="store_true", help="let files that are broken pass")
     parser.add_argument("--out", metavar="FILE", help="write the answers into this CSV file too")
     parser.add_argument("--json", action="store_true", help="print a JSON array only")

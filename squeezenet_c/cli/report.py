@@ -14,7 +14,7 @@ from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
 from .classes import classes_line
-from .options import add_data_options, add_precision, dataset_options
+from .options import add_data_options, add_model_precision, dataset_options
 
 # -- evaluate --------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
     parser.add_argument("--json", action="store_true")
-    add_precision(parser)
+    add_model_precision(parser)
     parser.set_defaults(run=_evaluate, usage_error=parser.error)
 
 

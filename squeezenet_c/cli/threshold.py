@@ -10,7 +10,7 @@ from ..files.torch_read import is_torch_file
 from ..inference.predict import choose_threshold, evaluate
 from ..model import Model
 from .classes import add_positive, classes_line
-from .options import add_data_options, add_precision, dataset_options
+from .options import add_data_options, add_model_precision, dataset_options
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_threshold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="the model with its threshold (default: MODEL)"
     )
-    add_precision(parser)
+    add_model_precision(parser)
     parser.set_defaults(run=_threshold)
 
 

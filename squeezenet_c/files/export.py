@@ -96,7 +96,10 @@ def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> 
     except Exception as error:  # both programs have exceptions of their own kinds
         reason = str(error).partition("\n")[0]
         raise RuntimeError(f"{path} cannot be run to verify it: {reason}") from error
-    ours = model.forward(model.preprocessing.normalise(fitted))
+    if model.precision == "int8":  # what is exported computes in float32, with the rounded weights
+        model = model.copy()
+        model.precision = "float32"
+    ours = model.forward(model.input_of(fitted))
     return float(np.abs(theirs - ours).max() / max(1.0, np.abs(ours).max()))
 
 

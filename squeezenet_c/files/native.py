@@ -10,7 +10,8 @@ Tensors bear torchvision's names. Metadata is text by key:
                        classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
   trained_on           JSON, a list of the marks of training pictures (data/marks.py); may be absent
-A file without squeezenet_c.format is taken to be torchvision's.
+A file without squeezenet_c.format is taken to be torchvision's. A quantised model's tensors are
+those of quantised.py.
 """
 
 import json
@@ -28,7 +29,7 @@ from ..base.earlier import completed
 from ..base.read import first_bytes
 from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
-from . import deep_compression
+from . import deep_compression, quantised
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
 BEST_IN_RUN_FOLDER = os.path.join("weights", "best.safetensors")
@@ -42,7 +43,11 @@ State = dict[str, np.ndarray]
 
 def save(model: Network, path: str | os.PathLike) -> None:
     """See Model.save."""
-    core.write_safetensors(os.fspath(path), model.state_dict(), metadata_of(model))
+    tensors, dtypes = model.state_dict(), {}
+    if model.quantization is not None:
+        tensors = quantised.tensors_of(model)
+        dtypes = quantised.dtypes_of(tensors)
+    core.write_safetensors(os.fspath(path), tensors, metadata_of(model), dtypes)
 
 
 def metadata_of(model: Network) -> dict[str, str]:
@@ -115,7 +120,9 @@ def model_file(path: str | os.PathLike) -> str:
     return best
 
 
-def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float32") -> AnyNetwork:
+def load(
+    cls: type[AnyNetwork], path: str | os.PathLike, precision: str | None = None
+) -> AnyNetwork:
     """See Model.load."""
     path = model_file(path)
     state, metadata = read_tensors(path)
@@ -130,13 +137,23 @@ def load(cls: type[AnyNetwork], path: str | os.PathLike, precision: str = "float
         trained_on = _json(path, metadata, "trained_on", list)
         if not all(isinstance(mark, str) for mark in trained_on):
             raise core.BadFileError(f"{path}: metadata trained_on is no list of texts")
-    check_tensors(path, state, {key: arguments[key] for key in SPEC_KEYS & set(arguments)})
+    spec = {key: arguments[key] for key in SPEC_KEYS & set(arguments)}
+    whole = FORMAT_KEY in metadata and quantised.is_quantised(state)
+    if whole:
+        with _blaming(path):
+            shapes = core.parameter_shapes(**spec)
+        quantised.check(path, state, shapes)
+    else:
+        check_tensors(path, state, spec)
     with _blaming(path):
         model = cls(**arguments, positive=positive)
         model.threshold = threshold
         model.trained_on = tuple(trained_on)
-    model.load_state_dict(state)
-    model.precision = precision
+    if whole:
+        quantised.take(path, model, state)
+    else:
+        model.load_state_dict(state)
+    model.precision = precision or ("int8" if whole else "float32")
     return model
 
 
@@ -157,7 +174,7 @@ def load_pretrained(
     class_names: Sequence[str] | None = None,
 ) -> AnyNetwork:
     """See Model.from_pretrained."""
-    pretrained = load(cls, path)
+    pretrained = load(cls, path, "float32")
     pretrained.pretrained = True
     if class_names is not None and num_classes not in (None, len(class_names)):
         raise ValueError(f"{len(class_names)} class names for {num_classes} classes")

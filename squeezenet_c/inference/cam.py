@@ -70,8 +70,7 @@ def explain(
     if label is not None and not 0 <= label < model.num_classes:
         raise ValueError(f"label is {label!r}, expected 0 to {model.num_classes - 1}")
     picture = model.preprocessing.square(to_picture(image))
-    x = model.preprocessing.normalise(picture[None])
-    maps = model.class_maps(x)[0]
+    maps = model.class_maps(model.input_of(picture[None]))[0]
     probabilities = softmax(maps.mean(axis=(1, 2), dtype=np.float64)[None])[0]
     if not np.isfinite(probabilities).all():
         raise ValueError("the model's maps are not finite numbers: its weights are broken")

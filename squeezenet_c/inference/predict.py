@@ -168,7 +168,7 @@ def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_class
 
 
 def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    parts = [model.forward(model.preprocessing.normalise(pictures)) for pictures in batches]
+    parts = [model.forward(model.input_of(pictures)) for pictures in batches]
     if not parts:
         return np.zeros((0, model.num_classes), np.float32)
     logits = np.concatenate(parts)

@@ -92,7 +92,8 @@ def train(
     augment         flip training pictures at random
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
-    precision       set the model's precision first ("float32" or "bfloat16"); None leaves it
+    precision       set the model's precision first ("float32" or "bfloat16"); None leaves it. A
+                    quantised model that is trained is no longer one
     freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
                     smaller learning rate for all but the classifier (a share of lr; default: the
                     recipe's), AdamW's decay
@@ -125,6 +126,11 @@ def train(
     if resume is not None:
         resumed = RunState.read(resume)
         state = state_path(resume) if state is None else state
+    if (model.precision if precision is None else precision) == "int8":
+        raise ValueError(
+            'a model is not trained in int8: set its precision to "float32" or "bfloat16" first; '
+            "afterwards `quantize` makes an int8 model of it"
+        )
     if precision is not None:
         model.precision = precision
     for path in (checkpoint, state):

@@ -1,0 +1,1 @@
+"""Models made smaller and faster: int8 by calibration."""
