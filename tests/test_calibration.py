@@ -1,6 +1,8 @@
 """Calibrated confidence: the calibration error, the temperature and where it is kept."""
 
+import json
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -245,7 +247,7 @@ def test_a_broken_temperature_in_a_file(home: Path, tmp_path: Path) -> None:
             sq.Model.load(tmp_path / "b")
 
 
-# -- The command -------------------------------------------------------------------------
+# -- The command, and train ------------------------------------------------------------------------
 
 
 def test_the_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -276,3 +278,74 @@ def test_the_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert main(["calibrate", str(tmp_path / "m.pth"), other]) == 1
     assert "saves the model with its calibrated confidence" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
+
+
+def test_train_calibrates(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    data, run = str(home / "other"), tmp_path / "run"
+    command = ["train", data, data, "--epochs", "2", "--batch-size", "4"]
+    assert main([*command, "--calibrate", "--out", str(run)]) == 1
+    assert "--calibrate needs --valid-fraction" in capsys.readouterr().err
+    assert not run.exists()
+    command += ["--valid-fraction", "0.5"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert main([*command, "--out", str(tmp_path / "plain")]) == 0
+        capsys.readouterr()
+        assert main([*command, "--calibrate", "--choose-threshold", "--out", str(run)]) == 0
+    printed = capsys.readouterr().out
+    model, plain = sq.Model.load(run), sq.Model.load(tmp_path / "plain")
+    assert f"Temperature: {model.temperature:.4f}, found on the 12 pictures" in printed
+    assert "calibrate: true" in (run / "args.yaml").read_text("utf-8")
+    # The best model of the same run without it, divided; no training weight is another.
+    selection = sq.Dataset.from_folder(data).split(0.5, 0)[1]
+    plain.calibrate(selection)
+    assert plain.temperature == model.temperature
+    assert (plain.predict_proba(selection) == model.predict_proba(selection)).all()
+    for name in ("last.safetensors", "last.state"):
+        ours, theirs = (
+            core.read_safetensors(folder / "weights" / name)[0]
+            for folder in (run, tmp_path / "plain")
+        )
+        assert all((ours[key] == theirs[key]).all() for key in ours)
+    assert str(sq.evaluate(model, sq.Dataset.from_folder(data))) in printed
+    # Resumed, a run that is complete ends in the same file.
+    best = (run / "weights" / "best.safetensors").read_bytes()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "weights" / "best.safetensors").read_bytes() == best
+    assert main(["train", "--resume", str(tmp_path / "plain"), "--calibrate"]) == 1
+    assert "calibrate is True, expected False" in capsys.readouterr().err
+
+
+def test_a_run_from_before_there_was_a_choice(home: Path, tmp_path: Path) -> None:
+    data, run = str(home / "other"), tmp_path / "run"
+    assert main(["train", data, "--epochs", "1", "--batch-size", "8", "--out", str(run)]) == 0
+    text = (run / "args.yaml").read_text("utf-8")
+    (run / "args.yaml").write_text(text.replace("calibrate: false\n", ""), "utf-8")
+    state = run / "weights" / "last.state"
+    tensors, metadata = core.read_safetensors(state)
+    arguments = json.loads(metadata["arguments"])
+    assert arguments.pop("calibrate") is False
+    core.write_safetensors(state, tensors, metadata | {"arguments": json.dumps(arguments)})
+    assert main(["train", "--resume", str(run)]) == 0
+
+
+def test_train_refuses_before_it_trains(home: Path, tmp_path: Path) -> None:
+    other, file = sq.Dataset.from_folder(home / "other"), tmp_path / "m"
+    model = sq.Model(image_size=SIZE)
+    of_training = sq.Model.load(home / "run")
+    for network, dataset, options, message in (
+        (model, other, {"checkpoint": file}, "calibrate needs valid_fraction"),
+        (model, other, {"valid_fraction": 0.5}, "calibrate needs checkpoint"),
+        (model, other, {"valid_fraction": 0.2, "checkpoint": file}, "expected at least 10"),
+        (
+            of_training,
+            sq.Dataset.from_folder(home / "train"),
+            {"valid_fraction": 0.7, "checkpoint": file},
+            "the selection set: the model was trained on",
+        ),
+    ):
+        before = network.state_dict()
+        with pytest.raises(ValueError, match=message):
+            sq.train(network, dataset, epochs=1, calibrate=True, progress=False, **options)
+        assert all((before[name] == value).all() for name, value in network.state_dict().items())
+    assert not file.exists()
