@@ -172,8 +172,9 @@ CHINESE = {
         "各阈值下的检出比例（纵轴）与误报比例（横轴）。"
     ),
     "In {bins} equal bins: the probability of the most probable class, and how "
-    "often it is the true one.": (
-        "把概率等分为 {bins} 个区间：各区间中概率最大的类别的概率，与该类别确为真实类别的比例。"
+    "often it is the true one, with 95 % intervals.": (
+        "把概率等分为 {bins} 个区间：各区间中概率最大的类别的概率，"
+        "与该类别确为真实类别的比例（及其 95% 置信区间）。"
     ),
     "How the probabilities of each true class are distributed.": "各真实类别的预测概率分布。",
     # Its worst pictures.

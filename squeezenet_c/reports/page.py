@@ -52,7 +52,7 @@ CAPTIONS = {
     "confusion_matrix": "How many pictures of each true class were given which answer.",
     "roc": "What every threshold would find (up) and wrongly report (right).",
     "reliability": "In {bins} equal bins: the probability of the most probable class, and how "
-    "often it is the true one.",
+    "often it is the true one, with 95 % intervals.",
     "scores": "How the probabilities of each true class are distributed.",
 }
 

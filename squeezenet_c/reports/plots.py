@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.plots import caption, draw_figure, label
+from ..inference.intervals import wilson_interval
 from ..inference.metrics import BINS, calibration_bins
 
 Path = str | os.PathLike
@@ -75,20 +76,23 @@ def roc_plot(
 def reliability_plot(
     right: NDArray[np.bool_], confidence: NDArray[np.float64], error: float, path: Path | None
 ) -> None:
-    """Mean confidence of answers against the share of them that is right, a bin a point; below, the
-    pictures in each bin. error: the expected calibration error, which is how far the points are
-    from the diagonal, weighed by their pictures."""
+    """Mean confidence of answers against the share of them that is right, a bin a point, with the
+    share's 95 % interval (Wilson's); below, the pictures in each bin. error: the expected
+    calibration error, which is how far the points are from the diagonal, weighed by pictures."""
     place = calibration_bins(confidence)
     counts = np.bincount(place, minlength=BINS)
     filled = counts > 0
-    means, shares = (
-        np.bincount(place, values, BINS)[filled] / counts[filled] for values in (confidence, right)
-    )
+    wholes, parts = counts[filled], np.bincount(place, right, BINS)[filled].astype(np.int64)
+    means, shares = np.bincount(place, confidence, BINS)[filled] / wholes, parts / wholes
+    low, high = np.transpose(list(map(wilson_interval, parts.tolist(), wholes.tolist())))
 
     def draw(figure: Any) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label=caption("perfect"))
-        above.plot(means, shares, "o-", label=caption("the model"))
+        above.errorbar(
+            means, shares, (shares - low, high - shares), fmt="o", capsize=3,
+            label=caption("the model"),
+        )  # fmt: skip
         above.set(
             ylabel=caption("share of right answers"),
             title=caption("reliability (calibration error {error:.3f})", error=error),
