@@ -217,12 +217,15 @@ class Network(core.Network):
         final_relu too: the network is then less sure of every answer where it is above 1, and surer
         below. Answers stay the same, for a threshold p becomes sigmoid(logit(p) / temperature), or
         the nearest number between 0 and 1 where rounding gives one of these.
-        ValueError: no finite number above 0."""
+        ValueError: no finite number above 0, or one so small that a weight is no float32."""
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f"temperature is {temperature!r}, expected a finite number above 0")
         state = self.state_dict()
         for name in (HEAD_WEIGHT, HEAD_BIAS):
-            state[name] = (state[name].astype(np.float64) / temperature).astype(np.float32)
+            divided = state[name].astype(np.float64) / temperature
+            if np.abs(divided).max() > np.finfo(np.float32).max:
+                raise ValueError(f"temperature is {temperature!r}: {name} would leave float32")
+            state[name] = divided.astype(np.float32)
         self.load_state_dict(state)
         self.temperature *= float(temperature)
         if self._threshold is not None:

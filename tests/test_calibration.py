@@ -162,6 +162,9 @@ def test_logits_are_divided(spec: dict, tmp_path: Path) -> None:
     for wrong in (0, -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="expected a finite number above 0"):
             model.divide_logits(wrong)
+    with pytest.raises(ValueError, match="would leave float32"):
+        model.divide_logits(1e-60)
+    assert model.temperature == 1.25
     # Every file has the weights; ours has the number too.
     model.save(tmp_path / "m.safetensors")
     again = sq.Model.load(tmp_path / "m.safetensors")
@@ -282,7 +285,7 @@ def test_the_command(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) 
 
 def test_train_calibrates(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     data, run = str(home / "other"), tmp_path / "run"
-    command = ["train", data, data, "--epochs", "2", "--batch-size", "4"]
+    command = ["train", data, data, "--epochs", "1", "--batch-size", "4"]
     assert main([*command, "--calibrate", "--out", str(run)]) == 1
     assert "--calibrate needs --valid-fraction" in capsys.readouterr().err
     assert not run.exists()
