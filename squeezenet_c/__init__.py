@@ -14,6 +14,7 @@ from .data import palm, synthetic
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
 from .files.export import export
+from .inference.calibration import calibrate
 from .inference.cam import Explanation, explain
 from .inference.metrics import Evaluation
 from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
@@ -59,6 +60,7 @@ __all__ = [
     "TrainingError",
     "__version__",
     "build_info",
+    "calibrate",
     "check_data",
     "choose_threshold",
     "evaluate",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from .compression.quantize import CALIBRATION_PICTURES, quantize
 from .data.dataset import Dataset
 from .files import export, native
-from .inference import cam, predict
+from .inference import calibration, cam, predict
 from .inference.metrics import Evaluation
 from .network import Network
 from .reports import write
@@ -83,6 +83,11 @@ class Model(Network):
         """Set `threshold` to what tells the set apart best, or by a wanted sensitivity or
         specificity; see squeezenet_c.choose_threshold."""
         return predict.choose_threshold(self, dataset, **wanted)
+
+    def calibrate(self, dataset: Dataset) -> float:
+        """Make probabilities as high as answers are right, by one temperature in the last
+        convolution; see squeezenet_c.calibrate."""
+        return calibration.calibrate(self, dataset)
 
     def explain(
         self, image: Any, label: int | None = None, *, raw: bool = False

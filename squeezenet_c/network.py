@@ -2,6 +2,7 @@
 names. It is the base of Model, and all that data, inference, training, files and reports know of
 one."""
 
+import math
 import sys
 import warnings
 from collections.abc import Collection, Sequence
@@ -21,6 +22,9 @@ SPEC_KEYS = set(core.SPEC_FIELDS)
 
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
+HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
+"""The parameters of the last convolution, of which the logits are the means."""
+
 _PRECISION: Any = core.Network.precision  # the descriptor, which the property below wraps
 
 
@@ -29,7 +33,7 @@ def are_numbers(class_names: Sequence[str]) -> bool:
     return list(class_names) == [str(label) for label in range(len(class_names))]
 
 
-def _level_outside() -> int:
+def level_outside() -> int:
     """The `stacklevel` at which a warning of our caller names the line outside this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
@@ -94,6 +98,9 @@ class Network(core.Network):
         `from_pretrained` sets it; it is not saved with the model."""
         self.trained_on: tuple[str, ...] = ()
         """The marks of pictures that it has learnt from (data/marks.py), saved with it."""
+        self.temperature = 1.0
+        """What the logits of its training have been divided by since, see `divide_logits`. It is in
+        the weights; the number is saved with them only to be known."""
         self.step = 0
         """Updates done: with the seed and a picture's place in the batch, what dropout depends on.
         Adam counts it."""
@@ -141,7 +148,7 @@ class Network(core.Network):
             _PRECISION.__set__(self, precision)
         except RuntimeError as error:
             _PRECISION.__set__(self, "float32")
-            warnings.warn(f"{error}; float32 is used", stacklevel=_level_outside())
+            warnings.warn(f"{error}; float32 is used", stacklevel=level_outside())
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
@@ -208,6 +215,34 @@ class Network(core.Network):
                 raise ValueError(f"a threshold for {self.num_classes} classes, expected two")
             threshold = float(threshold)
         self._threshold = threshold
+
+    def divide_logits(self, temperature: float) -> None:
+        """Divide the last convolution's weights and bias by `temperature`, and so all logits, with
+        final_relu too: the network is then less sure of every answer where it is above 1, and surer
+        below. Answers stay the same, for a threshold p becomes sigmoid(logit(p) / temperature), or
+        the nearest number between 0 and 1 where rounding gives one of these. A quantised network
+        stays one: its last weights are as many steps of scales that are divided.
+        ValueError: no finite number above 0, or one so small that a weight is no float32."""
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f"temperature is {temperature!r}, expected a finite number above 0")
+        state = self.state_dict()
+        for name in (HEAD_WEIGHT, HEAD_BIAS):
+            divided = state[name].astype(np.float64) / temperature
+            if np.abs(divided).max() > np.finfo(np.float32).max:
+                raise ValueError(f"temperature is {temperature!r}: {name} would leave float32")
+            state[name] = divided.astype(np.float32)
+        quantization = self.quantization
+        self.load_state_dict(state)
+        if quantization is not None:
+            last = quantization["weight_scales"][-self.num_classes :]
+            last[:] = last.astype(np.float64) / temperature
+            self.set_quantization(**quantization)
+        self.temperature *= float(temperature)
+        if self._threshold is not None:
+            logit = math.log(self._threshold) - math.log1p(-self._threshold)
+            moved = 0.5 + 0.5 * math.tanh(logit / temperature / 2)  # the sigmoid
+            # Where rounding gives 0 or 1, the nearest number that is a threshold.
+            self._threshold = min(max(moved, math.nextafter(0, 1)), math.nextafter(1, 0))
 
     def name_of(self, label: int) -> str:
         """The class's name; its number where the model has no names."""
@@ -286,6 +321,7 @@ class Network(core.Network):
             twin.set_quantization(**quantization)
         twin.precision = self.precision
         twin.threshold = self.threshold
+        twin.temperature = self.temperature
         twin.pretrained = self.pretrained
         twin.trained_on = self.trained_on
         return twin

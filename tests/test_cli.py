@@ -112,7 +112,7 @@ def test_evaluate(trained, capsys):
     report = json.loads(capsys.readouterr().out)
     assert sum(map(sum, report["confusion_matrix"])) == 12
     assert main(["evaluate", model, str(trained / "pictures")]) == 0
-    assert f"accuracy     {report['accuracy']:.4f}" in capsys.readouterr().out
+    assert f"accuracy          {report['accuracy']:.4f}" in capsys.readouterr().out
 
 
 def test_summary_and_info(capsys):

@@ -188,7 +188,7 @@ def _texts(monkeypatch: pytest.MonkeyPatch, font: str | None) -> set[str]:
     plots.bar_chart(dict.fromkeys(names, 3))
     report_plots.confusion_plot(np.array([[1, 2], [0, 3]]), names, None)
     report_plots.roc_plot(happened[:, None], score[:, None], names[1:], (0, 1), None)
-    report_plots.reliability_plot(happened, score, names[1], None)
+    report_plots.reliability_plot(happened, score, 0.1, None)
     report_plots.scores_plot(happened.astype(np.int64), score, names, names[1], 0.5, None)
     history.History([history.Epoch(1, 0.5, 0.7, 0.5, 0.7, 1e-3, 1.0)]).plot()
     return texts

@@ -65,9 +65,9 @@ def test_many_classes_against_scikit_learn():
 
 def test_calibration_error_by_hand():
     labels = np.array([0, 1, 1, 1])
-    score = np.array([0.15, 0.15, 0.9, 1.0])  # bins 0.1..0.2 and 0.9..1.0
+    score = np.array([0.15, 0.15, 0.95, 1.0])  # answers 0, 0, 1, 1; bins of 0.85 and 0.95, 1
     found = _measure(labels, score, resamples=2)["calibration_error"].value
-    assert found == pytest.approx((2 * abs(0.5 - 0.15) + 2 * abs(1 - 0.95)) / 4)
+    assert found == pytest.approx((2 * abs(0.5 - 0.85) + abs(2 - 0.95 - 1)) / 4)
 
 
 def test_a_weight_is_a_repeated_picture():

@@ -14,6 +14,8 @@ def train_and_predict(folder: Path) -> float:
     history = sq.train(model, train, valid, epochs=2, checkpoint=folder / "best.safetensors")
     history.plot(folder / "curves.png")
     best = sq.Model.load(folder / "best.safetensors")
+    temperature: float = best.calibrate(valid)
+    assert temperature == best.temperature
     answer = sq.predict(best, valid.paths[0])
     evaluation: sq.Evaluation = sq.evaluate(best, valid)
     report: sq.Report = sq.report(best, valid, folder / "report")

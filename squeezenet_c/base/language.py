@@ -93,11 +93,11 @@ CHINESE = {
     "ROC curve": "ROC 曲线",
     "perfect": "完全校准",
     "the model": "本模型",
-    "share in which it is so": "实际发生的比例",
-    "reliability": "可靠性图",
+    "share of right answers": "判断正确的比例",
+    "reliability (calibration error {error:.3f})": "可靠性图（校准误差 {error:.3f}）",
     "pictures": "图片数",
     "probability of {what}": "{what}的概率",
-    "the predicted class": "预测类别",
+    "the most probable class": "概率最大的类别",
     "threshold {threshold:g}": "阈值 {threshold:g}",
     "pictures (linear to 10, then logarithmic)": "图片数（10 以内为线性刻度，以上为对数刻度）",
     "scores by true class": "各真实类别的概率分布",
@@ -146,8 +146,8 @@ CHINESE = {
         "灵敏度与精确率（判为阳性的图片中确为阳性的比例）的调和平均数"
     ),
     "Expected calibration error": "期望校准误差",
-    "how far probabilities are from what comes true, on average; 0 is perfect": (
-        "预测概率与实际发生比例的平均偏差；0 为完全校准"
+    "how far the probability of answers is from the share that is right; 0 is perfect": (
+        "判断的概率与判断正确的比例之间的平均偏差；0 为完全校准"
     ),
     "({low:.3f} to {high:.3f}, {method})": "（{low:.3f}～{high:.3f}，{method}）",
     "bootstrap": "自助法",
@@ -171,8 +171,10 @@ CHINESE = {
     "What every threshold would find (up) and wrongly report (right).": (
         "各阈值下的检出比例（纵轴）与误报比例（横轴）。"
     ),
-    "In {bins} equal bins: the probability given, and how often it came true.": (
-        "把概率等分为 {bins} 个区间：各区间的预测概率与实际发生的比例。"
+    "In {bins} equal bins: the probability of the most probable class, and how "
+    "often it is the true one, with 95 % intervals.": (
+        "把概率等分为 {bins} 个区间：各区间中概率最大的类别的概率，"
+        "与该类别确为真实类别的比例（及其 95% 置信区间）。"
     ),
     "How the probabilities of each true class are distributed.": "各真实类别的预测概率分布。",
     # Its worst pictures.

@@ -14,6 +14,7 @@ from .. import __version__, set_backend, set_num_threads
 from ..base.language import LANGUAGES, set_language
 from ..base.read import sentence
 from .arguments import begun_with, check_network
+from .calibrate import add_calibrate
 from .info import add_export, add_info, add_summary
 from .options import fail, positive
 from .predict import add_explain, add_predict
@@ -27,6 +28,7 @@ COMMANDS = {
     "train": (add_train, "train a model and keep the best one"),
     "evaluate": (add_evaluate, "measure a model on a labelled set"),
     "threshold": (add_threshold, "choose from which probability on a picture is called positive"),
+    "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),
     "check": (add_check, "look for duplicates and unreadable files in data"),
     "predict": (add_predict, "say what is in pictures"),
     "explain": (add_explain, "write what pictures' answers are based on, as colours"),

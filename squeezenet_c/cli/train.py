@@ -84,6 +84,7 @@ def _train(options: argparse.Namespace) -> int:
             weight_decay=options.weight_decay,
             label_smoothing=options.label_smoothing,
             class_weights=options.class_weights,
+            calibrate=options.calibrate,
             state=run.state,
             resume=run.state if options.resume else None,
         )
@@ -174,12 +175,21 @@ def add_run_end(parser: argparse.ArgumentParser) -> None:
         "threshold that is best, by Youden's index, on the --valid-fraction of the training "
         "pictures (default: the more probable class is the answer)"
     )  # fmt: skip
+    parser.add_argument(
+        "--calibrate", action="store_true", help="make the best model as sure of its answers as "
+        "they are right on the --valid-fraction of the training pictures, by one temperature in "
+        "its last convolution"
+    )  # fmt: skip
 
 
 def check_run_end(options: argparse.Namespace) -> None:
     """ValueError, before anything is trained, where there will be no pictures to choose on."""
     if options.choose_threshold and options.valid_fraction is None:
         raise ValueError("--choose-threshold needs --valid-fraction, the pictures it is chosen on")
+    if options.calibrate and options.valid_fraction is None:
+        raise ValueError(
+            "--calibrate needs --valid-fraction, the pictures that the temperature is found on"
+        )
 
 
 def end_run(
@@ -190,11 +200,16 @@ def end_run(
     valid: Dataset | None,
     fraction: float | None,
 ) -> None:
-    """Choose the threshold and write the confusion matrix, as the options say. The matrix is the
-    best model's, on the validation set; without one, on the selection set. history.held_out is
-    then with the threshold."""
+    """Tell the temperature, choose the threshold and write the confusion matrix, as the options
+    say. The matrix is the best model's, on the validation set; without one, on the selection set.
+    history.held_out is then with the threshold."""
     best = Model.load(run.best, options.precision)
     part = None if fraction is None else training.split(fraction, options.seed)[1]
+    if options.calibrate and part is not None:
+        print(
+            f"Temperature: {best.temperature:.4f}, found on the {len(part)} pictures of the "
+            "selection set"
+        )
     if options.choose_threshold and part is not None:  # see check_run_end
         _store_threshold(best, part, run.best)
     reported = part if valid is None else valid

@@ -34,6 +34,20 @@ def add_marks(known: Collection[str], dataset: Dataset) -> tuple[str, ...]:
     return tuple(sorted(marks.union(known))[:MOST_MARKS])
 
 
+def refuse_training_pictures(
+    known: Collection[str], dataset: Dataset, purpose: str, data: str = "the set"
+) -> None:
+    """ValueError where the model that knows these marks was trained on pictures of `dataset`, for
+    what is to be done with pictures that are new to it: the purpose, as "a threshold is chosen".
+    data: the set's name."""
+    seen = recognised(known, dataset)
+    if seen:
+        raise ValueError(
+            f"{data}: the model was trained on {len(seen)} of its {len(dataset)} pictures, "
+            f"{seen[0]} for one; {purpose} on pictures that it has not seen"
+        )
+
+
 def recognised(known: Collection[str], dataset: Dataset) -> list[str]:
     """The pictures of `dataset` whose marks are known."""
     known = set(known)

@@ -9,12 +9,15 @@ Tensors bear torchvision's names. Metadata is text by key:
   positive             JSON, the number of the positive class; absent where there are not two
                        classes, and in files of the first versions, for which it is class 1
   threshold            JSON, a number; absent where the model has none
+  temperature          JSON, a number: what the logits were divided by, in the weights already;
+                       absent where it is 1
   trained_on           JSON, a list of the marks of training pictures (data/marks.py); may be absent
 A file without squeezenet_c.format is taken to be torchvision's. A quantised model's tensors are
 those of quantised.py.
 """
 
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -27,13 +30,12 @@ import numpy as np
 from .._native import core
 from ..base.earlier import completed
 from ..base.read import first_bytes
-from ..network import SPEC_KEYS, AnyNetwork, Network, are_numbers
+from ..network import HEAD_WEIGHT, SPEC_KEYS, AnyNetwork, Network, are_numbers
 from ..preprocessing import Preprocessing
 from . import deep_compression, quantised
 
 FORMAT_KEY, FORMAT = "squeezenet_c.format", "1"
 BEST_IN_RUN_FOLDER = os.path.join("weights", "best.safetensors")
-HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
 # torchvision's two networks, told apart by the shape of the first convolution.
 FIRST_CONV = "features.0.weight"
 VERSION_OF_FIRST_CONV = {(96, 3, 7, 7): "1_0", (64, 3, 3, 3): "1_1"}
@@ -57,6 +59,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         metadata["positive"] = json.dumps(model.positive)
     if model.threshold is not None:
         metadata["threshold"] = json.dumps(model.threshold)
+    if model.temperature != 1:
+        metadata["temperature"] = json.dumps(model.temperature)
     if model.trained_on:
         metadata["trained_on"] = json.dumps(model.trained_on)
     return metadata
@@ -128,9 +132,16 @@ def load(
     state, metadata = read_tensors(path)
     arguments = _arguments(path, state, metadata)
     threshold = positive = None
+    temperature: float = 1
     trained_on: list[str] = []
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
+    if FORMAT_KEY in metadata and "temperature" in metadata:
+        temperature = _json(path, metadata, "temperature", int | float)
+        if isinstance(temperature, bool) or not 0 < temperature < math.inf:
+            raise core.BadFileError(
+                f"{path}: metadata temperature is {temperature!r}, expected a finite number above 0"
+            )
     if FORMAT_KEY in metadata and "positive" in metadata:
         positive = _json(path, metadata, "positive", int)
     if FORMAT_KEY in metadata and "trained_on" in metadata:
@@ -148,6 +159,7 @@ def load(
     with _blaming(path):
         model = cls(**arguments, positive=positive)
         model.threshold = threshold
+        model.temperature = float(temperature)
         model.trained_on = tuple(trained_on)
     if whole:
         quantised.take(path, model, state)

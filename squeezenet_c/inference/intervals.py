@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .metrics import calibration_bins
+
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # 1.96
 SPECIFICITY = 0.95  # of "sensitivity at 95 % specificity"
-BINS = 10  # of the calibration error, equally wide
 RESAMPLES, SEED = 2000, 0
 CHUNK = 1 << 22  # weights held at a time
 
@@ -172,13 +173,15 @@ def _statistics(
 ) -> dict[str, Statistic]:
     classes = probabilities.shape[1]
     right = predicted == labels
+    calibration = calibration_error(
+        probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+    )
     if classes != 2:
         return {
             "accuracy": _share_of(right),
             "auc": _mean([roc_area(labels == c, probabilities[:, c]) for c in range(classes)]),
             "f1": _mean([_f1(labels == c, predicted == c) for c in range(classes)]),
-            # Of the class predicted, as in Guo et al. 2017 (arXiv:1706.04599).
-            "calibration_error": calibration_error(right, probabilities.max(axis=1)),
+            "calibration_error": calibration,
         }
     positive, score = labels == 1, probabilities[:, 1]
     return {
@@ -188,8 +191,7 @@ def _statistics(
         "specificity": _share_of(right, ~positive),
         "sensitivity_at_95_specificity": sensitivity_at(positive, score, SPECIFICITY),
         "f1": _f1(positive, predicted == 1),
-        # Of the positive class, as in Naeini et al., AAAI 2015.
-        "calibration_error": calibration_error(positive, score),
+        "calibration_error": calibration,
     }
 
 
@@ -257,14 +259,8 @@ def sensitivity_at(positive: NDArray[np.bool_], score: Floats, specificity: floa
     return sensitivity
 
 
-def calibration_bins(score: Floats, bins: int = BINS) -> NDArray[np.int64]:
-    """The bin of each score: `bins` equally wide ones from 0 to 1."""
-    return np.minimum((score * bins).astype(np.int64), bins - 1)
-
-
-def calibration_error(happened: NDArray[np.bool_], score: Floats, bins: int = BINS) -> Statistic:
-    """The expected calibration error: over `bins` equally wide bins, the mean, by pictures, of how
-    far the mean probability is from the share in which it happened."""
-    place = calibration_bins(score, bins)[:, None] == np.arange(bins)
-    gaps = (happened - score)[:, None] * place
+def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> Statistic:
+    """metrics.expected_calibration_error, of which answers are right and how sure each is."""
+    filled, place = np.unique(calibration_bins(confidence), return_inverse=True)
+    gaps = (right - confidence)[:, None] * (place[:, None] == np.arange(len(filled)))
     return lambda weights: np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)

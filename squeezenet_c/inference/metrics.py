@@ -24,6 +24,41 @@ def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
     return float(logs.mean())
 
 
+BINS = 15  # of the calibration error, as in Guo et al.
+
+
+def calibration_bins(confidence: ArrayLike, bins: int = BINS) -> NDArray[np.int64]:
+    """The bin of each confidence, of `bins` equally wide ones from 0 to 1: bin m holds those above
+    m / bins, up to (m + 1) / bins; the first has 0 too."""
+    inner = np.linspace(0, 1, bins + 1)[1:-1]
+    return np.searchsorted(inner, np.asarray(confidence, dtype=np.float64)).astype(np.int64)
+
+
+def expected_calibration_error(
+    labels: ArrayLike, probabilities: ArrayLike, bins: int = BINS
+) -> float:
+    """How far confidence is from accuracy (Guo et al., "On Calibration of Modern Neural Networks",
+    2017, arXiv:1706.04599, section 2): 0 where of all answers given with probability p a share p is
+    right.
+
+        ECE = sum over bins m of |B_m| / N * |accuracy(B_m) - confidence(B_m)|
+
+    A picture's confidence is its largest probability, its answer the class that has it, whatever a
+    decision threshold says. B_m are the pictures whose confidence is in bin m of `bins` equally
+    wide ones (see calibration_bins), accuracy(B_m) the share of them whose answer is right, and
+    confidence(B_m) the mean of their confidences.
+
+    labels: N whole numbers. probabilities: (N, classes). ValueError: no picture, or no bin.
+    """
+    probabilities = np.asarray(probabilities, dtype=np.float64)
+    if not len(probabilities) or bins < 1:
+        raise ValueError(f"{len(probabilities)} pictures and {bins} bins, expected some of both")
+    right = probabilities.argmax(axis=1) == np.asarray(labels)
+    confidence = probabilities.max(axis=1)
+    gaps = np.bincount(calibration_bins(confidence, bins), right - confidence)
+    return float(np.abs(gaps).sum() / len(probabilities))
+
+
 def accuracy(logits: ArrayLike, labels: ArrayLike) -> float:
     """The share of pictures whose largest logit is the right class's."""
     return float((np.asarray(logits).argmax(axis=1) == np.asarray(labels)).mean())
@@ -111,10 +146,12 @@ class Evaluation(EqualByValue):
     """What `evaluate` found. With two classes, of which `positive` is the number of the positive
     one, sensitivity is the share of positives that were found, specificity that of negatives. With
     more, sensitivity, specificity and positive are None and auc is the mean over the classes, each
-    against the rest. What cannot be computed (no picture of a class) is None."""
+    against the rest. What cannot be computed (no picture of a class) is None.
+    calibration_error is what expected_calibration_error says."""
 
     accuracy: float
     loss: float
+    calibration_error: float
     auc: float | None
     sensitivity: float | None
     specificity: float | None
@@ -148,6 +185,7 @@ class Evaluation(EqualByValue):
         return cls(
             accuracy=float((predicted == labels).mean()),
             loss=cross_entropy(logits, labels),
+            calibration_error=expected_calibration_error(labels, softmax(logits)),
             auc=_mean_auc(labels, softmax(logits), positive),
             sensitivity=sensitivity,
             specificity=specificity,
@@ -165,11 +203,18 @@ class Evaluation(EqualByValue):
 
     def __str__(self) -> str:
         lines = []
-        for name in ("accuracy", "loss", "auc", "sensitivity", "specificity"):
+        for name in (
+            "accuracy",
+            "loss",
+            "calibration_error",
+            "auc",
+            "sensitivity",
+            "specificity",
+        ):
             value = getattr(self, name)
-            lines.append(f"{name:12} {'-' if value is None else format(value, '.4f')}")
+            lines.append(f"{name:17} {'-' if value is None else format(value, '.4f')}")
         if self.positive is not None:
-            lines.append(f"{'positive':12} {self.class_names[self.positive]}")
+            lines.append(f"{'positive':17} {self.class_names[self.positive]}")
         lines.append("confusion matrix (row: true, column: predicted)")
         width = max(5, len(str(self.confusion_matrix.max())) + 1)
         for name, row in zip(self.class_names, self.confusion_matrix, strict=True):

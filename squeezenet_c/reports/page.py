@@ -9,7 +9,7 @@ from ..base.language import class_name, language, translate
 from ..base.png import encode_png
 from ..base.write import write_text
 from ..data.check import DataCheck
-from ..inference.intervals import BINS
+from ..inference.metrics import BINS
 from .findings import Report
 
 HTML_LANGUAGE = {"en": "en", "zh": "zh-CN"}
@@ -45,13 +45,14 @@ MEANING = {
     "f1": ("F1", "harmonic mean of sensitivity and precision (the share of reports that is right)"),
     "calibration_error": (
         "Expected calibration error",
-        "how far probabilities are from what comes true, on average; 0 is perfect",
+        "how far the probability of answers is from the share that is right; 0 is perfect",
     ),
 }
 CAPTIONS = {
     "confusion_matrix": "How many pictures of each true class were given which answer.",
     "roc": "What every threshold would find (up) and wrongly report (right).",
-    "reliability": "In {bins} equal bins: the probability given, and how often it came true.",
+    "reliability": "In {bins} equal bins: the probability of the most probable class, and how "
+    "often it is the true one, with 95 % intervals.",
     "scores": "How the probabilities of each true class are distributed.",
 }
 

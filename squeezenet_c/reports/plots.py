@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.plots import caption, draw_figure, label
-from ..inference.intervals import BINS, calibration_bins
+from ..inference.intervals import wilson_interval
+from ..inference.metrics import BINS, calibration_bins
 
 Path = str | os.PathLike
 
@@ -73,30 +74,34 @@ def roc_plot(
 
 
 def reliability_plot(
-    happened: NDArray[np.bool_], score: NDArray[np.float64], what: str, path: Path | None
+    right: NDArray[np.bool_], confidence: NDArray[np.float64], error: float, path: Path | None
 ) -> None:
-    """Mean probability against the share in which it happened, a bin a point; below, the pictures
-    in each bin. what: whose probability."""
-    place = calibration_bins(score)
+    """Mean confidence of answers against the share of them that is right, a bin a point, with the
+    share's 95 % interval (Wilson's); below, the pictures in each bin. error: the expected
+    calibration error, which is how far the points are from the diagonal, weighed by pictures."""
+    place = calibration_bins(confidence)
     counts = np.bincount(place, minlength=BINS)
     filled = counts > 0
-    means, shares = (
-        np.bincount(place, values, BINS)[filled] / counts[filled] for values in (score, happened)
-    )
+    wholes, parts = counts[filled], np.bincount(place, right, BINS)[filled].astype(np.int64)
+    means, shares = np.bincount(place, confidence, BINS)[filled] / wholes, parts / wholes
+    low, high = np.transpose(list(map(wilson_interval, parts.tolist(), wholes.tolist())))
 
     def draw(figure: Any) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         above.plot([0, 1], [0, 1], "--", color="0.6", linewidth=1, label=caption("perfect"))
-        above.plot(means, shares, "o-", label=caption("the model"))
+        above.errorbar(
+            means, shares, (shares - low, high - shares), fmt="o", capsize=3,
+            label=caption("the model"),
+        )  # fmt: skip
         above.set(
-            ylabel=caption("share in which it is so"),
-            title=caption("reliability"),
+            ylabel=caption("share of right answers"),
+            title=caption("reliability (calibration error {error:.3f})", error=error),
             ylim=(-0.03, 1.03),
         )
         above.legend(loc="upper left")
         below.bar((np.arange(BINS) + 0.5) / BINS, counts, width=0.9 / BINS, color="0.5")
         below.set(
-            xlabel=caption("probability of {what}", what=label(what)),
+            xlabel=caption("probability of {what}", what=caption("the most probable class")),
             ylabel=caption("pictures"),
             xlim=(-0.02, 1.02),
         )

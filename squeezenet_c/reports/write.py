@@ -157,13 +157,12 @@ def _write_plots(findings: Report, folder: Path) -> None:
         None if positive is None else (1 - shares[1 - positive], shares[positive]),
         paths["roc"],
     )
+    most = findings.probabilities.max(axis=1)
+    right = findings.probabilities.argmax(axis=1) == labels
+    plots.reliability_plot(right, most, findings.summary.calibration_error, paths["reliability"])
+    score, what = most, caption("the most probable class")
     if positive is not None:
-        happened, score = labels == positive, findings.probabilities[:, positive]
-        what = names[positive]
-    else:
-        happened = labels == findings.predicted
-        score, what = findings.probabilities.max(axis=1), caption("the predicted class")
-    plots.reliability_plot(happened, score, what, paths["reliability"])
+        score, what = findings.probabilities[:, positive], names[positive]
     threshold = None if positive is None else findings.threshold or 0.5
     plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
     findings.plots.update(paths)

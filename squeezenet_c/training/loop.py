@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
-from ..data.marks import add_marks
+from ..data.marks import add_marks, refuse_training_pictures
 from ..files import native
+from ..inference.calibration import check_set as check_calibration_set
+from ..inference.calibration import fold_best_temperature
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import NotFiniteError, dataset_logits, evaluate, match_classes
 from ..network import Network
@@ -71,6 +73,7 @@ def train(
     label_smoothing: float = 0.0,
     class_weights: str | Sequence[float] | None = None,
     positive: str | int | None = None,
+    calibrate: bool = False,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
 ) -> History:
@@ -101,6 +104,10 @@ def train(
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
     positive        set the model's positive class first, by name or number; None leaves it
+    calibrate       once trained, divide the best model's logits by the temperature that suits the
+                    selection set best, in the checkpoint, which then has model.temperature; see
+                    squeezenet_c.calibrate. It needs valid_fraction and checkpoint. The state and
+                    the model itself stay as training left them
     state           file for all that resumes a stopped run. Written atomically before the
                     first and after every epoch
     resume          resume the run of this state file (or run folder: its weights/last.state):
@@ -144,6 +151,8 @@ def train(
     if valid_fraction is not None:  # before classes are mapped, so that callers can split alike
         held_out = valid
         train, valid = train.split(valid_fraction, seed)
+    if calibrate:
+        _check_calibration(model, valid, valid_fraction, checkpoint, resumed)
     train = match_classes(train, names, model.num_classes)
     if valid is not None:
         valid = match_classes(valid, names, model.num_classes)
@@ -155,7 +164,7 @@ def train(
             f"{train.class_names[train.labels[0]]}: there is nothing to tell apart",
             stacklevel=2,
         )
-    model.threshold = None  # it was for other weights
+    model.threshold, model.temperature = None, 1.0  # they were for other weights
     if model.class_names is None and len(train.class_names) == model.num_classes:
         model.class_names = train.class_names
     if positive is not None:
@@ -178,6 +187,7 @@ def train(
         "weight_decay": weight_decay,
         "label_smoothing": label_smoothing,
         "class_weights": weights,
+        "calibrate": calibrate,
         "train": fingerprint(train),
         "valid": fingerprint(valid),
         "the set held out": fingerprint(held_out),
@@ -222,8 +232,13 @@ def train(
                 f"{recipe.lr:g}{kept}",
                 history,
             ) from None
-    if held_out is not None and keeper.best is not None and not history.interrupted:
-        history.held_out = evaluate(_with_weights(model, keeper.best), held_out)
+    if keeper.best is not None and not history.interrupted:
+        best = _with_weights(model, keeper.best)
+        if calibrate and valid is not None and checkpoint is not None:  # see _check_calibration
+            fold_best_temperature(best, valid)
+            native.save(best, checkpoint)
+        if held_out is not None:
+            history.held_out = evaluate(best, held_out)
     return history
 
 
@@ -435,6 +450,28 @@ def _class_weights(
             f"class_weights is {given!r}, expected {classes} finite numbers above 0, one a class"
         )
     return weights.tolist()
+
+
+def _check_calibration(
+    model: Network,
+    selection: Dataset | None,
+    valid_fraction: float | None,
+    checkpoint: str | os.PathLike | None,
+    resumed: RunState | None,
+) -> None:
+    """ValueError, before anything is trained, where the best model could not be calibrated."""
+    if valid_fraction is None or selection is None:
+        raise ValueError(
+            "calibrate needs valid_fraction, the share of the training pictures that the "
+            "temperature is found on"
+        )
+    if checkpoint is None:
+        raise ValueError("calibrate needs checkpoint, the file of the model that is calibrated")
+    check_calibration_set(selection)
+    if resumed is None:  # else the model may know this run's own
+        refuse_training_pictures(
+            model.trained_on, selection, "a temperature is found", "the selection set"
+        )
 
 
 def check_writable(path: str | os.PathLike) -> None:
