@@ -352,3 +352,21 @@ def test_train_refuses_before_it_trains(home: Path, tmp_path: Path) -> None:
             sq.train(network, dataset, epochs=1, calibrate=True, progress=False, **options)
         assert all((before[name] == value).all() for name, value in network.state_dict().items())
     assert not file.exists()
+
+
+def test_a_quantised_model_stays_one(home: Path) -> None:
+    training = sq.Dataset.from_folder(home / "train")
+    model = sq.quantize(sq.Model.load(home / "run"), training)
+    before, scales = dataset_logits(model, training), model.quantization
+    assert scales is not None
+    steps = (
+        model.state_dict()["classifier.1.weight"] / scales["weight_scales"][-2:, None, None, None]
+    )
+    model.divide_logits(3.0)
+    divided = model.quantization
+    assert divided is not None and model.precision == "int8"
+    after = (
+        model.state_dict()["classifier.1.weight"] / divided["weight_scales"][-2:, None, None, None]
+    )
+    assert np.array_equal(np.rint(steps), np.rint(after))
+    np.testing.assert_allclose(dataset_logits(model, training), before / 3, rtol=1e-6)
