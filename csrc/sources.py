@@ -1,8 +1,8 @@
 """What is compiled and how: the one list that setup.py and the C tests both read.
 
-Every C file is compiled once, except kernels (the OpenMP backend's and the pictures'): these are
-compiled once for each instruction set, the former for each type of element too, and the library
-chooses among them when it runs. So nothing here is tuned to the machine that builds.
+Every C file is compiled once, except kernels (the OpenMP backend's, the integers' and the
+pictures'): these are compiled once for each instruction set, the first for each type of element too,
+and the library chooses among them when it runs. So nothing here is tuned to the machine that builds.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
-KERNELS = (ROOT / "ops" / "openmp" / "kernels", ROOT / "image" / "kernels")
 INTEGER_KERNELS = ROOT / "ops" / "integer" / "kernels"
+KERNELS = (ROOT / "ops" / "openmp" / "kernels", ROOT / "image" / "kernels", INTEGER_KERNELS)
 
 # The elements that a kernel file is compiled for; float32 alone where nothing is said.
 ELEMENTS = {
@@ -76,14 +76,14 @@ def library_units(onednn: bool) -> list[Unit]:
     units = []
     for folder in LIBRARY_FOLDERS:
         for source in sorted((ROOT / folder).rglob("*.c")):
-            if source.parent in KERNELS:
+            if source.parent == INTEGER_KERNELS:
+                units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS)]
+            elif source.parent in KERNELS:
                 units += [
                     _kernel_unit(source, isa, element)
                     for isa in kernel_isas()
                     for element in ELEMENTS.get(source.name, ("float32",))
                 ]
-            elif source.parent == INTEGER_KERNELS:
-                units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS)]
             elif onednn or not _is_onednn(source):
                 units.append(_plain_unit(source, onednn))
     return units
