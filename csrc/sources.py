@@ -1,8 +1,9 @@
 """What is compiled and how: the one list that setup.py and the C tests both read.
 
 Every C file is compiled once, except kernels (the OpenMP backend's, the integers' and the
-pictures'): these are compiled once for each instruction set, the first for each type of element too,
-and the library chooses among them when it runs. So nothing here is tuned to the machine that builds.
+pictures'): these are compiled once for each instruction set, the first for each type of element
+too, and the library chooses among them when it runs. So nothing here is tuned to the machine that
+builds.
 """
 
 from __future__ import annotations
