@@ -337,10 +337,10 @@ def test_a_refused_precision_leaves_float32(without_bfloat16, monkeypatch):
 @pytest.mark.parametrize("wrong", ["half", "BFLOAT16", "", None, 16])
 def test_no_such_precision(wrong):
     model = sq.Model("1_1", 2, precision="bfloat16")
-    with pytest.raises(ValueError, match="expected 'float32' or 'bfloat16'"):
+    with pytest.raises(ValueError, match="expected 'float32', 'bfloat16' or 'int8'"):
         model.precision = wrong
     assert model.precision == "bfloat16"
-    with pytest.raises(ValueError, match="expected 'float32' or 'bfloat16'"):
+    with pytest.raises(ValueError, match="expected 'float32', 'bfloat16' or 'int8'"):
         sq.Model("1_1", 2, precision=wrong)
 
 

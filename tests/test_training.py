@@ -187,7 +187,7 @@ def test_bad_arguments_before_any_work(sets, tmp_path):
         (ValueError, "early_stopping is 0", {"early_stopping": 0}),
         (ValueError, "fraction is 2", {"valid_fraction": 2}),
         (ValueError, "lr is nan", {"lr": math.nan}),
-        (ValueError, "precision is 'half', expected 'float32' or", {"precision": "half"}),
+        (ValueError, "precision is 'half', expected 'float32', 'bf", {"precision": "half"}),
         (ValueError, "has the label 2, expected 0 to 1", {"train": three}),
         (ValueError, "has the label 2, expected 0 to 1", {"valid": three}),
         (FileNotFoundError, "there is no folder", {"checkpoint": tmp_path / "none" / "a"}),
