@@ -69,6 +69,7 @@ typedef struct {
     char onednn_reason[256]; /* why onednn is not offered, "" when it is */
     bool bfloat16_offered;   /* by the backend in use, without emulation */
     char bfloat16_reason[256];
+    bool vnni; /* whether int8's kernels use the instruction that sums four products of bytes */
 } sqz_build_info;
 sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error);
 

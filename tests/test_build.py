@@ -82,7 +82,7 @@ def test_build_info_has_its_keys() -> None:
         "version",
     }
     expected |= {"openmp", "onednn", "onednn_version", "onednn_reason"}
-    expected |= {"bfloat16", "bfloat16_reason"}
+    expected |= {"bfloat16", "bfloat16_reason", "vnni"}
     assert expected <= set(INFO)
     assert INFO["backend"] in INFO["backends"]
     assert INFO["backend"] == INFO["backends"][0] or os.environ.get("SQZ_BACKEND")
@@ -164,6 +164,13 @@ def test_unknown_instruction_set_is_a_sentence(tmp_path: Path) -> None:
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("ValueError: ")
     assert "SQZ_ISA" in last and "sse9" in last and "baseline" in last
+
+
+def test_unknown_word_for_vnni_is_a_sentence(tmp_path: Path) -> None:
+    result = _python(WORK, tmp_path, SQZ_VNNI="off")
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last == 'ValueError: SQZ_VNNI is "off", expected "0" or "1"'
 
 
 def test_set_backend_refuses_what_is_not_offered() -> None:

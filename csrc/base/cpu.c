@@ -46,6 +46,10 @@ sqz_status sqz_cpu_isa(sqz_isa *isa, sqz_error *error) {
     static int cached = -1;
     int known = __atomic_load_n(&cached, __ATOMIC_RELAXED);
     if (known < 0) {
+        const char *vnni = getenv("SQZ_VNNI");
+        if (vnni && *vnni && strcmp(vnni, "0") != 0 && strcmp(vnni, "1") != 0)
+            return sqz_fail(error, SQZ_INVALID, "SQZ_VNNI is \"%s\", expected \"0\" or \"1\"",
+                            vnni);
         known = (int)detect();
         const char *wanted = getenv("SQZ_ISA");
         if (wanted && *wanted) {

@@ -149,6 +149,7 @@ sqz_status sqz_get_build_info(sqz_build_info *info, sqz_error *error) {
                              .onednn_offered = sqz_ops_onednn(SQZ_FLOAT32) != NULL,
                              .openmp_built = SQZ_OPENMP_BUILT};
     sqz_onednn_explain(info->onednn_reason, info->onednn_version);
+    info->vnni = sqz_cpu_vnni(ops->isa);
     info->bfloat16_offered = sibling(ops, SQZ_BFLOAT16, false) != NULL;
     if (!info->bfloat16_offered)
         explain_bfloat16(info->bfloat16_reason, ops);
