@@ -430,6 +430,7 @@ typedef struct {
     float *m, *v;         /* first and second moments, owned */
     sqz_adam_span *spans; /* owned; one after the other they are the parameters */
     size_t span_count;
+    uint8_t *mask; /* [count], owned: 0 where a parameter stays as it is; NULL: all are updated */
 } sqz_adam;
 sqz_status sqz_adam_create(sqz_adam **adam, size_t count, double lr, double beta1, double beta2,
                            double eps, sqz_error *error);
@@ -438,9 +439,31 @@ void sqz_adam_destroy(sqz_adam *adam);
  * up to the optimizer's, or a value is out of its range. */
 sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t span_count,
                               sqz_error *error);
+/* Replaces the mask by a copy of this one, [count], or by none. Where it is 0 no step touches the
+ * parameter or its moments, whatever its gradient and its decay: a pruned weight stays 0. */
+sqz_status sqz_adam_set_mask(sqz_adam *adam, const uint8_t *mask, sqz_error *error);
 /* parameters[count] -= the update for gradients[count]; step grows by one. */
 sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
                          sqz_error *error);
+
+/* -- Shared values ----------------------------------------------------------------------------- */
+
+/* A layer whose weights are few values: weights[row][column] = units[row] * values[code], code
+ * being codes[row][column] (Han et al. 2016, arXiv:1510.00149, section 3). */
+typedef struct {
+    size_t rows, columns;
+    const float *units;   /* [rows] */
+    const uint8_t *codes; /* [rows][columns], each below value_count */
+    size_t value_count;   /* 1 to 256 */
+} sqz_codebook;
+/* weights[rows][columns], written. SQZ_INVALID: a code is none of the values. */
+sqz_status sqz_codebook_weights(float *weights, const sqz_codebook *codebook, const float *values,
+                                sqz_error *error);
+/* sums[value_count] = of each value the loss's gradient, which is the sum over its weights of their
+ * unit times their gradient; in double, in the order of the weights, then rounded. SQZ_INVALID: as
+ * above. */
+sqz_status sqz_codebook_gradients(float *sums, const sqz_codebook *codebook, const float *gradients,
+                                  sqz_error *error);
 
 /* -- safetensors ------------------------------------------------------------------------------- */
 

@@ -9,6 +9,7 @@ from typing import Any
 from ._native import core as _core
 from ._version import __version__
 from .base.language import language, set_language
+from .compression.compress import compress
 from .compression.quantize import quantize
 from .data import palm, synthetic
 from .data.check import DataCheck, check_data
@@ -63,6 +64,7 @@ __all__ = [
     "calibrate",
     "check_data",
     "choose_threshold",
+    "compress",
     "evaluate",
     "explain",
     "export",

@@ -232,9 +232,31 @@ class Adam:
     def set_spans(self, spans: Sequence[tuple[int, float, float]]) -> None:
         """(floats, lr_scale, weight_decay) of stretches of the flat parameters, one after the other
         in state_dict's order. lr_scale 0 freezes: no step touches them or their moments."""
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Over the flat parameters; where it is False no step touches a parameter or its moments.
+        None: all are updated."""
+
+    @mask.setter
+    def mask(self, mask: NDArray[np.bool_] | None) -> None: ...
     def step(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+# -- Shared values ---------------------------------------------------------------------------------
+def codebook_weights(
+    values: NDArray[np.float32], units: NDArray[np.float32], codes: NDArray[np.uint8], /
+) -> NDArray[np.float32]:
+    """units[row] * values[codes[row, column]]. ValueError: a code is none of the values."""
+
+def codebook_gradients(
+    gradients: NDArray[np.float32],
+    units: NDArray[np.float32],
+    codes: NDArray[np.uint8],
+    count: int,
+    /,
+) -> NDArray[np.float32]:
+    """Of each of `count` values the sum over its weights of their unit times their gradient."""
 
 # -- Single ops, for tests -------------------------------------------------------------------------
 # Logical channels, any strides, float32 alone. backend: "onednn", "openmp" or None (in use); after

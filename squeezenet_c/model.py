@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .compression.compress import compress
 from .compression.quantize import CALIBRATION_PICTURES, quantize
 from .data.dataset import Dataset
 from .files import export, native
@@ -104,6 +105,10 @@ class Model(Network):
     def quantize(self, data: Dataset, *, pictures: int = CALIBRATION_PICTURES) -> "Model":
         """A copy for int8, with scales from training pictures; see squeezenet_c.quantize."""
         return quantize(self, data, pictures=pictures)
+
+    def compress(self, train: Dataset, valid: Dataset | None = None, **options: Any) -> "Model":
+        """A copy for int8, trained further until its file is small; see squeezenet_c.compress."""
+        return compress(self, train, valid, **options)
 
     # -- Files -------------------------------------------------------------------------------------
 

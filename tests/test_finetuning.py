@@ -509,3 +509,42 @@ def test_no_schedule_goes_below_its_floor():
 def test_wrong_recipes(arguments, words):
     with pytest.raises(ValueError, match=words):
         sq.Recipe(**arguments)
+
+
+# -- A mask ----------------------------------------------------------------------------------------
+
+
+def test_what_a_mask_holds_stays_as_it_is_bit_for_bit_and_the_rest_learns_as_without():
+    plain, pruned = make(), make()
+    options = {"weight_decay": 0.1, "body_lr_scale": 0.3}
+    first, second = sq.Adam(plain, **options), sq.Adam(pruned, **options)
+    mask = np.random.default_rng(3).random(pruned.parameter_count) < 0.4
+    assert second.mask is None
+    second.mask = mask
+    assert np.array_equal(second.mask, mask) and second.mask.dtype == bool
+    before = flat(pruned.state_dict())
+    for step in range(3):
+        for model, optimizer in ((plain, first), (pruned, second)):
+            filled_with_noise(model, step)
+            optimizer.step()
+    after, state = flat(pruned.state_dict()), second.state_dict()
+    assert np.array_equal(after[~mask], before[~mask])
+    assert np.array_equal(after[mask], flat(plain.state_dict())[mask])
+    for moments in ("exp_avg", "exp_avg_sq"):
+        assert not flat(state[moments])[~mask].any()
+        assert np.array_equal(flat(state[moments])[mask], flat(first.state_dict()[moments])[mask])
+
+
+def test_a_mask_is_part_of_the_state_and_a_wrong_one_is_refused():
+    model = make()
+    optimizer, other = sq.Adam(model), sq.Adam(model)
+    mask = np.arange(model.parameter_count) % 3 == 0
+    optimizer.mask = mask
+    other.load_state_dict(optimizer.state_dict())
+    assert np.array_equal(other.mask, mask)
+    for wrong, kind in ((mask[1:], ValueError), (mask.astype(float), TypeError), (3, TypeError)):
+        with pytest.raises(kind, match="the mask has"):
+            optimizer.mask = wrong
+    assert np.array_equal(optimizer.mask, mask)
+    other.mask = None
+    assert other.mask is None and "mask" not in other.state_dict()

@@ -19,7 +19,8 @@ const char *sqz_isa_name(sqz_isa isa);
 bool sqz_cpu_vnni(sqz_isa isa);
 
 /* The best set this CPU has, capped by the environment's SQZ_ISA ("avx512", "avx2", "baseline").
- * SQZ_INVALID: SQZ_ISA, or SQZ_VNNI, is another word. Read once; later changes of SQZ_ISA have no effect. */
+ * SQZ_INVALID: SQZ_ISA, or SQZ_VNNI, is another word. Read once; later changes of SQZ_ISA have no
+ * effect. */
 sqz_status sqz_cpu_isa(sqz_isa *isa, sqz_error *error);
 
 #endif

@@ -43,6 +43,7 @@ void sqz_adam_destroy(sqz_adam *adam) {
     sqz_aligned_free(adam->m);
     sqz_aligned_free(adam->v);
     free(adam->spans);
+    free(adam->mask);
     free(adam);
 }
 
@@ -86,6 +87,21 @@ sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t
     return SQZ_OK;
 }
 
+/* -- The mask ---------------------------------------------------------------------------------- */
+
+sqz_status sqz_adam_set_mask(sqz_adam *adam, const uint8_t *mask, sqz_error *error) {
+    uint8_t *copy = NULL;
+    if (mask) {
+        copy = malloc(adam->count ? adam->count : 1);
+        if (!copy)
+            return sqz_fail_memory(error, "an optimizer's mask", adam->count);
+        memcpy(copy, mask, adam->count);
+    }
+    free(adam->mask);
+    adam->mask = copy;
+    return SQZ_OK;
+}
+
 /* -- Steps ------------------------------------------------------------------------------------- */
 
 /* One step of one span, as floats. */
@@ -126,15 +142,35 @@ static void step_neighbours(float *restrict parameters, float *restrict m, float
     }
 }
 
+/* The same where the mask is not 0; elsewhere all stays as it is. */
+static void step_unmasked(float *restrict parameters, float *restrict m, float *restrict v,
+                          const float *restrict gradients, const uint8_t *restrict mask,
+                          ptrdiff_t count, update by) {
+#pragma omp simd
+    for (ptrdiff_t i = 0; i < count; i++) {
+        float gradient = gradients[i];
+        float first = m[i] + by.gain1 * (gradient - m[i]);
+        float second = by.beta2 * v[i] + by.gain2 * gradient * gradient;
+        float moved = by.keep * parameters[i] -
+                      by.step_size * (first / (sqrtf(second) / by.root_correction2 + by.eps));
+        m[i] = mask[i] ? first : m[i];
+        v[i] = mask[i] ? second : v[i];
+        parameters[i] = mask[i] ? moved : parameters[i];
+    }
+}
+
 /* Called by all threads of a team, each of which takes its share and does not wait for the others.
  */
 static void step_span(float *parameters, float *m, float *v, const float *gradients,
-                      ptrdiff_t count, update by) {
+                      const uint8_t *mask, ptrdiff_t count, update by) {
 #pragma omp for schedule(static) nowait
     for (ptrdiff_t first = 0; first < count; first += STRIDE) {
-        ptrdiff_t rest = count - first;
-        step_neighbours(parameters + first, m + first, v + first, gradients + first,
-                        rest < STRIDE ? rest : STRIDE, by);
+        ptrdiff_t rest = count - first < STRIDE ? count - first : STRIDE;
+        if (mask)
+            step_unmasked(parameters + first, m + first, v + first, gradients + first, mask + first,
+                          rest, by);
+        else
+            step_neighbours(parameters + first, m + first, v + first, gradients + first, rest, by);
     }
 }
 
@@ -148,7 +184,8 @@ static void step(sqz_adam *adam, float *parameters, const float *gradients, int 
             const sqz_adam_span *span = &adam->spans[i];
             if (span->lr_scale > 0)
                 step_span(parameters + first, adam->m + first, adam->v + first, gradients + first,
-                          (ptrdiff_t)span->count, update_of(adam, span));
+                          adam->mask ? adam->mask + first : NULL, (ptrdiff_t)span->count,
+                          update_of(adam, span));
             first += span->count;
         }
     }

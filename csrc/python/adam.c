@@ -194,6 +194,76 @@ static PyObject *get_spans(adam_object *self, void *unused) {
     return spans;
 }
 
+/* -- The mask ---------------------------------------------------------------------------------- */
+
+/* A new bool array, or None. */
+static PyObject *mask_of(const sqz_adam *adam) {
+    npy_intp count = (npy_intp)adam->count;
+    if (!adam->mask)
+        Py_RETURN_NONE;
+    PyObject *array = PyArray_SimpleNew(1, &count, NPY_BOOL);
+    for (npy_intp i = 0; array && i < count; i++)
+        ((npy_bool *)PyArray_DATA((PyArrayObject *)array))[i] = adam->mask[i] != 0;
+    return array;
+}
+
+/* A mask as an array of bytes, `count` of them; NULL with an exception set. */
+static PyArrayObject *read_mask(PyObject *given, size_t count) {
+    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_O(given);
+    if (array && PyArray_TYPE(array) != NPY_BOOL && PyArray_TYPE(array) != NPY_UINT8) {
+        PyErr_Format(PyExc_TypeError, "the mask has dtype %S, expected bool",
+                     (PyObject *)PyArray_DESCR(array));
+        Py_CLEAR(array);
+    }
+    if (array && (PyArray_NDIM(array) != 1 || (size_t)PyArray_SIZE(array) != count)) {
+        PyObject *shape = sqz_py_array_shape(array);
+        if (shape)
+            PyErr_Format(PyExc_ValueError, "the mask has shape %R, expected (%zu,)", shape, count);
+        Py_XDECREF(shape);
+        Py_CLEAR(array);
+    }
+    PyArrayObject *bytes =
+        array ? (PyArrayObject *)PyArray_FROM_OF((PyObject *)array, NPY_ARRAY_C_CONTIGUOUS) : NULL;
+    Py_XDECREF(array);
+    return bytes;
+}
+
+/* As set_spans. */
+static int set_mask(sqz_adam *const *adam, PyObject *self, sqz_model *model, PyObject *given) {
+    PyArrayObject *mask = given == Py_None ? NULL : read_mask(given, (*adam)->count);
+    if (given != Py_None && !mask)
+        return -1;
+    sqz_error error;
+    int result = !model || sqz_py_begin_write(self, model) == 0 ? 0 : -1;
+    if (result == 0) {
+        sqz_status status = sqz_adam_set_mask(*adam, mask ? PyArray_DATA(mask) : NULL, &error);
+        if (model)
+            sqz_model_end_write(model);
+        if (status != SQZ_OK) {
+            sqz_py_raise_from(self, status, &error);
+            result = -1;
+        }
+    }
+    Py_XDECREF(mask);
+    return result;
+}
+
+static PyObject *get_mask(adam_object *self, void *unused) {
+    (void)unused;
+    sqz_model *model = model_of(self);
+    if (!model || sqz_py_begin_read((PyObject *)self, model) < 0)
+        return NULL;
+    PyObject *mask = mask_of(self->adam);
+    sqz_model_end_read(model);
+    return mask;
+}
+
+static int set_mask_property(adam_object *self, PyObject *given, void *unused) {
+    (void)unused;
+    sqz_model *model = model_of(self);
+    return model ? set_mask(&self->adam, (PyObject *)self, model, given ? given : Py_None) : -1;
+}
+
 /* -- State ------------------------------------------------------------------------------------- */
 
 static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
@@ -215,6 +285,12 @@ static PyObject *adam_state_dict(adam_object *self, PyObject *unused) {
         Py_BuildValue("{s:K,s:d,s:(dd),s:d,s:N,s:N,s:N}", "step", (unsigned long long)adam->step,
                       "lr", adam->lr, "betas", adam->beta1, adam->beta2, "eps", adam->eps, "spans",
                       spans, "exp_avg", m, "exp_avg_sq", v);
+    PyObject *mask = state && adam->mask ? mask_of(adam) : NULL;
+    if (mask && PyDict_SetItemString(state, "mask", mask) < 0)
+        Py_CLEAR(mask);
+    if (state && adam->mask && !mask)
+        Py_CLEAR(state);
+    Py_XDECREF(mask);
     sqz_model_end_read(model);
     return state;
 }
@@ -276,7 +352,9 @@ static int read_state(adam_object *self, sqz_adam **result, const sqz_model *mod
     }
     adam->step = steps;
     PyObject *spans = PyDict_GetItemString(state, "spans"); /* without: one, as a new one has */
+    PyObject *mask = PyDict_GetItemString(state, "mask");
     if ((spans && set_spans(&adam, (PyObject *)self, NULL, spans) < 0) ||
+        (mask && set_mask(&adam, (PyObject *)self, NULL, mask) < 0) ||
         sqz_py_tensors_read(adam->m, model, m, "the optimizer's exp_avg") < 0 ||
         sqz_py_tensors_read(adam->v, model, v, "the optimizer's exp_avg_sq") < 0 ||
         check_second_moments(adam->v, model) < 0) {
@@ -322,7 +400,7 @@ static PyMethodDef methods[] = {
     {"state_dict", (PyCFunction)adam_state_dict, METH_NOARGS,
      "state_dict() -> dict\n\n"
      "step, lr, betas, eps, spans, and exp_avg and exp_avg_sq: the moments by parameter name,\n"
-     "copies."},
+     "copies; and where there is one, mask."},
     {"load_state_dict", (PyCFunction)adam_load_state_dict, METH_O,
      "load_state_dict(state)\n\nContinues from a state_dict. ValueError: it does not fit."},
     {NULL, NULL, 0, NULL}};
@@ -330,6 +408,10 @@ static PyMethodDef methods[] = {
 static PyGetSetDef properties[] = {
     {"lr", (getter)get_lr, (setter)set_lr, "The learning rate of the next step.", NULL},
     {"spans", (getter)get_spans, NULL, "See set_spans; a list of tuples.", NULL},
+    {"mask", (getter)get_mask, (setter)set_mask_property,
+     "A bool array over the flat parameters in state_dict's order, or None. Where it is False no\n"
+     "step touches the parameter or its moments.",
+     NULL},
     {"step_count", (getter)get_step_count, NULL, "Steps done.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

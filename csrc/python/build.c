@@ -44,14 +44,14 @@ static PyObject *build_info(PyObject *module, PyObject *unused) {
         Py_DECREF(chosen);
         return NULL;
     }
-    return Py_BuildValue(
-        "{s:s,s:N,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s,s:O,s:s,s:O}", "backend", info.backend,
-        "backends", backends, "convolutions", chosen, "isa", info.isa, "cpu_isa", info.cpu_isa,
-        "block", info.block, "threads", sqz_get_num_threads(), "openmp",
-        info.openmp_built ? Py_True : Py_False, "onednn", info.onednn_offered ? Py_True : Py_False,
-        "onednn_version", info.onednn_version, "onednn_reason", info.onednn_reason, "bfloat16",
-        info.bfloat16_offered ? Py_True : Py_False, "bfloat16_reason", info.bfloat16_reason, "vnni",
-        info.vnni ? Py_True : Py_False);
+    return Py_BuildValue("{s:s,s:N,s:N,s:s,s:s,s:i,s:i,s:O,s:O,s:s,s:s,s:O,s:s,s:O}", "backend",
+                         info.backend, "backends", backends, "convolutions", chosen, "isa",
+                         info.isa, "cpu_isa", info.cpu_isa, "block", info.block, "threads",
+                         sqz_get_num_threads(), "openmp", info.openmp_built ? Py_True : Py_False,
+                         "onednn", info.onednn_offered ? Py_True : Py_False, "onednn_version",
+                         info.onednn_version, "onednn_reason", info.onednn_reason, "bfloat16",
+                         info.bfloat16_offered ? Py_True : Py_False, "bfloat16_reason",
+                         info.bfloat16_reason, "vnni", info.vnni ? Py_True : Py_False);
 }
 
 static PyObject *set_backend(PyObject *module, PyObject *argument) {

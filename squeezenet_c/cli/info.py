@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from .. import Model, build_info
+from ..compression.size import size_table, total_size
 from ..files.export import TOLERANCE, export, verify
 from ..files.native import model_file
 from ..summary import summary_totals
@@ -113,7 +114,7 @@ def _info(options: argparse.Namespace) -> int:
 def _model_info(options: argparse.Namespace) -> int:
     path = model_file(options.model)
     model = Model.load(path)
-    facts = {
+    facts: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
         "version": model.version,
@@ -122,13 +123,19 @@ def _model_info(options: argparse.Namespace) -> int:
         "parameters": model.parameter_count,
         "precision": model.precision,
     }
+    if model.quantization is not None:
+        size = total_size(model)
+        facts |= {"density": size.density, "bits_a_weight": size.bits_a_weight}
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return 0
     for name, value in facts.items():
         if isinstance(value, list):
             value = ", ".join(value[:MOST]) + (", ..." if len(value) > MOST else "")
-        print(f"{name:16}{value:,}" if isinstance(value, int) else f"{name:16}{value}")
+        shown = f"{value:.3f}" if isinstance(value, float) else value
+        print(f"{name:16}{value:,}" if isinstance(value, int) else f"{name:16}{shown}")
+    if model.quantization is not None:
+        print(size_table(model))
     return 0
 
 

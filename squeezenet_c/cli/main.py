@@ -15,6 +15,7 @@ from ..base.language import LANGUAGES, set_language
 from ..base.read import sentence
 from .arguments import begun_with, check_network
 from .calibrate import add_calibrate
+from .compress import add_compress
 from .info import add_export, add_info, add_summary
 from .options import fail, positive
 from .predict import add_explain, add_predict
@@ -33,6 +34,7 @@ COMMANDS = {
     "predict": (add_predict, "say what is in pictures"),
     "explain": (add_explain, "write what pictures' answers are based on, as colours"),
     "quantize": (add_quantize, "make an int8 model of one, and say what it costs"),
+    "compress": (add_compress, "make a model's file as small as is wanted, by training it further"),
     "export": (add_export, "write a model for PyTorch or ONNX runtimes"),
     "summary": (add_summary, "print a model's layers"),
     "info": (add_info, "print what is installed and in use, or what is in a model's file"),

@@ -25,7 +25,11 @@ LARGEST_BYTE, LARGEST_WEIGHT = 255, 127
 
 
 def quantize(
-    model: AnyNetwork, data: Dataset, *, pictures: int = CALIBRATION_PICTURES
+    model: AnyNetwork,
+    data: Dataset,
+    *,
+    pictures: int = CALIBRATION_PICTURES,
+    scales: NDArray[np.float32] | None = None,
 ) -> AnyNetwork:
     """A copy of `model` for int8, whose precision is set to "int8"; `model` stays as it is. Its
     weights are rounded to the 255 multiples of their channel's scale, and so in float32 and
@@ -35,6 +39,8 @@ def quantize(
     data        pictures it was trained on, or others like them, but none that it is to be judged on
     pictures    how many of them are looked at (default 80; fewer where `data` has fewer): of each
                 class its share, always the same ones
+    scales      of the weights, one an output channel in the order of the parameters (default: the
+                channel's largest weight over 127)
 
     UserWarning: all are of one class. ValueError: fewer than 8 pictures; pictures of one colour;
     pictures that leave an activation at 0, or make one that is no finite number; a network with a
@@ -60,7 +66,7 @@ def quantize(
         np.array(twin.preprocessing.mean, np.float32),
         np.array(twin.preprocessing.std, np.float32),
         _activation_scales(twin, chosen),
-        weight_scales(twin),
+        weight_scales(twin) if scales is None else scales,
     )
     twin.precision = "int8"
     return twin

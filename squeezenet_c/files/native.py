@@ -153,7 +153,7 @@ def load(
     if whole:
         with _blaming(path):
             shapes = core.parameter_shapes(**spec)
-        quantised.check(path, state, shapes)
+        state = quantised.checked(path, state, shapes)
     else:
         check_tensors(path, state, spec)
     with _blaming(path):

@@ -1,6 +1,8 @@
 """Quantised models in files: whole numbers and scales, in few tensors, for each costs 90 bytes.
 
   weights            int8 [all weights]: q of csrc/README.md, in the order of the parameters
+  codes              uint8: the same as Huffman codes (csrc/README.md), a convolution's after the
+                     other's; in place of weights where that is smaller
   biases             [all output channels], float16 where that says the same, else float32
   weight_scales      [all output channels], bfloat16 where that says the same, else float32
   activation_scales  float32 [activations]
@@ -8,6 +10,7 @@
 Of a float model's file it is told by its tensors; the metadata are the same.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,14 @@ from numpy.typing import NDArray
 from .._native import core
 from ..network import Network
 
-WEIGHTS, BIASES = "weights", "biases"
+WEIGHTS, CODES, BIASES = "weights", "codes", "biases"
 WEIGHT_SCALES, ACTIVATION_SCALES = "weight_scales", "activation_scales"
-TENSORS = (WEIGHTS, BIASES, WEIGHT_SCALES, ACTIVATION_SCALES)
+TENSORS = (WEIGHTS, CODES, BIASES, WEIGHT_SCALES, ACTIVATION_SCALES)
 LARGEST_WEIGHT = 127
+MOST_VALUES = 15  # besides 0, that codes are for
+# So that a small file cannot ask for a large network: a layer of zeros takes five bytes, whatever
+# its size. At a density of 0.02, the least that `compress` leaves a layer, it is about 50.
+MOST_WEIGHTS_A_BYTE = 1024
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -36,15 +43,41 @@ def tensors_of(model: Network) -> Tensors:
     """What is written of a quantised model."""
     quantization = model.quantization
     assert quantization is not None
-    units = _units(model, quantization[WEIGHT_SCALES])
-    state = model.state_dict()
-    whole = [np.rint(state[name].astype(np.float64) / unit) for name, unit in units.items()]
+    whole = list(whole_weights(model).values())
+    biases = [values for values in model.state_dict().values() if values.ndim == 1]
+    codes = _codes(whole)
     return {
-        WEIGHTS: np.concatenate([values.ravel() for values in whole]).astype(np.int8),
-        BIASES: np.concatenate([values for values in state.values() if values.ndim == 1]),
+        **({WEIGHTS: np.concatenate([q.ravel() for q in whole])} if codes is None else codes),
+        BIASES: np.concatenate(biases),
         WEIGHT_SCALES: quantization[WEIGHT_SCALES],
         ACTIVATION_SCALES: quantization[ACTIVATION_SCALES],
     }
+
+
+def whole_weights(model: Network) -> dict[str, NDArray[np.int8]]:
+    """A quantised model's weights in steps of their scale, by name."""
+    quantization = model.quantization
+    assert quantization is not None
+    units, state = weight_units(model, quantization[WEIGHT_SCALES]), model.state_dict()
+    return {
+        name: np.rint(state[name].astype(np.float64) / unit).astype(np.int8)
+        for name, unit in units.items()
+    }
+
+
+def code(weights: NDArray[np.int8]) -> bytes | None:
+    """A convolution's weights as Huffman codes; None: they have too many values."""
+    few = np.count_nonzero(np.bincount(weights.ravel().view(np.uint8))[1:]) <= MOST_VALUES
+    return core.encode_weights(weights) if few else None
+
+
+def _codes(whole: list[NDArray[np.int8]]) -> Tensors | None:
+    """The tensor of codes; None where plain weights are smaller, or it would not be read."""
+    coded = [stream for weights in whole if (stream := code(weights)) is not None]
+    size, count = sum(map(len, coded)), sum(weights.size for weights in whole)
+    if len(coded) < len(whole) or not size < count <= MOST_WEIGHTS_A_BYTE * size:
+        return None
+    return {CODES: np.frombuffer(b"".join(coded), np.uint8)}
 
 
 def dtypes_of(tensors: Tensors) -> dict[str, str]:
@@ -59,7 +92,7 @@ def dtypes_of(tensors: Tensors) -> dict[str, str]:
     return dtypes
 
 
-def _units(model: Network, weight_scales: NDArray[np.float32]) -> Tensors:
+def weight_units(model: Network, weight_scales: NDArray[np.float32]) -> Tensors:
     """What 1 is worth in each convolution's weights, by their name, to be multiplied with them:
     the output channel's scale, in the first convolution times 255 std of the input channel."""
     units: Tensors = {}
@@ -78,12 +111,17 @@ def _units(model: Network, weight_scales: NDArray[np.float32]) -> Tensors:
 # -- Reading ---------------------------------------------------------------------------------------
 
 
-def check(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> None:
-    """BadFileError where the tensors are not those of a quantised network with parameters of these
-    shapes. To be called before one is made, which is then a few times the file at most."""
+def checked(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> Tensors:
+    """The tensors with weights for codes. BadFileError where they are not those of a quantised
+    network with parameters of these shapes. To be called before one is made, which is then a few
+    times the weights at most, and these are MOST_WEIGHTS_A_BYTE times the codes."""
     for name in tensors:
         if name not in TENSORS:
             raise core.BadFileError(f"{path}: tensor {name} is none of a quantised model's")
+    if CODES in tensors:
+        if WEIGHTS in tensors:
+            raise core.BadFileError(f"{path}: {WEIGHTS} and {CODES} found, expected one of them")
+        tensors = tensors | {WEIGHTS: _decoded(path, tensors[CODES], shapes)}
     outputs = sum(shape[0] for shape in shapes.values() if len(shape) == 1)
     weights = sum(int(np.prod(shape)) for shape in shapes.values() if len(shape) == 4)
     expected = {WEIGHTS: weights, BIASES: outputs, WEIGHT_SCALES: outputs, ACTIVATION_SCALES: None}
@@ -106,6 +144,35 @@ def check(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> No
             raise core.BadFileError(f"{path}: {name} has values that are not above 0")
     if (tensors[WEIGHTS] < -LARGEST_WEIGHT).any():
         raise core.BadFileError(f"{path}: weights has a value below -{LARGEST_WEIGHT}")
+    return tensors
+
+
+def _decoded(
+    path: str, codes: NDArray[Any], shapes: dict[str, tuple[int, ...]]
+) -> NDArray[np.int8]:
+    """All weights. BadFileError: these are not their codes."""
+    if codes.dtype != np.uint8 or codes.ndim != 1:
+        raise core.BadFileError(
+            f"{path}: {CODES} is {codes.dtype} of the shape {list(codes.shape)}, expected uint8 of "
+            "one dimension"
+        )
+    counts = {name: math.prod(shape) for name, shape in shapes.items() if len(shape) == 4}
+    if sum(counts.values()) > MOST_WEIGHTS_A_BYTE * len(codes):
+        raise core.BadFileError(
+            f"{path}: {CODES} has {len(codes)} bytes for the {sum(counts.values())} weights of the "
+            f"spec, expected at least one for {MOST_WEIGHTS_A_BYTE}"
+        )
+    left, whole = codes, []
+    for name, count in counts.items():
+        try:
+            weights, used = core.decode_weights(left, count)
+        except core.BadFileError as error:
+            raise core.BadFileError(f"{path}: {CODES} of {name}: {error}") from None
+        left = left[used:]
+        whole.append(weights)
+    if len(left):
+        raise core.BadFileError(f"{path}: {CODES} has {len(left)} bytes after the last weights")
+    return np.concatenate(whole)
 
 
 def take(path: str, model: Network, tensors: Tensors) -> None:
@@ -117,7 +184,7 @@ def take(path: str, model: Network, tensors: Tensors) -> None:
             f"{path}: {ACTIVATION_SCALES} has the shape {[len(tensors[ACTIVATION_SCALES])]}, "
             f"expected [{activations}]"
         )
-    units = _units(model, tensors[WEIGHT_SCALES])
+    units = weight_units(model, tensors[WEIGHT_SCALES])
     state: Tensors = {}
     weights, biases = tensors[WEIGHTS], tensors[BIASES]
     for name, shape in core.parameter_shapes(**model.spec).items():

@@ -76,6 +76,7 @@ def train(
     calibrate: bool = False,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
+    optimizer: Adam | None = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
@@ -116,6 +117,8 @@ def train(
                     it was stopped: it continues after the last whole epoch. `state` is then this
                     file, if no other is named. Only `epochs` may differ from what the run was begun
                     with, and not with the cosine schedule
+    optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
+                    and body_lr_scale; its lr follows the recipe
 
     Class names are taken from the set where the model has none; a decision threshold that it had is
     dropped. Ctrl-C stops within a batch and
@@ -192,15 +195,18 @@ def train(
         "valid": fingerprint(valid),
         "the set held out": fingerprint(held_out),
     }
+    if optimizer is None:
+        optimizer = Adam(
+            model,
+            recipe.lr,
+            weight_decay=weight_decay,
+            freeze=freeze,
+            body_lr_scale=recipe.body_lr_scale,
+        )
+    optimizer.check_model(model)
+    arguments |= optimizer.arguments
     if resumed is not None:
         resumed.check(arguments)
-    optimizer = Adam(
-        model,
-        recipe.lr,
-        weight_decay=weight_decay,
-        freeze=freeze,
-        body_lr_scale=recipe.body_lr_scale,
-    )
     loss = {"label_smoothing": label_smoothing, "class_weights": weights}
     train = train.at_size(model.image_size, model.preprocessing.fit)
     run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss)

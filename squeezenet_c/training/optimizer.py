@@ -44,7 +44,7 @@ class Adam(core.Adam):
         body_lr_scale: float = 1.0,
     ):
         super().__init__(model, lr, betas, eps)
-        self._follower = model
+        self._model = model
         self.set_spans(spans_of(model, weight_decay, freeze, body_lr_scale))
         model.step = 0
 
@@ -56,10 +56,15 @@ class Adam(core.Adam):
 
     def check_model(self, model: "core.Network") -> None:
         """ValueError where this is the optimizer of another model, which `step` would move."""
-        if model is not self._follower:
+        if model is not self._model:
             raise ValueError(
                 "the optimizer was made for another model; expected one made for this, Adam(model)"
             )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What a run depends on besides `train`'s own arguments, for its state."""
+        return {}
 
     @property
     def frozen(self) -> frozenset[str]:
@@ -70,7 +75,7 @@ class Adam(core.Adam):
         """Those in spans whose learning rate is 0 whatever `lr` is."""
         ends = np.cumsum([count for count, _, _ in self.spans])
         names, end = set(), 0
-        for name, view in self._follower.gradients.items():
+        for name, view in self._model.gradients.items():
             end += view.size
             if self.spans[int(np.searchsorted(ends, end))][1] == 0:
                 names.add(name)
@@ -79,14 +84,14 @@ class Adam(core.Adam):
     def step(self) -> None:
         """Update the parameters from the model's gradients."""
         super().step()
-        self._follower.step = self.step_count
+        self._model.step = self.step_count
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state`, of state_dict(), left off; learning rate, decay and what is
         frozen are the state's."""
         super().load_state_dict(state)
         self._frozen = self._without_rate()
-        self._follower.step = self.step_count
+        self._model.step = self.step_count
 
 
 # -- Spans -----------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 It is a safetensors file. Tensors, each by the parameter's name behind
   model.  exp_avg.  exp_avg_sq.  best.    weights, Adam's moments, the best epoch's weights (if any)
+and, uint8, where the optimizer has one, its
+  mask
 Metadata, JSON by key:
   squeezenet_c.state  the format, "1"
   arguments           what the run was begun with, as far as it changes the result
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .._native import core
 from ..base.earlier import EARLIER, completed
@@ -95,6 +98,8 @@ def write_state(
         for group, named in groups.items()
         for name, tensor in named.items()
     }
+    if "mask" in state:
+        tensors["mask"] = state["mask"].view(np.uint8)
     values = {
         "arguments": _plain(arguments),
         "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
@@ -154,6 +159,7 @@ class RunState:
     trained_on: tuple[str, ...]
     machine: dict[str, str]
     groups: dict[str, Tensors]
+    mask: NDArray[np.uint8] | None
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "RunState":
@@ -168,7 +174,10 @@ class RunState:
             )
             raise core.BadFileError(f"{path}: {what}; expected one of format {FORMAT!r}")
         groups: dict[str, Tensors] = {"model": {}, "exp_avg": {}, "exp_avg_sq": {}, "best": {}}
+        mask = tensors.pop("mask", None)
         try:
+            if mask is not None and mask.dtype != np.uint8:
+                raise TypeError(f"mask has the dtype {mask.dtype}, expected uint8")
             for key, tensor in tensors.items():
                 group, _, name = key.partition(".")
                 if tensor.dtype != np.float32:
@@ -185,6 +194,7 @@ class RunState:
                 trained_on=tuple(map(str, _typed({"trained_on": []} | said, "trained_on", list))),
                 machine=_typed(said, "machine", dict),
                 groups=groups,
+                mask=mask,
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {brief(error)}"
@@ -240,7 +250,8 @@ class RunState:
         moments = {key: self.groups[key] for key in ("exp_avg", "exp_avg_sq")}
         former = optimizer.state_dict()
         try:
-            optimizer.load_state_dict(self.optimizer | moments)
+            masked = {} if self.mask is None else {"mask": self.mask}
+            optimizer.load_state_dict(self.optimizer | moments | masked)
             model.load_state_dict(self.groups["model"])
             model.trained_on = self.trained_on or model.trained_on
         except (TypeError, ValueError) as error:

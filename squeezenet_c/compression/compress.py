@@ -1,0 +1,228 @@
+"""Deep Compression (Han et al. 2016, arXiv:1510.00149) of a network for its task: pruned while it
+learns, then with few values a layer, which learn too; all of it in the whole numbers of an int8
+model, so that what is coded in the file and what computes are the same."""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..base.plots import caption, draw_figure
+from ..data.dataset import Dataset
+from ..data.marks import add_marks
+from ..inference.predict import match_classes
+from ..network import AnyNetwork, Network
+from ..training import loop
+from ..training.history import History
+from ..training.recipe import Recipe
+from .prune import PruningAdam, prune, weight_names
+from .quantize import quantize
+from .sensitivity import DENSITIES, TRIED, Curves, allocate, bits_a_weight, sensitivity
+from .shared_values import SharedValuesAdam, codebooks, write_weights
+from .size import bytes_besides_codes, coded_bytes, file_bytes, scales_of
+
+HELD_OUT_FRACTION = 0.2  # of the training pictures: layers are measured on it
+PRUNING_SHARE = 0.7  # of the epochs; in the rest what is left settles
+SHARING_RATE = 5  # times the learning rate: values are few, and many weights agree on each
+SPARE = 0.99  # of the bytes, for what training changes; the end uses them all
+MOST_MARKS = 128  # of training pictures that the file keeps, 16 bytes each
+
+
+def compress(
+    model: AnyNetwork,
+    train: Dataset,
+    valid: Dataset | None = None,
+    *,
+    size_kb: float = 100,
+    epochs: int = 30,
+    sharing_epochs: int = 6,
+    batch_size: int = 8,
+    lr: float = 1e-4,
+    seed: int = 0,
+    augment: bool = True,
+    progress: bool = True,
+    state: str | os.PathLike | None = None,
+    resume: str | os.PathLike | None = None,
+    plot: str | os.PathLike | None = None,
+) -> AnyNetwork:
+    """An int8 model in a file of less than `size_kb` * 1000 bytes, made of `model` by training it
+    further; `model` stays as it is. It runs in float32 and bfloat16 as well.
+
+    train       the pictures that it learns from, best those that the model has learnt from
+    valid       judged after every epoch, to be shown and for nothing else. Without it a fifth of
+                the training pictures, which it then does not learn from
+    size_kb     of the file that Model.save writes, in thousands of bytes
+    epochs      in which it is pruned: each layer to a density of its own, by what the network's
+                answers lose where that layer alone is pruned, measured on a fifth of the training
+                pictures
+    sharing_epochs      in which a layer has 15 values besides 0, and these and the biases learn
+    lr          the peak learning rate of both, for all layers alike; it falls along half a cosine
+    batch_size, seed, augment, progress     as `train` has them
+    state       file for the state of the pruning, from which a run that was stopped is resumed
+    resume      resume the run of this file, with the other arguments as they were; one that was
+                stopped later than in the pruning begins again at its end
+    plot        file for a plot of accuracy against size over the run
+
+    The result is a function of the arguments, bit for bit. A threshold and a
+    temperature of the model's are dropped.
+
+    ValueError: an argument is not what it should be; a size that cannot be reached, with the least
+    that can be; what `quantize` refuses. OSError, BadFileError, TrainingError: see `train`.
+    KeyboardInterrupt: as ever.
+    """
+    train = match_classes(train, model.class_names or train.class_names, model.num_classes)
+    rest, part = train.split(HELD_OUT_FRACTION, seed)
+    learnt, judged = (rest, part) if valid is None else (train, valid)
+    for path in (state, plot):
+        if path is not None:
+            loop.check_writable(path)
+    quantize(model, learnt)  # refuses now what it would refuse in the end
+    twin = model.copy()
+    twin.precision = "float32"
+    twin.threshold, twin.temperature = None, 1.0  # they were for other weights
+    most = _most_bytes(twin, learnt, size_kb)
+    say = print if progress else _say_nothing
+
+    curves = _measured(twin, part, progress)
+    counts = {name: twin.gradients[name].size for name in curves}
+    densities = allocate(curves, counts, lambda d: coded_bytes(twin, d), SPARE * most)
+    say(f"Pruning to {_mean(densities, counts):.1%} of the weights")
+    steps = -(-len(learnt) // batch_size) * epochs
+    pruning = PruningAdam(twin, densities, max(1, round(PRUNING_SHARE * steps)), lr=lr)
+    given: dict[str, Any] = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "augment": augment,
+        "progress": progress,
+    }
+    pruned = loop.train(
+        twin,
+        learnt,
+        judged,
+        epochs=epochs,
+        recipe=Recipe(lr=lr),
+        optimizer=pruning,
+        state=state,
+        resume=resume,
+        **given,
+    )
+    _go_on(pruned)
+
+    densities = allocate(curves, counts, lambda d: coded_bytes(twin, d), most)
+    twin.load_state_dict(prune(twin.state_dict(), densities))
+    scales = scales_of(twin)
+    books = codebooks(twin.state_dict(), scales, twin)
+    say("Training the values that the weights of a layer share")
+    sharing = SharedValuesAdam(twin, books, SHARING_RATE * lr)
+    shared = loop.train(
+        twin,
+        learnt,
+        judged,
+        epochs=sharing_epochs,
+        recipe=Recipe(lr=SHARING_RATE * lr),
+        optimizer=sharing,
+        **given,
+    )
+    _go_on(shared)
+    for book in books.values():
+        book.round()
+    write_weights(twin, books)
+    _round_biases(twin)
+    twin.trained_on = twin.trained_on[:MOST_MARKS]
+    result = quantize(twin, learnt, scales=scales)
+    if plot is not None:
+        _plot(plot, pruning, pruned, shared, file_bytes(result))
+    return result
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _go_on(history: History) -> None:
+    """Ctrl-C ends `train` alone; here there is more to end."""
+    if history.interrupted:
+        raise KeyboardInterrupt
+
+
+def _most_bytes(network: Network, train: Dataset, size_kb: float) -> int:
+    """That the codes may take. ValueError: they cannot take so few."""
+    if not (math.isfinite(size_kb) and size_kb > 0):
+        raise ValueError(f"size_kb is {size_kb!r}, expected a number above 0")
+    marked = network.copy()
+    marked.class_names = network.class_names or train.class_names
+    marked.trained_on = add_marks(network.trained_on, train)[:MOST_MARKS]
+    besides = bytes_besides_codes(marked)
+    least = {name: float(DENSITIES[0]) for name in weight_names(network)}
+    least_bytes = besides + math.ceil(coded_bytes(network, least) / SPARE)
+    if size_kb * 1000 <= least_bytes:
+        raise ValueError(
+            f"size_kb is {size_kb:g}, expected at least {math.ceil(least_bytes / 100 + 1) / 10:g}: "
+            f"{besides:,} bytes are biases, scales and what the file says of the model, and the "
+            f"rest is each layer's weights at a density of {DENSITIES[0]:g}"
+        )
+    return math.ceil(size_kb * 1000) - 1 - besides
+
+
+def _measured(network: Network, pictures: Dataset, progress: bool) -> Curves:
+    """sensitivity with a progress bar."""
+    pictures = pictures.at_size(network.image_size, network.preprocessing.fit)
+    if not progress:
+        return sensitivity(network, pictures)
+    from tqdm import tqdm
+
+    total = len(weight_names(network)) * len(TRIED)
+    print(f"Measuring what each layer can lose, on {len(pictures)} training pictures", flush=True)
+    with tqdm(total=total, unit=" passes", leave=False, disable=None) as bar:
+        return sensitivity(network, pictures, bar.update)
+
+
+def _mean(densities: Mapping[str, float], counts: Mapping[str, int]) -> float:
+    return sum(densities[name] * counts[name] for name in counts) / sum(counts.values())
+
+
+def _round_biases(network: Network) -> None:
+    """To float16, where they are finite in it."""
+    rounded = {}
+    for name, values in network.state_dict().items():
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16).astype(np.float32)
+        rounded[name] = half if values.ndim == 1 and np.isfinite(half).all() else values
+    network.load_state_dict(rounded)
+
+
+# -- The plot --------------------------------------------------------------------------------------
+
+
+def _plot(
+    path: str | os.PathLike, pruning: PruningAdam, pruned: History, shared: History, size: int
+) -> None:
+    """Accuracy against the file's size in bytes, epoch by epoch: while it is pruned about what it
+    would take, from there on `size`."""
+    last = _about(pruning, pruned, len(pruned))
+    sizes = [size * _about(pruning, pruned, row.epoch) / last / 1000 for row in pruned]
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot(sizes, [row.valid_acc for row in pruned], "o-", label=caption("pruning"))
+        axes.plot(
+            [size / 1000] * len(shared),
+            [row.valid_acc for row in shared],
+            "o-",
+            label=caption("values shared"),
+        )
+        axes.set(xlabel=caption("size in kB"), ylabel=caption("accuracy"))
+        axes.invert_xaxis()
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+    draw_figure(draw, (7, 4), path)
+
+
+def _about(pruning: PruningAdam, history: History, epoch: int) -> float:
+    """The bits of the weights after that many epochs."""
+    after = pruning.densities_after(round(epoch / len(history) * pruning.step_count))
+    counts = pruning.counts
+    return sum(counts[name] * float(bits_a_weight(density)) for name, density in after.items())
