@@ -5,6 +5,7 @@ import functools
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import int8_oracle as int8
@@ -109,6 +110,38 @@ def test_the_oracles_bits(name, threads):
     for _ in range(2):
         np.testing.assert_array_equal(network.forward(pictures[:1]), logits[:1])
         np.testing.assert_array_equal(network.class_maps(pictures[:1]), maps[:1])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_wild_scales_and_biases(seed):
+    """Scales that fit nothing, biases beyond 2^30 of them, sums that float32 has to round."""
+    random = np.random.RandomState(seed)
+    arguments, shape, _ = CASES[SMALL[seed]]
+    _, pictures, _, _ = case(SMALL[seed])
+    network = core.Network(**arguments)
+    state = networks.weights(core.parameter_shapes(**arguments), seed)
+    for values in state.values():
+        if values.ndim == 1:
+            values *= np.exp(random.normal(0, 6, values.shape))
+    given = int8.quantisation_of(state, network.spec, pictures, MEAN, STD)
+    groups = np.array(int8.groups_of(int8.steps_of(network.spec)))
+    for group in set(groups.tolist()) - {-1}:
+        given["activation_scales"][groups == group] *= np.exp(random.normal(0, 2))
+    given["weight_scales"] *= np.exp(random.normal(0, 2, len(given["weight_scales"])))
+    given = {key: values.astype(np.float32) for key, values in given.items()}
+    network.load_state_dict(state)
+    network.set_quantization(**given)
+    network.precision = "int8"
+    logits, maps = int8.run(network.state_dict(), network.spec, given, pictures)
+    np.testing.assert_array_equal(network.forward(pictures), logits, strict=True)
+    np.testing.assert_array_equal(network.class_maps(pictures), maps, strict=True)
+
+
+def test_several_callers_at_once():
+    network, pictures, logits, _ = case("1_1")
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(network.forward, [pictures[:n] for n in (3, 1, 2, 1, 3, 2) * 5]):
+            np.testing.assert_array_equal(found, logits[: len(found)])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

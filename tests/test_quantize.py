@@ -12,6 +12,7 @@ from squeezenet_c._native import core
 from squeezenet_c.base.png import encode_png
 from squeezenet_c.cli import main
 from squeezenet_c.compression import quantize as module
+from squeezenet_c.files.export import verify
 from squeezenet_c.files.native import metadata_of
 
 SIZE = 48
@@ -237,8 +238,33 @@ def test_exports_are_its_float_form(home, valid, tmp_path) -> None:
     quantised.export(tmp_path / "model.pth")
     loaded = sq.Model.load(tmp_path / "model.pth")
     assert loaded.precision == "float32"
+    pytest.importorskip("torch", reason="torch is not installed")
+    assert verify(quantised, tmp_path / "model.pth", valid.paths[:2]) < 1e-5
+    assert quantised.precision == "int8"
     quantised.precision = "float32"
     assert np.array_equal(loaded.predict_proba(valid), quantised.predict_proba(valid))
+
+
+@pytest.mark.parametrize("version", ["1_0", "1_1"])
+def test_imagenet(shared, tmp_path, version) -> None:
+    """Calibrated on pieces of the two photographs, they are named as in float32."""
+    model = sq.Model.load(shared / "pretrained" / f"squeezenet{version}-imagenet.safetensors")
+    photographs = sorted((shared / "imagenet_samples").glob("*.jpg"))
+    pieces = []
+    for path in photographs:
+        picture = core.read_image(str(path))
+        rows, columns = (side // 5 for side in picture.shape[:2])
+        for number in range(4):
+            top, left = rows * (number // 2), columns * (number % 2)
+            pieces.append(tmp_path / f"{path.stem}{number}.png")
+            piece = np.ascontiguousarray(picture[top : top + 4 * rows, left : left + 4 * columns])
+            pieces[-1].write_bytes(encode_png(piece))
+    quantised = model.quantize(sq.Dataset(pieces, np.arange(8) // 4))
+    squares = np.stack([model.preprocessing.square(core.read_image(str(p))) for p in photographs])
+    floats, whole = (network.forward(network.input_of(squares)) for network in (model, quantised))
+    assert np.array_equal(floats.argmax(axis=1), whole.argmax(axis=1))
+    lengths = np.linalg.norm(floats, axis=1) * np.linalg.norm(whole, axis=1)
+    assert ((floats * whole).sum(axis=1) / lengths).min() > 0.998
 
 
 # -- Files -----------------------------------------------------------------------------------------
@@ -390,6 +416,16 @@ def test_the_command(home, training, valid, tmp_path, capsys) -> None:
     assert f"the same answer for {same:.4f}" in printed and "On 16 pictures" in printed
     expected = sq.quantize(floats, training).quantization
     assert all(np.array_equal(quantised.quantization[key], expected[key]) for key in SCALES)
+
+
+def test_the_file_itself_is_replaced(home, tmp_path, capsys) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes((home / "model.safetensors").read_bytes())
+    before = path.stat().st_size
+    assert main(["quantize", str(path), str(home / "data"), "--out", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{before:,}" in printed and f"{path.stat().st_size:,}" in printed
+    assert sq.Model.load(path).precision == "int8"
 
 
 def test_without_a_validation_set_a_fifth_is_judged_on(home, tmp_path, capsys) -> None:

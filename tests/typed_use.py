@@ -16,6 +16,8 @@ def train_and_predict(folder: Path) -> float:
     best = sq.Model.load(folder / "best.safetensors")
     temperature: float = best.calibrate(valid)
     assert temperature == best.temperature
+    whole: sq.Model = sq.quantize(best, train)
+    best = whole if whole.precision == "int8" else best.quantize(train, pictures=20)
     answer = sq.predict(best, valid.paths[0])
     evaluation: sq.Evaluation = sq.evaluate(best, valid)
     report: sq.Report = sq.report(best, valid, folder / "report")

@@ -33,7 +33,8 @@ def _quantize(options: argparse.Namespace) -> int:
     training, judged = load_sets(model, options)
     print(classes_line(model, {"to calibrate on": training, "to judge on": judged}), flush=True)
     quantised = quantize(model, training, pictures=options.pictures)
+    before = Row.of(model, source, judged)  # now, for --out may be the same file
     quantised.save(options.out)
-    before, after = Row.of(model, source, judged), Row.of(quantised, options.out, judged)
+    after = Row.of(quantised, options.out, judged)
     print(f"{comparison(before, after, len(judged))}\nWritten: {options.out}")
     return 0

@@ -35,6 +35,8 @@ def export(model: Network, path: str | os.PathLike) -> None:
                 (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
     .safetensors   what Model.save writes.
 
+    A quantised model goes to PyTorch and ONNX as floats, with its rounded weights.
+
     Neither PyTorch nor onnx is needed. What was at `path` stays until the new file is complete.
     Model.load reads all but .onnx again. ValueError: another ending. OSError: it cannot be written.
     """
