@@ -6,12 +6,13 @@ openpyxl, tqdm, Pillow) are imported where they are used.
 
 from typing import Any
 
+from . import palm
 from ._native import core as _core
 from ._version import __version__
 from .base.language import language, set_language
 from .compression.compress import compress
 from .compression.quantize import quantize
-from .data import palm, synthetic
+from .data import synthetic
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
 from .files.export import export

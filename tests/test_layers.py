@@ -17,6 +17,7 @@ FLOORS = (
     ("compression",),
     ("reports",),
     ("model",),
+    ("models", "palm"),
     ("__init__",),
     ("cli",),
     ("__main__",),

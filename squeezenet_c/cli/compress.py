@@ -10,14 +10,14 @@ from ..model import Model
 from ..training.loop import check_writable
 from .classes import classes_line
 from .judged import Row, comparison, load_sets
-from .options import add_data_options, fail, positive, whole
+from .options import add_data_options, add_model, fail, positive, whole
 
 DEFAULTS = inspect.signature(compress).parameters
 
 
 def add_compress(parser: argparse.ArgumentParser) -> None:
     """The options of `compress`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", nargs="+", help="what the model was trained on, as `train` takes "
         "it: it learns further from the training pictures, and figures are from the validation "
@@ -73,8 +73,9 @@ def _compress(options: argparse.Namespace) -> int:
         state = options.state or options.resume_from
         hint = f"; to resume it, the same with --resume-from {state}" if state else ""
         return fail(f"stopped by Ctrl-C{hint}")
+    before = Row.of(model, source, judged)  # now, for --out may be the same file
     compressed.save(options.out)
+    after = Row.of(compressed, options.out, judged)
     print(size_table(compressed))
-    before, after = Row.of(model, source, judged), Row.of(compressed, options.out, judged)
     print(f"{comparison(before, after, len(judged))}\nWritten: {options.out}")
     return 0

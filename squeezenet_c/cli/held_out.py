@@ -8,12 +8,13 @@ from ..data.layouts import load_evaluation_data
 from ..files.native import model_file
 from ..files.torch_read import is_torch_file
 from ..model import Model
-from .options import add_data_options, add_model_precision, dataset_options
+from ..models import is_packaged
+from .options import add_data_options, add_model, add_model_precision, dataset_options
 
 
 def add_held_out(parser: argparse.ArgumentParser, what: str) -> None:
     """The options of the model, its pictures and its file. what: it gets, as "threshold"."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", help="pictures that the model was not trained on, and that it will "
         "not be reported on: of a PALM folder the validation part, of a folder of train, val and "
@@ -28,6 +29,11 @@ def add_held_out(parser: argparse.ArgumentParser, what: str) -> None:
 def load_held_out_model(options: argparse.Namespace, what: str) -> tuple[Model, str]:
     """The model, and the path that it is to be saved at. ValueError: none can be."""
     source = model_file(options.model)
+    if options.out is None and is_packaged(source):
+        raise ValueError(
+            f"{source} comes with the package and is not written anew; --out model.safetensors "
+            f"saves the model with its {what}"
+        )
     if options.out is None and is_torch_file(source):
         raise ValueError(
             f"{source}: a PyTorch file is not written anew; --out model.safetensors saves the "

@@ -11,14 +11,14 @@ from ..files.export import TOLERANCE, export, verify
 from ..files.native import model_file
 from ..summary import summary_totals
 from .classes import MOST
-from .options import add_network, add_precision, fail, network_of, positive
+from .options import add_model, add_network, add_precision, fail, network_of, positive
 
 # -- export ----------------------------------------------------------------------------------------
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument(
         "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx or .safetensors"
     )
@@ -50,7 +50,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def add_summary(parser: argparse.ArgumentParser) -> None:
     """The options of `summary`."""
-    parser.add_argument("model", metavar="MODEL", nargs="?")
+    add_model(parser, nargs="?")
     add_network(parser)
     parser.add_argument("--num-classes", type=positive, default=2)
     parser.add_argument("--image-size", type=positive)
@@ -73,10 +73,7 @@ def _summary(options: argparse.Namespace) -> int:
 
 def add_info(parser: argparse.ArgumentParser) -> None:
     """The options of `info`."""
-    parser.add_argument(
-        "model", metavar="MODEL", nargs="?", help="say what is in this file (default: what is "
-        "installed)"
-    )  # fmt: skip
+    add_model(parser, nargs="?", text="say what is in it (default: what is installed)")
     parser.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
     parser.add_argument("--training", action="store_true", help="the plan of training")
     add_precision(parser)

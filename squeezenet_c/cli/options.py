@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import Model, train
 from ..data.dataset import CACHE_MB
+from ..models import NAMES, packaged_model
 from ..training.recipe import SCHEDULES, Recipe
 from .run_folder import add_out
 
@@ -18,6 +19,18 @@ def fail(sentence: str) -> int:
     """Say why a command's work failed; its exit status."""
     print(f"squeezenet-c: {sentence}", file=sys.stderr)
     return 1
+
+
+def model_path(text: str) -> str:
+    """The file that MODEL means: a packaged model's where it is the name of one."""
+    return packaged_model(text) if text in NAMES else text
+
+
+def add_model(parser: argparse.ArgumentParser, *, nargs: str | None = None, text: str = "") -> None:
+    """MODEL, which may be a packaged one's name."""
+    text += f"{'; ' if text else ''}a model's file or a run's folder, or {' or '.join(NAMES)}, "
+    text += "which comes with the package"
+    parser.add_argument("model", metavar="MODEL", type=model_path, nargs=nargs, help=text)
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
@@ -84,8 +97,8 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_network(parser)
     parser.add_argument(
-        "--pretrained", metavar="MODEL", help="start from this file's network and weights; a head "
-        "for other classes is replaced"
+        "--pretrained", metavar="MODEL", type=model_path, help="start from this file's network and "
+        "weights; a head for other classes is replaced"
     )  # fmt: skip
     recipe = Recipe()
     parser.add_argument("--epochs", type=positive, default=default("epochs"))

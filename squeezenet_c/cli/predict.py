@@ -13,7 +13,7 @@ from ..data.folders import find_pictures
 from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
 from ..model import Model
-from .options import add_model_precision, fail
+from .options import add_model, add_model_precision, fail
 
 FEW = 100  # pictures that need no progress bar
 
@@ -22,7 +22,7 @@ FEW = 100  # pictures that need no progress bar
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """The options of `predict`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     _add_images(parser)
     add_model_precision(parser)
     parser.add_argument("--skip-bad", action="store_true", help="let files that are broken pass")
@@ -112,7 +112,7 @@ def _status(bad: list[str], pictures: int, skip_bad: bool) -> int:
 
 def add_explain(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     _add_images(parser)
     parser.add_argument("--out", metavar="DIR", required=True, help="folder for a PNG a picture")
     parser.add_argument("--label", type=int, help="the class's number (default: the answer's)")

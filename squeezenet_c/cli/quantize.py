@@ -7,12 +7,12 @@ from ..files.native import model_file
 from ..model import Model
 from .classes import classes_line
 from .judged import Row, comparison, load_sets
-from .options import add_data_options, positive
+from .options import add_data_options, add_model, positive
 
 
 def add_quantize(parser: argparse.ArgumentParser) -> None:
     """The options of `quantize`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", nargs="+", help="what the model was trained on, as `train` takes "
         "it: scales are taken from training pictures, and figures from the validation pictures "

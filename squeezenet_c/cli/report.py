@@ -14,14 +14,14 @@ from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
 from .classes import classes_line
-from .options import add_data_options, add_model_precision, dataset_options
+from .options import add_data_options, add_model, add_model_precision, dataset_options
 
 # -- evaluate --------------------------------------------------------------------------------------
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """The options of `evaluate`."""
-    parser.add_argument("model", metavar="MODEL")
+    add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
         "a folder of train, val and test (its test part, else val), or a list file"
