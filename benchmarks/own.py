@@ -29,8 +29,13 @@ def info(job: Job) -> Result:
 
 
 def bound(job: Job) -> Result:
-    """Pictures a second if oneDNN's convolutions were all there is, from the plan's own timings on
-    one thread, times the number of threads."""
+    """Pictures a second if oneDNN's convolutions were all there is, from the plan's own timings (of
+    int8 from OpenVINO's) on one thread, times the number of threads."""
+    if job.precision == "int8":
+        from peers import open_vino
+
+        seconds = open_vino.convolution_seconds(job, 100 if job.seconds else 2)
+        return {"images_per_second": job.threads / seconds}
     sq.set_backend("onednn")
     plan = ours.model(job).plan(job.size, job.size, job.task == "train", 15 if job.seconds else 1)
     milliseconds = sum(row["milliseconds"] for row in plan if row["op"].startswith("conv"))

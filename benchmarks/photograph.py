@@ -8,14 +8,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 SIZE = (1736, 1824)  # width and height of a fundus camera's picture
 
 
-def find(named: Path | None, shared: Path) -> Path | None:
+def find(named: Path | None) -> Path | None:
     """The file that was named, or the first full-size photograph in ../shared."""
     if named is not None:
         return named
-    return next(iter(sorted(shared.glob("fundus_fullres/*.jpg"))), None)
+    return next(iter(sorted(SHARED.glob("fundus_fullres/*.jpg"))), None)
 
 
 def write_synthetic(path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # Library -> the modules it needs, which `pip install ".[bench]"` brings.
 LIBRARIES = {
     "pytorch": ("torch",),
     "onnx_runtime": ("onnxruntime", "onnx"),
-    "open_vino": ("openvino", "onnx"),
+    "open_vino": ("openvino", "nncf", "onnx"),
     "pillow": ("PIL",),
 }
 TITLES = {
@@ -25,25 +25,29 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Column:
-    """What is run: a module of peers/ (or a function of own.py), and which variant of it."""
+    """What is run: a module of peers/ (or a function of own.py), which variant of it, and in which
+    precision, if not in the row's."""
 
     library: str
     variant: str = ""
+    precision: str = ""
 
     @property
     def name(self) -> str:
-        return f"{TITLES[self.library]} {self.variant}".rstrip()
+        return " ".join(filter(None, (TITLES[self.library], self.variant, self.precision)))
 
 
-OURS, BOUND = Column("ours"), Column("own.bound")
+OURS, OURS_FLOAT32, BOUND = Column("ours"), Column("ours", "", "float32"), Column("own.bound")
 EAGER, CHANNELS_LAST = Column("pytorch", "eager"), Column("pytorch", "channels_last")
+INT8_TOLERANCE = 5e-3
 ONNX_RUNTIME, OPEN_VINO, PILLOW = Column("onnx_runtime"), Column("open_vino"), Column("pillow")
 
 
 @dataclass(frozen=True)
 class Row:
-    """goal: how many times the best peer. tolerance: how far a peer's answer may be from ours, as a
-    share of the largest value; for a photograph, in levels of 255."""
+    """goal: how many times the best peer. tolerance: how far an answer may be from the reference's,
+    see compare.distance. isa and variables: an instruction set that the CPU has to have, and what
+    holds the libraries to it."""
 
     name: str
     title: str
@@ -54,6 +58,13 @@ class Row:
     arch: str = "1_1"
     batch: int = 1
     precision: str = "float32"
+    isa: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> str:
+        """The column by which answers are judged: the integers of one library are not another's."""
+        return OURS_FLOAT32.name if self.precision == "int8" else OURS.name
 
     def job(self, threads: int) -> dict[str, Any]:
         return {
@@ -61,6 +72,7 @@ class Row:
             "arch": self.arch,
             "batch": self.batch,
             "precision": self.precision,
+            "subject": "timed" if self.precision == "int8" else "",
             "threads": 1 if self.task == "photograph" else threads,
         }
 
@@ -68,10 +80,14 @@ class Row:
         """What to run: ours, our other backends (the first is the default), the peers among
         `libraries`, and the bound."""
         columns = [OURS]
+        if self.precision == "int8" and OURS_FLOAT32 not in self.peers:
+            columns.append(OURS_FLOAT32)
         if self.task != "photograph" and self.precision == "float32":
             columns += [Column("ours", backend) for backend in backends[1:]]
-        columns += [peer for peer in self.peers if peer.library in libraries]
-        if self.task != "photograph" and "onednn" in backends:
+        columns += [peer for peer in self.peers if peer.library in {"ours", *libraries}]
+        # oneDNN's convolutions: ours, or those in OpenVINO, whose int8 it is.
+        there = "open_vino" in libraries if self.precision == "int8" else "onednn" in backends
+        if self.task != "photograph" and there:
             columns.append(BOUND)
         return columns
 
@@ -90,6 +106,32 @@ def _row(task: str, arch: str, batch: int, precision: str, goal: float) -> Row:
     return Row(name, title, task, peers, goal, tolerance, arch, batch, precision)
 
 
+# Of int8 on less than a CPU has: what holds ours to it, and the oneDNN in OpenVINO.
+WITHOUT_VNNI = {
+    "avx512": {"SQZ_VNNI": "0", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+    "avx2": {"SQZ_ISA": "avx2", "SQZ_VNNI": "0", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+}
+
+
+def _int8_row(arch: str, batch: int, isa: str = "") -> Row:
+    """With VNNI where the CPU has it; or on an instruction set without it, where our own float32 is
+    a peer: int8 is to be no slower."""
+    row = _row("infer", arch, batch, "int8", 1.0 if isa else 1.2)
+    if not isa:
+        return replace(row, peers=(ONNX_RUNTIME, OPEN_VINO), tolerance=INT8_TOLERANCE)
+    return replace(
+        row,
+        name=f"{row.name}-{isa}",
+        title=f"{row.title}, {isa} without VNNI",
+        peers=(OURS_FLOAT32, OPEN_VINO),
+        tolerance=INT8_TOLERANCE,
+        isa=isa,
+        variables=WITHOUT_VNNI[isa],
+    )
+
+
+_INT8 = [(arch, batch) for batch in (32, 1) for arch in ("1_0", "1_1")]
+
 ROWS = (
     _row("train", "1_0", 16, "float32", 2.0),
     _row("train", "1_0", 16, "bfloat16", 1.9),
@@ -103,6 +145,8 @@ ROWS = (
     _row("infer", "1_0", 1, "bfloat16", 1.15),
     _row("infer", "1_1", 1, "float32", 1.3),
     _row("infer", "1_1", 1, "bfloat16", 1.5),
+    *(_int8_row(arch, batch) for arch, batch in _INT8),
+    *(_int8_row(arch, batch, isa) for isa in WITHOUT_VNNI for arch, batch in _INT8),
     # The resize is Pillow's to the byte; two decoders may differ in how they round.
     Row("photograph", "photograph to 224 x 224, one core", "photograph", (PILLOW,), 1.3, 4),
 )

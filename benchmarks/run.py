@@ -1,6 +1,6 @@
 """squeezenet_c beside other libraries on this CPU: speed, memory, growth.
 
-    python benchmarks/run.py                    everything, about 10 minutes; files in results/
+    python benchmarks/run.py                    everything, about 15 minutes; files in results/
     python benchmarks/run.py --only 'infer1-*'  some rows; printed, and written with --out FOLDER
     python benchmarks/run.py --readme           README.md's section, from results/benchmark.json
 
@@ -37,9 +37,10 @@ from rows import LIBRARIES, ROWS, TITLES, missing_modules
 HERE = Path(__file__).resolve().parent
 README = HERE / "README.md"
 RESULTS = HERE / "results"
-SHARED = HERE.parent.parent / "shared"
 NAMES = [*(row.name for row in ROWS), *OTHERS, "growth"]
-PACKAGES = ("numpy", "torch", "onnxruntime", "openvino", "onnx", "Pillow", "onednn-cpu-gomp")
+PACKAGES = (
+    "numpy", "torch", "onnxruntime", "openvino", "nncf", "onnx", "Pillow", "onednn-cpu-gomp"
+)  # fmt: skip
 
 
 def say(text: str) -> None:
@@ -131,7 +132,7 @@ def versions(info: dict[str, Any]) -> dict[str, str]:
 def prepare_photograph(folder: str, options: argparse.Namespace) -> str | None:
     """Put it into the folder; what it is, or None where none can be had."""
     target = Path(folder, "photograph.jpg")
-    found = photograph.find(options.photograph, SHARED)
+    found = photograph.find(options.photograph)
     if found is not None:
         shutil.copyfile(found, target)
         return found.name
@@ -151,6 +152,7 @@ def measure_all(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         libraries=find_peers(options.peers),
         backends=tuple(backends),
         bfloat16=info.get("bfloat16", False),
+        isa=info["cpu_isa"],
         threads=threads,
         rounds=1 if options.quick else options.rounds,
         seconds=options.seconds,
@@ -173,7 +175,9 @@ def measure_all(options: argparse.Namespace, folder: str) -> dict[str, Any]:
         "growth": [],
         "errors": [],
     }
-    for row in compare.chosen_rows(options.only):
+    rows = compare.chosen_rows(options.only)
+    result["errors"] += compare.quantise(rows, settings)
+    for row in rows:
         if row.task == "photograph" and result["photograph"] is None:
             say("There is no photograph: give one with --photograph, or install Pillow.")
             continue

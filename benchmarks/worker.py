@@ -3,10 +3,10 @@
     python benchmarks/worker.py WHAT JOBS
 
 JOBS is a JSON list of peers.Job. WHAT is a library, a module of peers/, whose speed and memory are
-measured for each job; or own.NAME, a function of own.py. Prints a JSON list, an object a job. Of a
-library: images_per_second and step_seconds (of the median step), steps, peak_mib (of the process),
-memory_mib (of that, beyond what the process had after its imports and the input), and the file
-that has the answer, if the job wants it.
+measured for each job; or MODULE.NAME, a function of own.py or quantise.py. Prints a JSON list, an
+object a job. Of a library: images_per_second and step_seconds (of the median step), steps, peak_mib
+(of the process), memory_mib (of that, beyond what the process had after its imports and the input),
+and the file that has the answer, if the job wants it.
 """
 
 from __future__ import annotations
@@ -53,14 +53,17 @@ def measure(module: Any, job: Job) -> dict[str, Any]:
     }
     if job.answer:
         with tempfile.NamedTemporaryFile(dir=job.folder, suffix=".npy", delete=False) as file:
-            np.save(file, prepared.answer())
+            # The answer of an int8 row is to photographs: a model of their size and number.
+            judged = module.prepare(job.judging()) if job.subject else prepared
+            np.save(file, judged.answer())
         result["answer"] = file.name
     return result
 
 
 def main(what: str, jobs: list[Job]) -> None:
-    if what.startswith("own."):
-        function = getattr(importlib.import_module("own"), what.removeprefix("own."))
+    script, _, name = what.rpartition(".")
+    if script:
+        function = getattr(importlib.import_module(script), name)
         print(json.dumps([function(job) for job in jobs]))
         return
     module = importlib.import_module(f"peers.{what}")

@@ -53,7 +53,7 @@ def row(**changes) -> dict:
 
 
 def test_runs_with_our_package_alone(tmp_path: Path) -> None:
-    rows = ["train16-1_1-float32", "infer1-1_1-*", "flat", "import"]
+    rows = ["train16-1_1-float32", "infer1-1_1-*at*", "infer1-1_1-int8", "flat", "import"]
     result = run("--quick", "--peers", "--only", *rows, "--threads", "2", "--out", str(tmp_path))
     assert result.returncode == 0, result.stderr
     for peer in ("PyTorch", "ONNX Runtime", "OpenVINO", "Pillow"):
@@ -65,10 +65,14 @@ def test_runs_with_our_package_alone(tmp_path: Path) -> None:
         "train16-1_1-float32",
         "infer1-1_1-float32",
         "infer1-1_1-bfloat16",
+        "infer1-1_1-int8",
     ]
     assert written["threads"] == 2 and written["rounds"] == 1 and written["quick"]
     assert written["errors"] == []
     for one in written["rows"]:
+        if one["name"].endswith("int8"):
+            assert list(one["rounds"]) == ["ours", "ours float32"]
+            assert 0 < one["apart"]["ours"] <= one["tolerance"]
         for rounds in one.get("rounds", {}).values():
             assert len(rounds) == 1 and rounds[0]["images_per_second"] > 0
     assert set(written["others"]) == {"flat", "import"}
@@ -177,7 +181,7 @@ def test_sees_answers_that_differ() -> None:
     infer = next(one for one in ROWS if one.name == "infer32-1_0-float32")
     ours = np.array([[2.0, -1.0]], np.float32)
     answers = {"ours": ours, "near": ours + 1e-4, "far": ours + 1e-3, "broken": ours * np.nan}
-    apart = compare.differences("infer", answers)
+    apart = compare.distances(infer, answers)
     assert apart["near"] == pytest.approx(0.5e-4, rel=1e-2)
     errors = compare.disagreements(infer, apart | {"other shape": float("inf")})
     assert [error.split(": ")[1].split(" does")[0] for error in errors] == [
@@ -188,9 +192,63 @@ def test_sees_answers_that_differ() -> None:
     assert "expected at most 0.0001" in errors[0]
     photograph = next(one for one in ROWS if one.task == "photograph")
     pixels = {"ours": np.array([3, 250], np.uint8), "Pillow": np.array([0, 255], np.uint8)}
-    apart = compare.differences("photograph", pixels)
+    apart = compare.distances(photograph, pixels)
     assert apart == {"Pillow": 5.0}
     assert len(compare.disagreements(photograph, apart)) == 1
+
+
+def test_int8_is_judged_by_float32() -> None:
+    import compare
+    from rows import ROWS
+
+    row = next(one for one in ROWS if one.name == "infer1-1_0-int8")
+    reference = np.array([[3.0, 1.0, 2.99], [0.0, 4.0, 0.0]])
+    tie = np.array([[2.99, 1.0, 3.0], [0.0, 4.0, 0.0]])
+    other = np.array([[3.0, 1.0, 2.99], [4.0, 3.99, 0.0]])
+    turned = np.array([[3.0, 1.0, 2.99], [0.0, 4.0, 3.0]])
+    answers = {"ours float32": reference, "ours": reference * 2, "tie": tie}
+    answers |= {"other first class": other, "turned": turned, "no number": reference * np.nan}
+    apart = compare.distances(row, answers)
+    assert apart["ours"] == pytest.approx(0, abs=1e-12)
+    assert apart["tie"] == pytest.approx(0.01 / 3)
+    assert apart["other first class"] == pytest.approx(1)
+    assert apart["turned"] == pytest.approx(0.2)
+    errors = compare.disagreements(row, apart)
+    assert [error.split(": ")[1].split(" does")[0] for error in errors] == [
+        "other first class",
+        "turned",
+        "no number",
+    ]
+    assert "does not give the answer of ours float32" in errors[0]
+
+
+def test_int8_rows_are_beside_our_float32() -> None:
+    import rows
+
+    by_name = {row.name: row for row in rows.ROWS}
+    columns = by_name["infer1-1_1-int8"].columns(set(rows.LIBRARIES), ["native", "onednn"])
+    names = ["ours", "ours float32", "ONNX Runtime", "OpenVINO", "bound"]
+    assert [column.name for column in columns] == names
+    row = by_name["infer32-1_1-int8-avx2"]
+    columns = row.columns({"onnx_runtime"}, ["native", "onednn"])
+    assert [column.name for column in columns] == ["ours", "ours float32"]
+    assert {peer.name for peer in row.peers} == {"ours float32", "OpenVINO"}
+    assert row.variables["SQZ_ISA"] == "avx2" and row.variables["SQZ_VNNI"] == "0"
+
+
+def test_a_row_needs_its_instruction_set() -> None:
+    import compare
+    from rows import ROWS
+
+    def offered(isa: str) -> list[str]:
+        settings = compare.Settings("", frozenset(), (), False, isa, 1, 1, 1.0, False, print)
+        names = [row.name for row in ROWS if compare.offered(row, settings)]
+        return [name for name in names if name.startswith("infer1-1_0")]
+
+    plain = ["infer1-1_0-float32", "infer1-1_0-int8"]
+    assert offered("baseline") == plain
+    assert offered("avx2") == [*plain, "infer1-1_0-int8-avx2"]
+    assert offered("avx512") == [*plain, "infer1-1_0-int8-avx512", "infer1-1_0-int8-avx2"]
 
 
 def test_a_disagreement_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

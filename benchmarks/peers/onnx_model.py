@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
@@ -49,25 +50,30 @@ class _Graph:
 
 
 def serialize(job: Job) -> bytes:
-    """The model as ONNX's bytes; batch, height and width are free."""
-    weights = job.weights()
+    """The job's model as ONNX's bytes; batch, height and width are free."""
+    return encode(job.arch, job.weights())
+
+
+def encode(arch: str, weights: dict[str, np.ndarray]) -> bytes:
+    """A network without ReLU after its last convolution as ONNX's bytes; likewise."""
     graph = _Graph(weights)
     values = graph.conv("features.0", "x", stride=2)
     for index in range(2, 13):
         layer = f"features.{index}"
-        if index in POOLS[job.arch]:
+        if index in POOLS[arch]:
             values = graph.max_pool(layer, values)
-        elif index in FIRES[job.arch]:
+        elif index in FIRES[arch]:
             values = graph.fire(layer, values)
     values = graph.conv("classifier.1", values, relu=False)
     values = graph.add("GlobalAveragePool", [values], "pooled")
     graph.add("Flatten", [values], "logits")
+    classes = len(weights["classifier.1.bias"])
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "squeezenet",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, "h", "w"])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 2])],
+            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", classes])],
             [numpy_helper.from_array(value, name) for name, value in weights.items()],
         ),
         opset_imports=[helper.make_opsetid("", 17)],

@@ -18,6 +18,8 @@ def prepare(job: Job) -> Prepared:
     sq.set_num_threads(job.threads)
     if job.task == "photograph":
         return _photograph(job)
+    if job.subject:
+        return _quantised(job)
     x, labels = job.pictures(), job.labels()
     network = model(job)
     if job.task == "infer":
@@ -29,6 +31,16 @@ def prepare(job: Job) -> Prepared:
         return np.array([model(job, dropout=0.0).compute_gradients(x, labels)])
 
     return Prepared(step, first_loss, job.batch, x.nbytes)
+
+
+def _quantised(job: Job) -> Prepared:
+    """An int8 model on bytes, or the float32 model it was made from on floats of the same bytes."""
+    network = sq.Model.load(job.file(f"{job.precision}.safetensors"))
+    if network.precision != job.precision:
+        raise RuntimeError(f"{job.precision} was asked for, {network.precision} was given")
+    x = network.input_of(job.bytes())
+    step = partial(network.forward, x)
+    return Prepared(step, step, job.batch, x.nbytes)
 
 
 def model(job: Job, dropout: float | None = None) -> sq.Model:
