@@ -387,3 +387,21 @@ def test_codes_and_weights_at_once_and_a_spec_that_lies(home, compressed, tmp_pa
     core.write_safetensors(broken, tensors, metadata | {"spec": json.dumps(spec)})
     with pytest.raises(sq.BadFileError, match="expected at least one for 1024"):
         sq.Model.load(broken)
+
+
+def test_calibrating_keeps_the_file_small(home: Path, compressed: sq.Model, tmp_path: Path) -> None:
+    """The last layer's numbers are then no halves; those of the others still are."""
+    model = sq.Model.load(home / "small.safetensors")
+    model.divide_logits(1.7)
+    model.save(tmp_path / "calibrated.safetensors")
+    before = (home / "small.safetensors").stat().st_size
+    assert (tmp_path / "calibrated.safetensors").stat().st_size < before + 250
+    again = sq.Model.load(tmp_path / "calibrated.safetensors")
+    valid = part(home, "val")
+    np.testing.assert_array_equal(again.predict_proba(valid), model.predict_proba(valid))
+    tensors, metadata = core.read_safetensors(str(tmp_path / "calibrated.safetensors"))
+    for wrong in (tensors["last_convolution"][:1], tensors["last_convolution"].astype(np.int8)):
+        path = tmp_path / "wrong.safetensors"
+        core.write_safetensors(str(path), tensors | {"last_convolution": wrong}, metadata)
+        with pytest.raises(sq.BadFileError, match=r"last_convolution is .*expected float32 of \[2"):
+            sq.Model.load(path)

@@ -6,6 +6,9 @@
   biases             [all output channels], float16 where that says the same, else float32
   weight_scales      [all output channels], bfloat16 where that says the same, else float32
   activation_scales  float32 [activations]
+  last_convolution   float32 [2, classes], in some files: the last convolution's weight scales and
+                     biases, which the two tensors then lack. Calibrated confidence leaves it with
+                     numbers that are no halves, and all others may stay what they are
 
 Of a float model's file it is told by its tensors; the metadata are the same.
 """
@@ -21,7 +24,8 @@ from ..network import Network
 
 WEIGHTS, CODES, BIASES = "weights", "codes", "biases"
 WEIGHT_SCALES, ACTIVATION_SCALES = "weight_scales", "activation_scales"
-TENSORS = (WEIGHTS, CODES, BIASES, WEIGHT_SCALES, ACTIVATION_SCALES)
+LAST = "last_convolution"
+TENSORS = (WEIGHTS, CODES, BIASES, WEIGHT_SCALES, ACTIVATION_SCALES, LAST)
 LARGEST_WEIGHT = 127
 MOST_VALUES = 15  # besides 0, that codes are for
 # So that a small file cannot ask for a large network: a layer of zeros takes five bytes, whatever
@@ -46,12 +50,19 @@ def tensors_of(model: Network) -> Tensors:
     whole = list(whole_weights(model).values())
     biases = [values for values in model.state_dict().values() if values.ndim == 1]
     codes = _codes(whole)
-    return {
+    tensors = {
         **({WEIGHTS: np.concatenate([q.ravel() for q in whole])} if codes is None else codes),
         BIASES: np.concatenate(biases),
         WEIGHT_SCALES: quantization[WEIGHT_SCALES],
         ACTIVATION_SCALES: quantization[ACTIVATION_SCALES],
     }
+    others = tensors | {
+        name: tensors[name][: -model.num_classes] for name in (WEIGHT_SCALES, BIASES)
+    }
+    if len(dtypes_of(others)) <= len(dtypes_of(tensors)):
+        return tensors
+    last = [tensors[name][-model.num_classes :] for name in (WEIGHT_SCALES, BIASES)]
+    return others | {LAST: np.stack(last)}
 
 
 def whole_weights(model: Network) -> dict[str, NDArray[np.int8]]:
@@ -118,6 +129,8 @@ def checked(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> 
     for name in tensors:
         if name not in TENSORS:
             raise core.BadFileError(f"{path}: tensor {name} is none of a quantised model's")
+    if LAST in tensors:
+        tensors = _with_last(path, tensors, list(shapes.values())[-1][0])
     if CODES in tensors:
         if WEIGHTS in tensors:
             raise core.BadFileError(f"{path}: {WEIGHTS} and {CODES} found, expected one of them")
@@ -145,6 +158,23 @@ def checked(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> 
     if (tensors[WEIGHTS] < -LARGEST_WEIGHT).any():
         raise core.BadFileError(f"{path}: weights has a value below -{LARGEST_WEIGHT}")
     return tensors
+
+
+def _with_last(path: str, tensors: Tensors, classes: int) -> Tensors:
+    """The tensors with the last convolution's numbers where they belong."""
+    last = tensors[LAST]
+    if last.dtype != np.float32 or last.shape != (2, classes):
+        raise core.BadFileError(
+            f"{path}: {LAST} is {last.dtype} of the shape {list(last.shape)}, expected float32 of "
+            f"[2, {classes}]"
+        )
+    joined = {name: tensor for name, tensor in tensors.items() if name != LAST}
+    for name, values in zip((WEIGHT_SCALES, BIASES), last, strict=True):
+        if (
+            name in joined and joined[name].ndim == 1
+        ):  # what it should be is checked with the others
+            joined[name] = np.concatenate([joined[name], values])
+    return joined
 
 
 def _decoded(
