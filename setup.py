@@ -65,6 +65,8 @@ class BuildCore(build_ext):
             link = [str(onednn.library), *(f"-Wl,-rpath,{path}" for path in RUNTIME_PATHS), *link]
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(objects, str(target), extra_postargs=link)
+        # The exporter's C files are data of the package.
+        shutil.copytree(sources.PORTABLE, target.with_name("portable"), dirs_exist_ok=True)
         # For the test that what is installed is what is here.
         target.with_name(sources.DIGEST_FILE).write_text(sources.digest() + "\n", encoding="ascii")
 

@@ -20,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
+PORTABLE = ROOT / "portable"  # compiled by users, of what the exporter makes of it
 INTEGER_KERNELS = ROOT / "ops" / "integer" / "kernels"
 KERNELS = (ROOT / "ops" / "openmp" / "kernels", ROOT / "image" / "kernels", INTEGER_KERNELS)
 

@@ -15,7 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CSRC = ROOT / "csrc"
 FOLDERS = ["base", "image", "ops", "net", "data", "io", "python"]  # each includes those before it
 C_FILES = sorted(path for path in CSRC.rglob("*") if path.suffix in (".c", ".h"))
-LIBRARY_FILES = [path for path in C_FILES if CSRC / "python" not in path.parents]
+PORTABLE = CSRC / "portable"  # what users compile: no part of the library
+LIBRARY_FILES = [
+    path for path in C_FILES if not {CSRC / "python", PORTABLE}.intersection(path.parents)
+]
 
 COMMENT_OR_STRING = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.DOTALL)
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
@@ -34,7 +37,8 @@ def _name(path: Path) -> str:
 
 
 def test_the_rules_see_the_library() -> None:
-    assert {path.relative_to(CSRC).parts[0] for path in C_FILES} == {*FOLDERS, "sqz.h"}
+    found = {path.relative_to(CSRC).parts[0] for path in C_FILES}
+    assert found == {*FOLDERS, PORTABLE.name, "sqz.h"}
 
 
 def test_only_the_binding_includes_python() -> None:
@@ -62,6 +66,14 @@ def test_intrinsics_are_in_one_file() -> None:
         assert path == allowed or not any(
             name.endswith("intrin.h") or name == "arm_neon.h" for _, name in _includes(path)
         ), _name(path)
+
+
+def test_what_users_compile_includes_nothing() -> None:
+    """But for <stdint.h> and <stddef.h>, which the exporter writes, and what the program needs."""
+    for path in C_FILES:
+        if path.parent == PORTABLE:
+            headers = {"math.h", "stdio.h", "stdlib.h"} if path.name == "program.c" else set()
+            assert {name for _, name in _includes(path)} == headers, _name(path)
 
 
 def test_includes_go_in_one_direction() -> None:
@@ -122,7 +134,8 @@ def test_c_style() -> None:
     tool = str(beside_python) if beside_python.exists() else shutil.which("clang-format")
     if not tool:
         pytest.skip("clang-format is not installed")
-    files = [str(path) for path in [*C_FILES, *sorted((ROOT / "tests" / "c").glob("*.[ch]"))]]
+    tests = [path for name in ("c", "portable") for path in (ROOT / "tests" / name).glob("*.[ch]")]
+    files = [str(path) for path in [*C_FILES, *sorted(tests)]]
     result = subprocess.run(
         [tool, "--dry-run", "-Werror", *files], capture_output=True, text=True, cwd=ROOT
     )

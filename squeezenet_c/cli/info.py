@@ -6,9 +6,12 @@ import os
 from typing import Any
 
 from .. import Model, build_info
+from ..compression.quantize import quantize
 from ..compression.size import size_table, total_size
+from ..data.layouts import load_training_data
 from ..files.export import TOLERANCE, export, verify
 from ..files.native import model_file
+from ..inference.predict import match_classes
 from ..summary import summary_totals
 from .classes import MOST
 from .options import add_model, add_network, add_precision, fail, network_of, positive
@@ -20,8 +23,13 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
     add_model(parser)
     parser.add_argument(
-        "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx or .safetensors"
-    )
+        "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx, .safetensors, "
+        "or of an int8 model in .c"
+    )  # fmt: skip
+    parser.add_argument(
+        "--calibrate", metavar="DATA", nargs="+", help="quantise the model on the way, with scales "
+        "from these training pictures (see `quantize`)"
+    )  # fmt: skip
     parser.add_argument(
         "--verify", metavar="PICTURE", nargs="+", help="then compare logits of these "
         "pictures, by ONNX Runtime or PyTorch from the file written, with ours"
@@ -30,7 +38,10 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    model = Model.load(options.model)
+    if options.calibrate:
+        model = _quantised(options)
+    else:
+        model = Model.load(options.model)
     export(model, options.out)
     print(f"Written: {options.out}")
     if not options.verify:
@@ -43,6 +54,12 @@ def _export(options: argparse.Namespace) -> int:
     if not difference <= TOLERANCE:  # so that NaN fails too
         return fail(f"{options.out} does not compute what the model does, within {TOLERANCE:g}")
     return 0
+
+
+def _quantised(options: argparse.Namespace) -> Model:
+    model = Model.load(options.model, "float32")
+    training, _ = load_training_data(options.calibrate, model.class_names)
+    return quantize(model, match_classes(training, model.class_names, model.num_classes))
 
 
 # -- summary ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from ..base.write import write_bytes
 from ..inference.predict import to_picture
 from ..network import Network
 from . import native
+from .c_write import c_source
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
 
 TOLERANCE = 1e-4  # of logits, between two programs that both compute in float32
@@ -33,12 +34,15 @@ def export(model: Network, path: str | os.PathLike) -> None:
     .onnx       opset 13. Input `pictures` (N, image_size, image_size, 3) uint8, RGB, any N: scaling
                 and normalisation are in the graph. Outputs `probabilities` and `logits`, both
                 (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
+    .c          C99 without a library or a heap, of a quantised model, whose int8 logits it gives
+                bit for bit; its first lines say how it is used. Names in it begin with the file's.
     .safetensors   what Model.save writes.
 
     A quantised model goes to PyTorch and ONNX as floats, with its rounded weights.
 
     Neither PyTorch nor onnx is needed. What was at `path` stays until the new file is complete.
-    Model.load reads all but .onnx again. ValueError: another ending. OSError: it cannot be written.
+    Model.load reads all but .onnx and .c again. ValueError: another ending; .c of a model that is
+    not quantised. OSError: it cannot be written.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -53,9 +57,11 @@ def export(model: Network, path: str | os.PathLike) -> None:
         write_bytes(path, data.getvalue())
     elif kind == ".onnx":
         write_bytes(path, _onnx(model))
+    elif kind == ".c":
+        write_bytes(path, c_source(model, path.stem).encode())
     else:
         raise ValueError(
-            f"{path} ends in {path.suffix!r}, expected .onnx, .pth, .pt or .safetensors"
+            f"{path} ends in {path.suffix!r}, expected .c, .onnx, .pth, .pt or .safetensors"
         )
 
 
