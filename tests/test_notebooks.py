@@ -45,9 +45,16 @@ def _environment() -> dict[str, str]:
 
 
 def test_there_are_notebooks() -> None:
-    assert {"squeezenet_palm", "squeezenet_variants", "finetune_and_explain"} <= set(
-        map(_named, NOTEBOOKS)
-    )
+    names = set(map(_named, NOTEBOOKS))
+    assert {"squeezenet_palm", "squeezenet_variants", "finetune_and_explain", "compress"} <= names
+
+
+def test_both_readmes_list_them_all() -> None:
+    for readme in ("README.md", "README.zh-CN.md"):
+        listed = re.findall(
+            r"\(notebooks/(\w+)\.ipynb\)", (ROOT / readme).read_text(encoding="utf-8")
+        )
+        assert sorted(listed) == sorted(map(_named, NOTEBOOKS)), readme
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=_named)
