@@ -103,8 +103,9 @@ sqz_status sqz_model_begin_write(sqz_model *model, sqz_error *error) {
 }
 
 void sqz_model_end_write_quantized(sqz_model *model, sqz_quantization *quantization) {
-    sqz_quantization_destroy(model->quantization);
+    sqz_quantization *former = model->quantization; /* a fork's child must not find it freed */
     model->quantization = quantization;
+    sqz_quantization_destroy(former);
     leave(model, true, true);
 }
 
