@@ -76,7 +76,7 @@ def test_figures_are_about_the_positive_class(home: Path, tmp_path: Path) -> Non
     matrix = found.confusion_matrix
     assert found.sensitivity == matrix[0, 0] / matrix[0].sum()
     assert found.specificity == matrix[1, 1] / matrix[1].sum()
-    assert f"positive     {ATROPHY}" in str(found)
+    assert f"positive          {ATROPHY}" in str(found)
     model.positive = NORMAL
     other = sq.evaluate(model, dataset)
     assert (other.sensitivity, other.specificity) == (found.specificity, found.sensitivity)

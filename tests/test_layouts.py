@@ -103,6 +103,6 @@ def test_train_and_evaluate_tell_the_classes_first(tmp_path: Path, capsys) -> No
     assert main(["evaluate", model, str(root)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"Classes: 0 {atrophy}, positive (2 evaluated); 1 {normal} (2 evaluated)"
-    assert f"positive     {atrophy}" in printed
+    assert f"positive          {atrophy}" in printed
     assert main(["evaluate", model, str(root), "--split", "train"]) == 0
     assert "(3 evaluated)" in capsys.readouterr().out
