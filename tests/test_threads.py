@@ -383,6 +383,9 @@ def test_inference_takes_less_than_100_megabytes(backend: str, version: str) -> 
         for n in (1, 3, 4, 1):
             model.forward(np.zeros((n, 3, 224, 224), np.float32))
         status = open("/proc/self/status").read()
-        print(status.split("VmHWM:")[1].split()[0])
+        peak, files = (int(status.split(name)[1].split()[0]) for name in ("VmHWM:", "RssFile:"))
+        print(peak - files)
     """
-    assert int(_python(code)) / 1024 < 100  # the process at its peak
+    # The process at its peak, but for the pages of libraries' files: how many of these count is the
+    # kernel's choice (one with large folios maps 20 MiB of oneDNN where another maps 5).
+    assert int(_python(code)) / 1024 < 75
