@@ -34,16 +34,19 @@ ALWAYS_INLINE int32_t word_at(const unsigned char *from) {
 /* Where the tile's results go, of one block. */
 ALWAYS_INLINE void tile_store(const sqz_integer_conv *conv, size_t at, const vec_int *sums,
                               vec multiplier, int pixels) {
+    if (conv->sums) {
+        int32_t *to = (int32_t *)conv->dst + at;
 #pragma GCC unroll 14
-    for (int p = 0; p < pixels; p++) {
-        if (conv->sums) {
-            vec_int sum = sums[p];
-            if (conv->relu)
-                sum &= sum > (vec_int){0};
-            *(vec_int_memory *)((int32_t *)conv->dst + at + (size_t)p * BLOCK) = sum;
-        } else
-            requantise((uint8_t *)conv->dst + at + (size_t)p * BLOCK, sums[p], multiplier);
+        for (int p = 0; p < pixels; p++)
+            *(vec_int_memory *)(to + (size_t)p * BLOCK) =
+                conv->relu ? sums[p] & (sums[p] > (vec_int){0}) : sums[p];
+        return;
     }
+    uint8_t *to = (uint8_t *)conv->dst + at;
+#pragma GCC unroll 4
+    for (int p = 0; p < pixels; p += TOGETHER)
+        requantise(to + (size_t)p * BLOCK, sums + p, multiplier,
+                   pixels - p < TOGETHER ? pixels - p : TOGETHER);
 }
 
 /* All of a tile's sizes are constants where this is inlined. `block` is the first one, `pixel` the

@@ -34,33 +34,68 @@ ALWAYS_INLINE vec_int grow(vec_int sum, vec_int weights, int32_t word) {
 #endif
 }
 
-/* clamp(sum * multiplier, 0, 255), rounded half to even: to 2^23 a float has no fraction left. */
-ALWAYS_INLINE void requantise(uint8_t *to, vec_int sum, vec multiplier) {
-    const vec most = (vec){0} + 255.0f, whole = (vec){0} + 8388608.0f;
-    vec value = __builtin_convertvector(sum, vec) * multiplier;
+/* Pixels whose bytes fill a register: they are requantised together. */
+enum { TOGETHER = 4 };
+
+/* clamp(sum * multiplier, 0, 255), rounded half to even, of 1 to TOGETHER pixels, which lie one
+ * behind the other. What is not above 255 as a float is a whole number after the conversion (one
+ * far below 0 the least there is), which packing with saturation clamps at 0. */
 #if BLOCK == 16
-    value = (vec)_mm512_max_ps(_mm512_min_ps((__m512)value, (__m512)most), _mm512_setzero_ps());
-    _mm512_mask_cvtepi32_storeu_epi8(to, 0xFFFF, (__m512i)(value + whole));
-#elif BLOCK == 8
-    value = (vec)_mm256_max_ps(_mm256_min_ps((__m256)value, (__m256)most), _mm256_setzero_ps());
-    /* the low bytes of each half's words, then both together */
-    const __m256i low =
-        _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, /* high */
-                         0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
-    __m256i bytes = _mm256_shuffle_epi8((__m256i)(value + whole), low);
-    __m128i both =
-        _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
-    _mm_storel_epi64((__m128i *)(void *)to, both);
-#else
-    for (int i = 0; i < BLOCK; i++) {
-        float one = value[i] < 255.0f ? value[i] : 255.0f;
-        one = (one > 0.0f ? one : 0.0f) + whole[i];
-        uint32_t bits;
-        __builtin_memcpy(&bits, &one, sizeof bits);
-        to[i] = (uint8_t)bits;
-    }
-    (void)most;
-#endif
+ALWAYS_INLINE __m512i whole(vec_int sum, vec multiplier) {
+    __m512 value = (__m512)(__builtin_convertvector(sum, vec) * multiplier);
+    return _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255)));
 }
+
+ALWAYS_INLINE void requantise(uint8_t *to, const vec_int *sums, vec multiplier, int pixels) {
+    __m512i a = whole(sums[0], multiplier), b = pixels > 1 ? whole(sums[1], multiplier) : a;
+    __m512i c = pixels > 2 ? whole(sums[2], multiplier) : a;
+    __m512i d = pixels > 3 ? whole(sums[3], multiplier) : c;
+    __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d));
+    /* Each quarter has four channels of every pixel. */
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    bytes = _mm512_permutexvar_epi32(order, bytes);
+    __builtin_memcpy(to, &bytes, (size_t)pixels * BLOCK);
+}
+#elif BLOCK == 8
+ALWAYS_INLINE __m256i whole(vec_int sum, vec multiplier) {
+    __m256 value = (__m256)(__builtin_convertvector(sum, vec) * multiplier);
+    return _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(255)));
+}
+
+ALWAYS_INLINE void requantise(uint8_t *to, const vec_int *sums, vec multiplier, int pixels) {
+    __m256i a = whole(sums[0], multiplier), b = pixels > 1 ? whole(sums[1], multiplier) : a;
+    __m256i c = pixels > 2 ? whole(sums[2], multiplier) : a;
+    __m256i d = pixels > 3 ? whole(sums[3], multiplier) : c;
+    __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+    /* Each half has four channels of every pixel. */
+    bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    __builtin_memcpy(to, &bytes, (size_t)pixels * BLOCK);
+}
+#elif defined(__SSE2__)
+ALWAYS_INLINE __m128i whole(vec_int sum, vec multiplier) {
+    __m128 value = (__m128)(__builtin_convertvector(sum, vec) * multiplier);
+    return _mm_cvtps_epi32(_mm_min_ps(value, _mm_set1_ps(255)));
+}
+
+ALWAYS_INLINE void requantise(uint8_t *to, const vec_int *sums, vec multiplier, int pixels) {
+    __m128i a = whole(sums[0], multiplier), b = pixels > 1 ? whole(sums[1], multiplier) : a;
+    __m128i c = pixels > 2 ? whole(sums[2], multiplier) : a;
+    __m128i d = pixels > 3 ? whole(sums[3], multiplier) : c;
+    __m128i bytes = _mm_packus_epi16(_mm_packs_epi32(a, b), _mm_packs_epi32(c, d));
+    __builtin_memcpy(to, &bytes, (size_t)pixels * BLOCK);
+}
+#else
+ALWAYS_INLINE void requantise(uint8_t *to, const vec_int *sums, vec multiplier, int pixels) {
+    for (int p = 0; p < pixels; p++, sums++, to += BLOCK)
+        for (int i = 0; i < BLOCK; i++) {
+            float one = (float)(*sums)[i] * multiplier[i];
+            one = one < 255.0f ? one : 255.0f;
+            one = (one > 0.0f ? one : 0.0f) + 8388608.0f; /* 2^23: no fraction is left */
+            uint32_t bits;
+            __builtin_memcpy(&bits, &one, sizeof bits);
+            to[i] = (uint8_t)bits;
+        }
+}
+#endif
 
 #endif
