@@ -62,6 +62,16 @@ CASES = {
         (2, 81, 50),
         0.5,
     ),
+    "1_0 tiny": (
+        {"version": "1_0", "base_e": 40, "incr_e": 8, "squeeze_ratio": 0.5, "num_classes": 5},
+        (1, 37, 31),
+        1.0,
+    ),
+    "1_1 tiny": (
+        {"version": "1_1", "base_e": 40, "incr_e": 8, "squeeze_ratio": 0.5, "num_classes": 5},
+        (1, 33, 39),
+        1.0,
+    ),
     "1_0 at 224": ({"version": "1_0"}, (1, 224, 224), 1.0),
     "1_1 at 224": ({"version": "1_1"}, (1, 224, 224), 1.0),
 }
