@@ -3,33 +3,25 @@
  * the same bits in any order, so there is nothing to choose but speed. */
 #include "integer.h"
 #include "../../base/memory.h"
-#include "kernels/integer.h"
+#include "winograd.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What differs between the sets. */
-typedef struct {
-    const char *name;
-    int block, step; /* terms in a word */
-    void (*frame)(void *framed, const uint8_t *src, const sqz_integer_frame *frame);
-    void (*patches)(void *patches, const uint8_t *src, const sqz_integer_patches *shape);
-    void (*convolve)(const sqz_integer_conv *conv);
-} kernel_set;
-
-/* How a convolution reads its source. */
+/* How a convolution is done. */
 typedef enum {
     IN_PLACE, /* 1x1 of bytes */
-    FRAMED,   /* with zeros around, or in wider terms */
-    PATCHES   /* the picture's: the few channels of a row of the kernel would not fill words */
-} source_kind;
+    FRAMED,   /* of a source with zeros around, or in wider terms */
+    PATCHES,  /* of the picture's: the few channels of a row of the kernel would not fill words */
+    WINOGRAD  /* winograd.c */
+} conv_way;
 
 /* A convolution's state. Packed: bias[out_channels] and multipliers[out_channels], then the words
  * of kernels/integer.h; all are 4 bytes wide. */
 typedef struct {
-    const kernel_set *set;
-    source_kind kind;
+    const sqz_integer_set *set;
+    conv_way way;
     sqz_integer_frame frame; /* of the whole source */
     int rows, inner;         /* of words: rows of the kernel and what is in one, or all in one */
 } integer_conv;
@@ -40,7 +32,7 @@ struct sqz_worker {
 
 /* -- Convolutions ------------------------------------------------------------------------------ */
 
-static size_t term_bytes(const kernel_set *set) {
+static size_t term_bytes(const sqz_integer_set *set) {
     return sizeof(int32_t) / (size_t)set->step;
 }
 
@@ -52,9 +44,11 @@ static size_t frame_bytes(const sqz_conv *conv) {
     const integer_conv *integer = conv->state;
     const sqz_integer_frame *frame = &integer->frame;
     size_t terms = 0;
-    if (integer->kind == PATCHES)
+    if (integer->way == WINOGRAD)
+        return sqz_integer_winograd_bytes(&conv->shape, integer->set);
+    if (integer->way == PATCHES)
         terms = PATCHES_AT_ONCE * SQZ_INTEGER_PATCH;
-    else if (integer->kind == FRAMED)
+    else if (integer->way == FRAMED)
         terms = sqz_size_multiply(sqz_size_multiply((size_t)frame->h, (size_t)frame->w),
                                   (size_t)frame->blocks * (size_t)frame->lanes);
     return sqz_size_multiply(terms, term_bytes(integer->set));
@@ -62,6 +56,8 @@ static size_t frame_bytes(const sqz_conv *conv) {
 
 static size_t word_count(const sqz_conv *conv) {
     const integer_conv *integer = conv->state;
+    if (integer->way == WINOGRAD)
+        return sqz_integer_winograd_words(&conv->shape, integer->set);
     size_t rows = sqz_size_multiply((size_t)integer->frame.blocks, (size_t)integer->rows);
     return sqz_size_multiply(sqz_size_multiply(rows, (size_t)integer->inner),
                              (size_t)conv->shape.out_channels);
@@ -85,7 +81,9 @@ static sqz_status check(const sqz_conv_shape *shape, sqz_conv_use use, bool rgb,
     int row = 3 * shape->kernel_w;
     bool patched = shape->pad_h == 0 && shape->pad_w == 0 && row <= SQZ_INTEGER_PATCH_ROW &&
                    (shape->kernel_h - 1) * row + SQZ_INTEGER_PATCH_ROW <= SQZ_INTEGER_PATCH;
-    if (rgb ? patched : shape->stride_h == 1 && shape->stride_w == 1)
+    if (rgb ? patched
+            : shape->stride_h == 1 && shape->stride_w == 1 &&
+                  shape->kernel_h * shape->kernel_w <= SQZ_INTEGER_PATCH)
         return SQZ_OK;
     return sqz_fail(error, SQZ_UNSUPPORTED,
                     "8-bit integers have no convolution of %d x %d, stride %d x %d, padding %d x "
@@ -95,7 +93,7 @@ static sqz_status check(const sqz_conv_shape *shape, sqz_conv_use use, bool rgb,
 }
 
 static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sqz_conv_use use,
-                              int slot, const kernel_set *set, sqz_error *error) {
+                              int slot, const sqz_integer_set *set, sqz_error *error) {
     *result = NULL;
     bool rgb = shape->in_block != set->block;
     SQZ_TRY(check(shape, use, rgb, error));
@@ -111,7 +109,10 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv->slot = slot;
     conv->state = integer;
     integer->set = set;
-    integer->kind = rgb ? PATCHES : is_pointwise(shape) && set->step == 4 ? IN_PLACE : FRAMED;
+    integer->way = rgb                                      ? PATCHES
+                   : is_pointwise(shape) && set->step == 4  ? IN_PLACE
+                   : sqz_integer_winograd_suits(shape, set) ? WINOGRAD
+                                                            : FRAMED;
     integer->rows = rgb ? 1 : shape->kernel_h;
     int terms = shape->kernel_h / integer->rows * shape->kernel_w * shape->in_block;
     integer->inner = (terms + set->step - 1) / set->step;
@@ -126,12 +127,37 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
                             .left = shape->pad_w};
     conv->forward_bytes = (2 * (size_t)shape->out_channels + word_count(conv)) * sizeof(int32_t);
     snprintf(conv->forward_implementation, sizeof conv->forward_implementation,
-             "integer %dx%d%s %s", shape->kernel_h, shape->kernel_w, rgb ? " rgb" : "", set->name);
+             "integer %dx%d%s %s", shape->kernel_h, shape->kernel_w,
+             rgb                        ? " rgb"
+             : integer->way == WINOGRAD ? " winograd"
+                                        : "",
+             set->name);
     *result = conv;
     return SQZ_OK;
 }
 
 /* -- Packing ----------------------------------------------------------------------------------- */
+
+/* Puts weights of an output channel for one input channel, [kernel_h][kernel_w]. */
+static void put(const sqz_conv *conv, void *words, const int8_t *steps, int o, int c) {
+    const sqz_conv_shape *shape = &conv->shape;
+    const integer_conv *integer = conv->state;
+    int block = integer->set->block, step = integer->set->step, lanes = shape->in_block;
+    int taps = shape->kernel_h / integer->rows * shape->kernel_w; /* of a row of words */
+    size_t first = ((size_t)(o / block) * (size_t)integer->frame.blocks + (size_t)(c / lanes)) *
+                   (size_t)integer->rows;
+    for (int tap = 0; tap < shape->kernel_h * shape->kernel_w; tap++) {
+        int term = tap % taps * lanes + c % lanes;
+        size_t row = first + (size_t)(tap / taps);
+        size_t word = (row * (size_t)integer->inner + (size_t)(term / step)) * (size_t)block +
+                      (size_t)(o % block);
+        size_t at = word * (size_t)step + (size_t)(term % step);
+        if (step == 4)
+            ((int8_t *)words)[at] = steps[tap];
+        else
+            ((int16_t *)words)[at] = steps[tap];
+    }
+}
 
 /* An output channel's weights, in whole steps; and the part of its bias, in doubles, that the
  * pictures' mean is. */
@@ -139,32 +165,22 @@ static double pack_channel(const sqz_conv *conv, void *words, const float *weigh
                            const sqz_conv_scales *scales) {
     const sqz_conv_shape *shape = &conv->shape;
     const integer_conv *integer = conv->state;
-    int block = integer->set->block, step = integer->set->step, lanes = shape->in_block;
-    int taps = shape->kernel_h / integer->rows * shape->kernel_w; /* of a row of words */
+    int8_t steps[SQZ_INTEGER_PATCH]; /* no kernel is larger than a patch */
     double mean = 0;
-    for (int c = 0; c < shape->in_channels; c++)
-        for (int y = 0; y < shape->kernel_h; y++)
-            for (int x = 0; x < shape->kernel_w; x++) {
-                double value = *weights++;
-                if (scales->std) {
-                    mean += value * scales->mean[c] / scales->std[c];
-                    value /= sqz_integer_folded(scales->std[c]);
-                }
-                int steps = sqz_integer_weight(value, scales->weights[o]);
-                int tap = y * shape->kernel_w + x, term = tap % taps * lanes + c % lanes;
-                size_t row =
-                    ((size_t)(o / block) * (size_t)integer->frame.blocks + (size_t)(c / lanes)) *
-                        (size_t)integer->rows +
-                    (size_t)(tap / taps);
-                size_t word =
-                    (row * (size_t)integer->inner + (size_t)(term / step)) * (size_t)block +
-                    (size_t)(o % block);
-                size_t at = word * (size_t)step + (size_t)(term % step);
-                if (step == 4)
-                    ((int8_t *)words)[at] = (int8_t)steps;
-                else
-                    ((int16_t *)words)[at] = (int16_t)steps;
+    for (int c = 0; c < shape->in_channels; c++) {
+        for (int tap = 0; tap < shape->kernel_h * shape->kernel_w; tap++) {
+            double value = *weights++;
+            if (scales->std) {
+                mean += value * scales->mean[c] / scales->std[c];
+                value /= sqz_integer_folded(scales->std[c]);
             }
+            steps[tap] = (int8_t)sqz_integer_weight(value, scales->weights[o]);
+        }
+        if (integer->way == WINOGRAD)
+            sqz_integer_winograd_put(words, shape, integer->set, steps, o, c);
+        else
+            put(conv, words, steps, o, c);
+    }
     return mean;
 }
 
@@ -301,7 +317,11 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
                              .inner = integer->inner,
                              .sums = shape->sums,
                              .relu = shape->nonlinearity.relu};
-    bool pixels = integer->kind == IN_PLACE;
+    if (integer->way == WINOGRAD) {
+        sqz_integer_winograd_forward(&call, dst, src, shape, integer->set, worker->frame, part);
+        return SQZ_OK;
+    }
+    bool pixels = integer->way == IN_PLACE;
     sqz_span span = sqz_part_span(part, pixels ? rows * row : rows);
     if (span.begin == span.end)
         return SQZ_OK;
@@ -309,7 +329,7 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
     call.dst = (unsigned char *)dst + first * (shape->sums ? sizeof(int32_t) : 1);
     if (pixels)
         convolve_pixels(conv, call, src, span);
-    else if (integer->kind == PATCHES)
+    else if (integer->way == PATCHES)
         convolve_patches(conv, call, worker, src, span);
     else
         convolve_rows(conv, call, worker, src, span);
@@ -319,12 +339,14 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
 /* -- Tables ------------------------------------------------------------------------------------ */
 
 #define TABLE(set, SET, BLOCK, STEP)                                                               \
-    static const kernel_set set_##set = {#set,                                                     \
-                                         BLOCK,                                                    \
-                                         STEP,                                                     \
-                                         sqz_integer_frame_##set,                                  \
-                                         sqz_integer_patches_##set,                                \
-                                         sqz_integer_convolve_##set};                              \
+    static const sqz_integer_set set_##set = {#set,                                                \
+                                              BLOCK,                                               \
+                                              STEP,                                                \
+                                              sqz_integer_frame_##set,                             \
+                                              sqz_integer_patches_##set,                           \
+                                              sqz_integer_convolve_##set,                          \
+                                              sqz_integer_winograd_source_##set,                   \
+                                              sqz_integer_winograd_result_##set};                  \
     static sqz_status conv_create_##set(sqz_conv **conv, const sqz_conv_shape *shape,              \
                                         sqz_conv_use use, int slot, sqz_error *error) {            \
         return conv_create(conv, shape, use, slot, &set_##set, error);                             \

@@ -21,7 +21,7 @@
 #define PIXELS 6
 #define EACH_PIXELS(each) each(1) each(2) each(3) each(4) each(5) each(6)
 #endif
-enum { GROUP = 2 };
+enum { GROUP = SQZ_INTEGER_GROUP };
 
 /* -- One tile ---------------------------------------------------------------------------------- */
 
@@ -41,7 +41,7 @@ ALWAYS_INLINE void tile_requantise(uint8_t *to, const vec_int *sums, vec multipl
 
 /* Where the tile's results go, of one block. */
 ALWAYS_INLINE void tile_store(const sqz_integer_conv *conv, size_t at, const vec_int *sums,
-                              vec multiplier, int pixels) {
+                              const vec_memory *multipliers, int pixels) {
     if (conv->sums) {
         int32_t *to = (int32_t *)conv->dst + at;
 #pragma GCC unroll 14
@@ -51,6 +51,7 @@ ALWAYS_INLINE void tile_store(const sqz_integer_conv *conv, size_t at, const vec
         return;
     }
     uint8_t *to = (uint8_t *)conv->dst + at;
+    vec multiplier = *multipliers;
     if (reaches_1(multiplier)) /* no sum is 2^31 */
         tile_requantise(to, sums, multiplier, pixels, true);
     else
@@ -92,7 +93,7 @@ ALWAYS_INLINE void tile(const sqz_integer_conv *conv, const unsigned char *src, 
 #pragma GCC unroll 2
     for (int b = 0; b < blocks; b++)
         tile_store(conv, (size_t)(block + b) * conv->dst_block + pixel * BLOCK, sums[b],
-                   multipliers[b], pixels);
+                   multipliers + b, pixels);
 }
 
 typedef void (*tile_function)(const sqz_integer_conv *conv, const unsigned char *src, int block,

@@ -61,6 +61,24 @@ typedef struct {
     int h, w, top, left;
 } sqz_integer_frame;
 
+/* Blocks of dst that are computed together. */
+enum { SQZ_INTEGER_GROUP = 2 };
+
+/* Tiles of 2 x 2 pixels (winograd.c), `count` from `first` on of those of some rows of dst, row by
+ * row. Products are [POSITIONS][GROUP][TILES][BLOCK], transformed terms
+ * [POSITIONS][src_blocks][TILES][BLOCK]. */
+enum { SQZ_INTEGER_POSITIONS = 16, SQZ_INTEGER_TILES = 24 };
+typedef struct {
+    int first, count, across; /* across: tiles in a row */
+    int src_blocks;
+    size_t src_row, src_block; /* of the framed source, in terms */
+    uint8_t *dst;              /* the rows' first pixel */
+    int dst_blocks, dst_h, dst_w;
+    size_t dst_block;
+    const int32_t *bias;
+    const float *multipliers;
+} sqz_integer_winograd;
+
 /* clang-format off */
 #define SQZ_INTEGER_KERNELS(kernel)                                                                \
     kernel(void, integer_frame,                                                                    \
@@ -68,6 +86,10 @@ typedef struct {
     kernel(void, integer_patches,                                                                  \
            (void *patches, const uint8_t *src, const sqz_integer_patches *shape))                  \
     kernel(void, integer_convolve, (const sqz_integer_conv *conv))                                 \
+    kernel(void, integer_winograd_source,                                                          \
+           (int16_t *transformed, const int16_t *framed, const sqz_integer_winograd *tiles))       \
+    kernel(void, integer_winograd_result,                                                          \
+           (const int32_t *products, const sqz_integer_winograd *tiles))                           \
     kernel(void, integer_max_pool,                                                                 \
            (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape))             \
     kernel(void, integer_sum, (void *dst, const void *a, const void *b, size_t count))             \
