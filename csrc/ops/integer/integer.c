@@ -317,6 +317,15 @@ static sqz_status conv_forward(const sqz_conv *conv, sqz_worker *worker, void *d
                              .inner = integer->inner,
                              .sums = shape->sums,
                              .relu = shape->nonlinearity.relu};
+    if (shape->sums) { /* the average pool takes blocks: whoever made one has it at hand */
+        sqz_span blocks = sqz_part_span(part, channels / block);
+        size_t first = blocks.begin * block;
+        dst = (int32_t *)dst + blocks.begin * call.dst_block;
+        call.bias += first;
+        call.packed += word_count(conv) / channels * first;
+        call.dst_blocks = (int)(blocks.end - blocks.begin);
+        part = sqz_part_whole;
+    }
     if (integer->way == WINOGRAD) {
         sqz_integer_winograd_forward(&call, dst, src, shape, integer->set, worker->frame, part);
         return SQZ_OK;

@@ -91,7 +91,8 @@ typedef struct {
     kernel(void, integer_winograd_result,                                                          \
            (const int32_t *products, const sqz_integer_winograd *tiles))                           \
     kernel(void, integer_max_pool,                                                                 \
-           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape))             \
+           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape,              \
+            sqz_part part))             \
     kernel(void, integer_sum, (void *dst, const void *a, const void *b, size_t count))             \
     kernel(void, integer_average_pool,                                                             \
            (float *dst, const void *src, int blocks, int pixels, const float *scales))

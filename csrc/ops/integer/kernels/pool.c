@@ -38,13 +38,16 @@ ALWAYS_INLINE void strip(uint8_t *restrict to, const uint8_t *restrict from, siz
 }
 
 void SQZ_INTEGER_KERNEL(integer_max_pool)(void *dst, uint8_t *argmax, const void *src,
-                                          const sqz_pool_shape *shape) {
+                                          const sqz_pool_shape *shape, sqz_part part) {
     (void)argmax; /* inference alone */
-    uint8_t *to = dst;
+    /* By rows, as convolutions are: whoever made them has them at hand. */
+    sqz_span rows = sqz_part_span(part, (size_t)shape->out_h);
     int kernel = shape->kernel, stride = shape->stride, most = (STRIP - kernel) / stride + 1;
     size_t row = (size_t)shape->in_w * BLOCK, plane = (size_t)shape->in_h * row;
     for (int block = 0; block < shape->channels / BLOCK; block++)
-        for (int y = 0; y < shape->out_h; y++) {
+        for (int y = (int)rows.begin; y < (int)rows.end; y++) {
+            uint8_t *to = (uint8_t *)dst + ((size_t)block * (size_t)shape->out_h + (size_t)y) *
+                                               (size_t)shape->out_w * BLOCK;
             int top = y * stride, h = least(shape->in_h - top, kernel);
             const uint8_t *from = (const uint8_t *)src + (size_t)block * plane + (size_t)top * row;
             for (int x = 0; x < shape->out_w; x += most) {
