@@ -57,7 +57,7 @@ static size_t frame_bytes(const sqz_conv *conv) {
 static size_t word_count(const sqz_conv *conv) {
     const integer_conv *integer = conv->state;
     if (integer->way == WINOGRAD)
-        return sqz_integer_winograd_words(&conv->shape, integer->set);
+        return sqz_integer_winograd_words(&conv->shape);
     size_t rows = sqz_size_multiply((size_t)integer->frame.blocks, (size_t)integer->rows);
     return sqz_size_multiply(sqz_size_multiply(rows, (size_t)integer->inner),
                              (size_t)conv->shape.out_channels);

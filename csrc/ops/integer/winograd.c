@@ -41,8 +41,7 @@ static size_t position_words(const sqz_conv_shape *shape) {
     return sqz_size_multiply((size_t)shape->out_channels, (size_t)shape->in_channels / 2);
 }
 
-size_t sqz_integer_winograd_words(const sqz_conv_shape *shape, const sqz_integer_set *set) {
-    (void)set;
+size_t sqz_integer_winograd_words(const sqz_conv_shape *shape) {
     return sqz_size_multiply(POSITIONS, position_words(shape));
 }
 

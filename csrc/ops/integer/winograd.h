@@ -19,7 +19,7 @@ typedef struct {
 /* Whether it is for this convolution. If so: how many words the packed weights have, and the bytes
  * that a worker needs. */
 bool sqz_integer_winograd_suits(const sqz_conv_shape *shape, const sqz_integer_set *set);
-size_t sqz_integer_winograd_words(const sqz_conv_shape *shape, const sqz_integer_set *set);
+size_t sqz_integer_winograd_words(const sqz_conv_shape *shape);
 size_t sqz_integer_winograd_bytes(const sqz_conv_shape *shape, const sqz_integer_set *set);
 
 /* Puts 3 x 3 weights, of output channel o for input channel c, into the packed ones. */
