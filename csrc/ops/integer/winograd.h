@@ -1,20 +1,8 @@
-/* winograd.h: what differs between the integer instruction sets; and 3x3 convolutions where a
- * multiplication costs more than what spares it. */
+/* winograd.h: integer 3x3 convolutions where a multiplication costs more than what spares it. */
 #ifndef SQZ_OPS_INTEGER_WINOGRAD_H
 #define SQZ_OPS_INTEGER_WINOGRAD_H
 
 #include "kernels/integer.h"
-
-typedef struct {
-    const char *name;
-    int block, step; /* terms in a word */
-    void (*frame)(void *framed, const uint8_t *src, const sqz_integer_frame *frame);
-    void (*patches)(void *patches, const uint8_t *src, const sqz_integer_patches *shape);
-    void (*convolve)(const sqz_integer_conv *conv);
-    void (*winograd_source)(int16_t *transformed, const int16_t *framed,
-                            const sqz_integer_winograd *tiles);
-    void (*winograd_result)(const int32_t *products, const sqz_integer_winograd *tiles);
-} sqz_integer_set;
 
 /* Whether it is for this convolution. If so: how many words the packed weights have, and the bytes
  * that a worker needs. */

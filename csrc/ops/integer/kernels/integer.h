@@ -92,7 +92,7 @@ typedef struct {
            (const int32_t *products, const sqz_integer_winograd *tiles))                           \
     kernel(void, integer_max_pool,                                                                 \
            (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape,              \
-            sqz_part part))             \
+            sqz_part part))                                                                        \
     kernel(void, integer_sum, (void *dst, const void *a, const void *b, size_t count))             \
     kernel(void, integer_average_pool,                                                             \
            (float *dst, const void *src, int blocks, int pixels, const float *scales))
@@ -109,6 +109,18 @@ SQZ_INTEGER_KERNELS(SQZ_INTEGER_DECLARE_baseline)
     result sqz_##name##_avx512vnni arguments;
 SQZ_INTEGER_KERNELS(SQZ_INTEGER_DECLARE_x86)
 #endif
+
+/* What differs between the sets. */
+typedef struct {
+    const char *name;
+    int block, step; /* terms in a word */
+    void (*frame)(void *framed, const uint8_t *src, const sqz_integer_frame *frame);
+    void (*patches)(void *patches, const uint8_t *src, const sqz_integer_patches *shape);
+    void (*convolve)(const sqz_integer_conv *conv);
+    void (*winograd_source)(int16_t *transformed, const int16_t *framed,
+                            const sqz_integer_winograd *tiles);
+    void (*winograd_result)(const int32_t *products, const sqz_integer_winograd *tiles);
+} sqz_integer_set;
 
 #ifdef SQZ_INTEGER_SET /* within a kernel file */
 
