@@ -62,6 +62,16 @@ CASES = {
         (2, 81, 50),
         0.5,
     ),
+    "1_0 tiny": (
+        {"version": "1_0", "base_e": 40, "incr_e": 8, "squeeze_ratio": 0.5, "num_classes": 5},
+        (1, 37, 31),
+        1.0,
+    ),
+    "1_1 tiny": (
+        {"version": "1_1", "base_e": 40, "incr_e": 8, "squeeze_ratio": 0.5, "num_classes": 5},
+        (1, 33, 39),
+        1.0,
+    ),
     "1_0 at 224": ({"version": "1_0"}, (1, 224, 224), 1.0),
     "1_1 at 224": ({"version": "1_1"}, (1, 224, 224), 1.0),
 }
@@ -137,6 +147,22 @@ def test_wild_scales_and_biases(seed):
     np.testing.assert_array_equal(network.class_maps(pictures), maps, strict=True)
 
 
+def test_products_beyond_32_bits():
+    """Where an activation's scale is so small that all that is above 0 is far above 255."""
+    for name in ("1_0 tiny", "1_1 tiny"):
+        quantised, pictures, _, _ = case(name)
+        groups = np.array(int8.groups_of(int8.steps_of(quantised.spec)))
+        for group in sorted(set(groups.tolist()) - {-1}):
+            given = {key: values.copy() for key, values in quantised.quantization.items()}
+            given["activation_scales"][groups == group] *= np.float32(1e-9)
+            network = core.Network(**CASES[name][0])
+            network.load_state_dict(quantised.state_dict())
+            network.set_quantization(**given)
+            network.precision = "int8"
+            logits, _ = int8.run(network.state_dict(), network.spec, given, pictures)
+            np.testing.assert_array_equal(network.forward(pictures), logits, strict=True)
+
+
 def test_several_callers_at_once():
     network, pictures, logits, _ = case("1_1")
     with ThreadPoolExecutor(4) as pool:
@@ -172,6 +198,7 @@ import test_int8
 assert core.build_info()["cpu_isa"] == sys.argv[1], core.build_info()
 for name in test_int8.SMALL:
     test_int8.check(name)
+test_int8.test_products_beyond_32_bits()
 network = test_int8.case(name)[0]
 print(network.plan(64, 64)[0]["implementation"].split()[-1])
 """

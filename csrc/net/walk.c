@@ -207,15 +207,10 @@ static void max_pool_forward(const walk *walk, int index) {
     const sqz_plan *plan = walk->plan;
     const sqz_node *node = &plan->tape.nodes[index];
     const sqz_step *step = &plan->steps[index];
-    share share = share_of(walk, node->input);
-    sqz_pool_shape shape = step->pool;
-    shape.channels = share.blocks * plan->ops->block;
-    plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output) +
-                                    share.first * block_bytes(plan, node->output),
+    plan->ops->max_pool_forward(sqz_activation_at(plan, walk->workspace, node->output),
                                 plan->training ? walk->workspace->memory + step->byte_offset : NULL,
-                                sqz_activation_at(plan, walk->workspace, node->input) +
-                                    share.first * block_bytes(plan, node->input),
-                                &shape);
+                                sqz_activation_at(plan, walk->workspace, node->input), &step->pool,
+                                walk->part);
 }
 
 static void max_pool_backward(const walk *walk, int index) {

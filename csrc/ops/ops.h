@@ -146,7 +146,7 @@ typedef struct {
     /* Overwrites dst. packed: from conv_pack_forward; bias[out_channels]. Does one part of it: the
      * parts, each with a worker of its own, write disjoint ranges of dst and together all of it,
      * and its bits do not depend on how many there are. A part may have nothing to do. (The other
-     * forward ops are divided by channel blocks by whoever calls them.) */
+     * forward ops but max_pool_forward are divided by channel blocks by whoever calls them.) */
     sqz_status (*conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst, const void *src,
                                const void *packed, const float *bias, sqz_part part,
                                sqz_error *error);
@@ -171,9 +171,9 @@ typedef struct {
 
     /* dst and argmax (uint8, the winner's row * kernel + column within its window; the first of
      * equals; NULL in inference) are overwritten. kernel <= 15. A window with a NaN gives NaN, and
-     * one of its NaNs has won. */
+     * one of its NaNs has won. Does one part of it, as conv_forward does. */
     void (*max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
-                             const sqz_pool_shape *shape);
+                             const sqz_pool_shape *shape, sqz_part part);
     /* Overwrites d_src, or adds to it if `accumulate`. */
     void (*max_pool_backward)(void *d_src, const void *d_dst, const uint8_t *argmax,
                               const sqz_pool_shape *shape, bool accumulate);

@@ -127,7 +127,7 @@ static sqz_status max_pool_forward(sqz_bench *bench, const sqz_ops *ops, float *
     SQZ_TRY(sqz_bench_take_elements(bench, &blocked_dst, ops, out_count, NAN, error));
     if (argmax)
         SQZ_TRY(sqz_bench_take_bytes(bench, &blocked_argmax, out_count, error));
-    ops->max_pool_forward(blocked_dst, blocked_argmax, blocked_src, &stored);
+    ops->max_pool_forward(blocked_dst, blocked_argmax, blocked_src, &stored, sqz_part_whole);
     if (argmax)
         sqz_bench_unblock_bytes(argmax, blocked_argmax, ops, channels, out_pixels);
     return sqz_bench_unblock(dst, blocked_dst, ops, channels, out_pixels, "dst", error);

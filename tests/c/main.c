@@ -1,6 +1,6 @@
-/* main.c: runs the C tests and exits with 1 if a check failed. The compiler is told which tests
- * there are: SQZ_TESTS is a list like X(test_base) X(test_image), one function of that name for
- * each file tests/c/test_*.c. */
+/* main.c: runs the C tests, or those that are named, and exits with 1 if a check failed. The
+ * compiler is told which tests there are: SQZ_TESTS is a list like X(test_base) X(test_image), one
+ * function of that name for each file tests/c/test_*.c. */
 #include "check.h"
 
 #ifndef SQZ_TESTS
@@ -20,8 +20,18 @@ static void run(const char *name, void (*test)(void)) {
     fflush(stdout);
 }
 
-int main(void) {
-#define X(name) run(#name, name);
+static bool is_wanted(const char *name, char **wanted) {
+    bool all = !*wanted;
+    while (*wanted && strcmp(*wanted, name) != 0)
+        wanted++;
+    return all || *wanted;
+}
+
+int main(int count, char **arguments) {
+    (void)count;
+#define X(name)                                                                                    \
+    if (is_wanted(#name, arguments + 1))                                                           \
+        run(#name, name);
     SQZ_TESTS
 #undef X
     return sqz_checks_failed ? 1 : 0;

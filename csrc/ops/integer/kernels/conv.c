@@ -21,7 +21,7 @@
 #define PIXELS 6
 #define EACH_PIXELS(each) each(1) each(2) each(3) each(4) each(5) each(6)
 #endif
-enum { GROUP = 2 };
+enum { GROUP = SQZ_INTEGER_GROUP };
 
 /* -- One tile ---------------------------------------------------------------------------------- */
 
@@ -31,19 +31,31 @@ ALWAYS_INLINE int32_t word_at(const unsigned char *from) {
     return word;
 }
 
+ALWAYS_INLINE void tile_requantise(uint8_t *to, const vec_int *sums, vec multiplier, int pixels,
+                                   bool far) {
+#pragma GCC unroll 4
+    for (int p = 0; p < pixels; p += TOGETHER)
+        requantise(to + (size_t)p * BLOCK, sums + p, multiplier,
+                   pixels - p < TOGETHER ? pixels - p : TOGETHER, far);
+}
+
 /* Where the tile's results go, of one block. */
 ALWAYS_INLINE void tile_store(const sqz_integer_conv *conv, size_t at, const vec_int *sums,
-                              vec multiplier, int pixels) {
+                              const vec_memory *multipliers, int pixels) {
+    if (conv->sums) {
+        int32_t *to = (int32_t *)conv->dst + at;
 #pragma GCC unroll 14
-    for (int p = 0; p < pixels; p++) {
-        if (conv->sums) {
-            vec_int sum = sums[p];
-            if (conv->relu)
-                sum &= sum > (vec_int){0};
-            *(vec_int_memory *)((int32_t *)conv->dst + at + (size_t)p * BLOCK) = sum;
-        } else
-            requantise((uint8_t *)conv->dst + at + (size_t)p * BLOCK, sums[p], multiplier);
+        for (int p = 0; p < pixels; p++)
+            *(vec_int_memory *)(to + (size_t)p * BLOCK) =
+                conv->relu ? sums[p] & (sums[p] > (vec_int){0}) : sums[p];
+        return;
     }
+    uint8_t *to = (uint8_t *)conv->dst + at;
+    vec multiplier = *multipliers;
+    if (reaches_1(multiplier)) /* no sum is 2^31 */
+        tile_requantise(to, sums, multiplier, pixels, true);
+    else
+        tile_requantise(to, sums, multiplier, pixels, false);
 }
 
 /* All of a tile's sizes are constants where this is inlined. `block` is the first one, `pixel` the
@@ -81,15 +93,16 @@ ALWAYS_INLINE void tile(const sqz_integer_conv *conv, const unsigned char *src, 
 #pragma GCC unroll 2
     for (int b = 0; b < blocks; b++)
         tile_store(conv, (size_t)(block + b) * conv->dst_block + pixel * BLOCK, sums[b],
-                   multipliers[b], pixels);
+                   multipliers + b, pixels);
 }
 
 typedef void (*tile_function)(const sqz_integer_conv *conv, const unsigned char *src, int block,
                               size_t pixel);
 
-/* Three ways from a pixel's source to the next: a block of terms (stride 1), two RGB pixels (the
- * picture at stride 2), any other. Constants become parts of the instructions. */
-enum { TERM_BYTES = 4 / STEP, NEXT_BLOCK = BLOCK * TERM_BYTES, NEXT_RGB = 2 * 3 * TERM_BYTES };
+/* Two ways from a pixel's source to the next: a block of terms, or a patch of the picture.
+ * Constants become parts of the instructions. */
+enum { TERM_BYTES = 4 / STEP };
+enum { NEXT_BLOCK = BLOCK * TERM_BYTES, NEXT_PATCH = SQZ_INTEGER_PATCH * TERM_BYTES };
 
 #define TILE(name, blocks, pixels, across)                                                         \
     static void name(const sqz_integer_conv *conv, const unsigned char *src, int block,            \
@@ -99,33 +112,26 @@ enum { TERM_BYTES = 4 / STEP, NEXT_BLOCK = BLOCK * TERM_BYTES, NEXT_RGB = 2 * 3 
 #define TILES(pixels)                                                                              \
     TILE(block_1_##pixels, 1, pixels, NEXT_BLOCK)                                                  \
     TILE(block_2_##pixels, 2, pixels, NEXT_BLOCK)                                                  \
-    TILE(rgb_1_##pixels, 1, pixels, NEXT_RGB)                                                      \
-    TILE(rgb_2_##pixels, 2, pixels, NEXT_RGB)
+    TILE(patch_1_##pixels, 1, pixels, NEXT_PATCH)                                                  \
+    TILE(patch_2_##pixels, 2, pixels, NEXT_PATCH)
 EACH_PIXELS(TILES)
-TILE(general_1, 1, 1, conv->src_across)
-TILE(general_2, 2, 1, conv->src_across)
 
-typedef struct {
-    int widest;
-    tile_function functions[GROUP][PIXELS]; /* [blocks - 1][pixels - 1] */
-} tile_family;
+typedef tile_function tile_family[GROUP][PIXELS]; /* [blocks - 1][pixels - 1] */
 
 #define BLOCK_1(pixels) block_1_##pixels,
 #define BLOCK_2(pixels) block_2_##pixels,
-#define RGB_1(pixels) rgb_1_##pixels,
-#define RGB_2(pixels) rgb_2_##pixels,
-static const tile_family next_block = {PIXELS, {{EACH_PIXELS(BLOCK_1)}, {EACH_PIXELS(BLOCK_2)}}};
-static const tile_family next_rgb = {PIXELS, {{EACH_PIXELS(RGB_1)}, {EACH_PIXELS(RGB_2)}}};
-static const tile_family general = {1, {{general_1}, {general_2}}};
+#define PATCH_1(pixels) patch_1_##pixels,
+#define PATCH_2(pixels) patch_2_##pixels,
+static const tile_family next_block = {{EACH_PIXELS(BLOCK_1)}, {EACH_PIXELS(BLOCK_2)}};
+static const tile_family next_patch = {{EACH_PIXELS(PATCH_1)}, {EACH_PIXELS(PATCH_2)}};
 
 /* -- All of them ------------------------------------------------------------------------------- */
 
 /* A row is cut into tiles as equal as can be: the first `wide` of them have narrow + 1 pixels. */
 void SQZ_INTEGER_KERNEL(integer_convolve)(const sqz_integer_conv *conv) {
-    const tile_family *family = conv->src_across == NEXT_BLOCK ? &next_block
-                                : conv->src_across == NEXT_RGB ? &next_rgb
-                                                               : &general;
-    int row_tiles = (conv->dst_w + family->widest - 1) / family->widest;
+    const tile_family *family = conv->patches ? &next_patch : &next_block;
+    size_t across = conv->patches ? NEXT_PATCH : NEXT_BLOCK;
+    int row_tiles = (conv->dst_w + PIXELS - 1) / PIXELS;
     int narrow = conv->dst_w / row_tiles, wide = conv->dst_w % row_tiles;
     for (int block = 0; block < conv->dst_blocks; block += GROUP) {
         int blocks = conv->dst_blocks - block < GROUP ? 1 : GROUP;
@@ -133,8 +139,8 @@ void SQZ_INTEGER_KERNEL(integer_convolve)(const sqz_integer_conv *conv) {
             size_t x = 0;
             for (int index = 0; index < row_tiles; index++) {
                 int pixels = narrow + (index < wide);
-                family->functions[blocks - 1][pixels - 1](
-                    conv, conv->src + (size_t)y * conv->src_down + x * conv->src_across, block,
+                (*family)[blocks - 1][pixels - 1](
+                    conv, conv->src + (size_t)y * conv->src_down + x * across, block,
                     (size_t)y * (size_t)conv->dst_w + x);
                 x += (size_t)pixels;
             }

@@ -32,11 +32,26 @@ typedef struct {
     const float *multipliers; /* likewise; not used if `sums` */
     int dst_blocks, dst_h, dst_w;
     int src_blocks, kernel_h, inner;
-    size_t src_block, src_row;   /* from a block, a row to the next */
-    size_t src_down, src_across; /* from a dst pixel's source to that of the next one */
+    size_t src_block, src_row; /* from a block, a row to the next */
+    size_t src_down;           /* from the source of a row of dst to that of the next one */
+    bool patches; /* the next pixel's source is a patch further; else a block of terms */
     bool sums;
     bool relu; /* if `sums`: a requantised byte is never below 0 anyway */
 } sqz_integer_conv;
+
+/* Terms from a pixel's patch to the next one's; and those that a row of a patch may overwrite past
+ * its last. */
+enum { SQZ_INTEGER_PATCH = 160, SQZ_INTEGER_PATCH_ROW = 32 };
+
+/* The patches of an RGB picture that a row of dst is made of, `count` pixels, one patch behind the
+ * other, and in each its kernel_h rows of row_terms terms. What lies between a patch and the next
+ * one is arbitrary: it meets weights of 0. */
+typedef struct {
+    int count, kernel_h;
+    int row_terms;              /* 3 kernel_w, at most SQZ_INTEGER_PATCH_ROW */
+    size_t src_row, src_across; /* bytes from a row of the picture, a patch to the next one */
+    const uint8_t *end;         /* of the picture: nothing is read there */
+} sqz_integer_patches;
 
 /* Rows of a source as a convolution reads them, with zeros around and every term in the bytes that
  * it has in a word: [blocks][h][w][lanes] terms, of which row y is the source's row y - top. */
@@ -46,13 +61,38 @@ typedef struct {
     int h, w, top, left;
 } sqz_integer_frame;
 
+/* Blocks of dst that are computed together. */
+enum { SQZ_INTEGER_GROUP = 2 };
+
+/* Tiles of 2 x 2 pixels (winograd.c), `count` from `first` on of those of some rows of dst, row by
+ * row. Products are [POSITIONS][GROUP][TILES][BLOCK], transformed terms
+ * [POSITIONS][src_blocks][TILES][BLOCK]. */
+enum { SQZ_INTEGER_POSITIONS = 16, SQZ_INTEGER_TILES = 24 };
+typedef struct {
+    int first, count, across; /* across: tiles in a row */
+    int src_blocks;
+    size_t src_row, src_block; /* of the framed source, in terms */
+    uint8_t *dst;              /* the rows' first pixel */
+    int dst_blocks, dst_h, dst_w;
+    size_t dst_block;
+    const int32_t *bias;
+    const float *multipliers;
+} sqz_integer_winograd;
+
 /* clang-format off */
 #define SQZ_INTEGER_KERNELS(kernel)                                                                \
     kernel(void, integer_frame,                                                                    \
            (void *framed, const uint8_t *src, const sqz_integer_frame *frame))                     \
+    kernel(void, integer_patches,                                                                  \
+           (void *patches, const uint8_t *src, const sqz_integer_patches *shape))                  \
     kernel(void, integer_convolve, (const sqz_integer_conv *conv))                                 \
+    kernel(void, integer_winograd_source,                                                          \
+           (int16_t *transformed, const int16_t *framed, const sqz_integer_winograd *tiles))       \
+    kernel(void, integer_winograd_result,                                                          \
+           (const int32_t *products, const sqz_integer_winograd *tiles))                           \
     kernel(void, integer_max_pool,                                                                 \
-           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape))             \
+           (void *dst, uint8_t *argmax, const void *src, const sqz_pool_shape *shape,              \
+            sqz_part part))                                                                        \
     kernel(void, integer_sum, (void *dst, const void *a, const void *b, size_t count))             \
     kernel(void, integer_average_pool,                                                             \
            (float *dst, const void *src, int blocks, int pixels, const float *scales))
@@ -69,6 +109,18 @@ SQZ_INTEGER_KERNELS(SQZ_INTEGER_DECLARE_baseline)
     result sqz_##name##_avx512vnni arguments;
 SQZ_INTEGER_KERNELS(SQZ_INTEGER_DECLARE_x86)
 #endif
+
+/* What differs between the sets. */
+typedef struct {
+    const char *name;
+    int block, step; /* terms in a word */
+    void (*frame)(void *framed, const uint8_t *src, const sqz_integer_frame *frame);
+    void (*patches)(void *patches, const uint8_t *src, const sqz_integer_patches *shape);
+    void (*convolve)(const sqz_integer_conv *conv);
+    void (*winograd_source)(int16_t *transformed, const int16_t *framed,
+                            const sqz_integer_winograd *tiles);
+    void (*winograd_result)(const int32_t *products, const sqz_integer_winograd *tiles);
+} sqz_integer_set;
 
 #ifdef SQZ_INTEGER_SET /* within a kernel file */
 

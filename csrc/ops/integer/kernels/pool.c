@@ -4,40 +4,60 @@
 
 #include <string.h>
 
-/* The largest of h x w pixels of a channel block; of constants where this is inlined. */
-ALWAYS_INLINE void window(uint8_t *to, const uint8_t *from, size_t row, int h, int w) {
-    uint8_t largest[BLOCK];
-    memcpy(largest, from, BLOCK);
-#pragma GCC unroll 3
-    for (int y = 0; y < h; y++)
-#pragma GCC unroll 3
-        for (int x = 0; x < w; x++) {
-            const uint8_t *values = from + (size_t)y * row + (size_t)x * BLOCK;
-            for (int c = 0; c < BLOCK; c++)
-                largest[c] = values[c] > largest[c] ? values[c] : largest[c];
-        }
-    memcpy(to, largest, BLOCK);
-}
+/* Pixels of the source that are looked at together. */
+enum { STRIP = 128 };
 
 static int least(int a, int b) {
     return a < b ? a : b;
 }
 
+/* `out` pixels of a row, of `in` pixels of h rows: the largest of each column, then of `kernel`
+ * columns. Nothing is less than 0, so zeros stand for columns that a window has no more, and the
+ * last row for such rows. kernel and stride are constants where this is inlined. */
+ALWAYS_INLINE void strip(uint8_t *restrict to, const uint8_t *restrict from, size_t row, int h,
+                         int in, int out, int kernel, int stride) {
+    uint8_t columns[STRIP * BLOCK];
+    size_t end = (size_t)in * BLOCK, width = (size_t)((out - 1) * stride + kernel) * BLOCK;
+    for (size_t i = 0; i < end; i++) {
+        uint8_t largest = from[i];
+        for (int y = 1; y < kernel; y++) {
+            uint8_t value = from[(size_t)(y < h ? y : h - 1) * row + i];
+            largest = value > largest ? value : largest;
+        }
+        columns[i] = largest;
+    }
+    memset(columns + end, 0, width - end);
+    for (int x = 0; x < out; x++)
+        for (int c = 0; c < BLOCK; c++) {
+            const uint8_t *at = columns + x * stride * BLOCK + c;
+            uint8_t largest = at[0];
+            for (int j = 1; j < kernel; j++)
+                largest = at[j * BLOCK] > largest ? at[j * BLOCK] : largest;
+            to[x * BLOCK + c] = largest;
+        }
+}
+
 void SQZ_INTEGER_KERNEL(integer_max_pool)(void *dst, uint8_t *argmax, const void *src,
-                                          const sqz_pool_shape *shape) {
+                                          const sqz_pool_shape *shape, sqz_part part) {
     (void)argmax; /* inference alone */
-    uint8_t *to = dst;
+    /* By rows, as convolutions are: whoever made them has them at hand. */
+    sqz_span rows = sqz_part_span(part, (size_t)shape->out_h);
+    int kernel = shape->kernel, stride = shape->stride, most = (STRIP - kernel) / stride + 1;
     size_t row = (size_t)shape->in_w * BLOCK, plane = (size_t)shape->in_h * row;
     for (int block = 0; block < shape->channels / BLOCK; block++)
-        for (int y = 0; y < shape->out_h; y++) {
-            int top = y * shape->stride, h = least(shape->in_h - top, shape->kernel);
+        for (int y = (int)rows.begin; y < (int)rows.end; y++) {
+            uint8_t *to = (uint8_t *)dst + ((size_t)block * (size_t)shape->out_h + (size_t)y) *
+                                               (size_t)shape->out_w * BLOCK;
+            int top = y * stride, h = least(shape->in_h - top, kernel);
             const uint8_t *from = (const uint8_t *)src + (size_t)block * plane + (size_t)top * row;
-            for (int x = 0; x < shape->out_w; x++, to += BLOCK) {
-                int left = x * shape->stride, w = least(shape->in_w - left, shape->kernel);
-                if (h == 3 && w == 3) /* nearly all of SqueezeNet's */
-                    window(to, from + (size_t)left * BLOCK, row, 3, 3);
+            for (int x = 0; x < shape->out_w; x += most) {
+                int out = least(shape->out_w - x, most), left = x * stride;
+                int in = least(shape->in_w - left, (out - 1) * stride + kernel);
+                if (kernel == 3 && stride == 2) /* SqueezeNet's */
+                    strip(to, from + (size_t)left * BLOCK, row, h, in, out, 3, 2);
                 else
-                    window(to, from + (size_t)left * BLOCK, row, h, w);
+                    strip(to, from + (size_t)left * BLOCK, row, h, in, out, kernel, stride);
+                to += (size_t)out * BLOCK;
             }
         }
 }

@@ -82,11 +82,14 @@ ALWAYS_INLINE void forward_row(element *dst, uint8_t *argmax, const element *src
 }
 
 void SQZ_KERNEL(max_pool_forward)(void *dst, uint8_t *argmax, const void *src,
-                                  const sqz_pool_shape *shape) {
-    element *to = dst;
-    const element *at = src;
+                                  const sqz_pool_shape *shape, sqz_part part) {
+    sqz_span blocks = sqz_part_span(part, (size_t)shape->channels / BLOCK);
     size_t src_row = (size_t)shape->in_w * BLOCK, dst_row = (size_t)shape->out_w * BLOCK;
-    for (int block = 0; block < shape->channels / BLOCK; block++) {
+    size_t first = blocks.begin * (size_t)shape->out_h * dst_row;
+    element *to = (element *)dst + first;
+    const element *at = (const element *)src + blocks.begin * (size_t)shape->in_h * src_row;
+    argmax = argmax ? argmax + first : NULL;
+    for (size_t block = blocks.begin; block < blocks.end; block++) {
         for (int y = 0; y < shape->out_h; y++, to += dst_row) {
             const element *from = at + (size_t)(y * shape->stride) * src_row;
             int h = smaller(shape->in_h - y * shape->stride, shape->kernel);
