@@ -53,6 +53,7 @@ def c_source(model: Network, stem: str) -> str:
             _source("sum.c"),
             _source("engine.c"),
             "#ifdef EYES_MAIN\n",
+            _source("scale.c"),
             _source("program.c"),
             "#endif /* EYES_MAIN */",
             "#endif /* EYES_DECLARATIONS */\n",
