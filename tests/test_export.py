@@ -248,7 +248,7 @@ def test_export_command_says_what_is_wrong(
 ) -> None:
     picture = str(next((tmp_path / "pictures").rglob("*.png")))
     assert main(["export", saved, "model.h5"]) == 1
-    assert "model.h5 ends in '.h5', expected .c, .onnx" in capsys.readouterr().err
+    assert "model.h5 ends in '.h5', expected .c, .html, .onnx" in capsys.readouterr().err
     monkeypatch.setattr(
         exporting, "_run_onnx", lambda model, path, pictures: np.full((1, 4), np.nan)
     )
