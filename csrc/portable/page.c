@@ -1,5 +1,6 @@
 /* What the page's worker calls, in WebAssembly: it gives a picture's rows as a browser decodes
- * them, and gets the square that the network sees, logits and maps. */
+ * them, and gets the square that the network sees, logits and maps. Compiled with EYES_MAPS, and
+ * with 4 EYES_SAMPLES: alpha goes along, for that is less work than to take it out of each row. */
 
 /* The worker's: writes the picture's next row of red, green, blue and alpha, from the top. */
 __attribute__((import_module("page"), import_name("row"))) void page_next_row(uint8_t *rgba);
@@ -17,7 +18,6 @@ static float logits[EYES_CLASSES];
 
 typedef struct {
     int width;
-    uint8_t *rgba; /* a row */
     uint8_t least_alpha;
 } eyes_picture;
 
@@ -41,36 +41,36 @@ static uint8_t *eyes_memory(size_t bytes) {
     return __builtin_wasm_memory_grow(0, missing) == (size_t)-1 ? NULL : __heap_base;
 }
 
-/* An eyes_reader: alpha is dropped, as squeezenet_c does. */
-static int eyes_read_row(void *from, uint8_t *rgb) {
+/* An eyes_reader. */
+static int eyes_read_row(void *from, uint8_t *rgba) {
     eyes_picture *picture = from;
-    const uint8_t *rgba = picture->rgba;
-    page_next_row(picture->rgba);
-    for (int x = 0; x < picture->width; x++, rgba += 4) {
-        for (int c = 0; c < 3; c++)
-            *rgb++ = rgba[c];
-        if (rgba[3] < picture->least_alpha)
-            picture->least_alpha = rgba[3];
-    }
+    uint8_t least = 255;
+    page_next_row(rgba);
+    for (int x = 0; x < picture->width; x++)
+        least = rgba[4 * x + 3] < least ? rgba[4 * x + 3] : least;
+    picture->least_alpha = least < picture->least_alpha ? least : picture->least_alpha;
     return 0;
 }
 
 /* Square, logits and maps of a picture, and 0; 1: these too, but some of it is transparent; -1: it
  * is too large. */
 __attribute__((export_name("answer"))) int page_answer(int width, int height) {
+    static uint8_t rgba[EYES_SAMPLES * EYES_SIDE];
     eyes_picture picture = {.width = width, .least_alpha = 255};
     eyes_scaler scaler;
     if (width < 1 || height < 1 || width > EYES_MOST_SIDE || height > EYES_MOST_SIDE)
         return -1;
     size_t bytes = eyes_scaler_init(&scaler, width, height, eyes_read_row, &picture);
-    uint8_t *memory = eyes_memory(bytes + 4 * (size_t)width);
+    uint8_t *memory = eyes_memory(bytes);
     if (!memory)
         return -1;
     eyes_scaler_start(&scaler, memory);
-    picture.rgba = memory + bytes;
     eyes_init(&state);
     for (int y = 0; y < EYES_SIDE; y++) {
-        eyes_scaler_row(&scaler, y, square[y]);
+        eyes_scaler_row(&scaler, y, rgba);
+        for (int x = 0; x < EYES_SIDE; x++)
+            for (int c = 0; c < 3; c++)
+                square[y][3 * x + c] = rgba[EYES_SAMPLES * x + c];
         eyes_row(&state, square[y]);
     }
     eyes_finish(&state, logits);

@@ -1,11 +1,21 @@
 /* A picture of any size to the network's square, row by row: scaled as everywhere in squeezenet_c,
  * equal in every byte to Pillow's bicubic. Of the picture only the rows that one output row is
- * computed from are kept, in memory that the user has. Needs no header. */
+ * computed from are kept, in memory that the user has. A pixel is EYES_SAMPLES bytes, all scaled
+ * alike: red, green and blue, and what else comes with them. Needs no header. */
 
-enum { EYES_MOST_SIDE = 1 << 16, EYES_FRACTION = 22 }; /* pixels; bits of a filter's weights */
+#ifndef EYES_SAMPLES
+#define EYES_SAMPLES 3
+#endif
 
-/* Writes a picture's next row of red, green and blue, from the top; 0, or else there is none. */
-typedef int eyes_reader(void *picture, uint8_t *rgb);
+enum {
+    EYES_MOST_SIDE = 1 << 16, /* pixels */
+    EYES_FRACTION = 22,       /* bits of a filter's weights */
+    EYES_HALF = 1 << (EYES_FRACTION - 1),
+    EYES_BLOCK = 256 /* bytes of a row that are summed at a time */
+};
+
+/* Writes a picture's next row, from the top; 0, or else there is none. */
+typedef int eyes_reader(void *picture, uint8_t *pixels);
 
 /* Along one axis: samples first .. first + count - 1 of the `whole` that a side is resized to, to
  * be placed behind `before` samples of black. */
@@ -91,18 +101,30 @@ static uint8_t eyes_clamp(int32_t sum) {
     return (uint8_t)(byte > 255 ? 255 : byte);
 }
 
+/* The filtered sum of `count` pixels, as one. */
+static void eyes_sum_pixels(uint8_t *out, const uint8_t *in, const int32_t *weights, int count) {
+#if EYES_SAMPLES == 4 && defined(__clang__)
+    /* A pixel is a vector. Left alone, clang makes vectors of bytes that lie 4 apart. */
+    typedef uint8_t eyes_pixel __attribute__((vector_size(4), aligned(1)));
+    typedef int32_t eyes_wide __attribute__((vector_size(16)));
+    eyes_wide sums = {0};
+    for (int j = 0; j < count; j++, in += 4)
+        sums += __builtin_convertvector(*(const eyes_pixel *)in, eyes_wide) * weights[j];
+#else
+    int32_t sums[EYES_SAMPLES] = {0};
+    for (int j = 0; j < count; j++, in += EYES_SAMPLES)
+        for (int c = 0; c < EYES_SAMPLES; c++)
+            sums[c] += in[c] * weights[j];
+#endif
+    for (int c = 0; c < EYES_SAMPLES; c++)
+        out[c] = eyes_clamp(sums[c] + EYES_HALF);
+}
+
 /* A row of `columns` pixels of one of the picture's. */
 static void eyes_narrow(uint8_t *out, int columns, const uint8_t *in, const eyes_filter *across) {
-    for (int x = 0; x < columns; x++) {
-        const int32_t *weights = across->weights + (size_t)x * (size_t)across->stride;
-        const uint8_t *from = in + 3 * (size_t)across->firsts[x];
-        for (int c = 0; c < 3; c++) {
-            int32_t sum = 1 << (EYES_FRACTION - 1);
-            for (int j = 0; j < across->counts[x]; j++)
-                sum += from[3 * j + c] * weights[j];
-            *out++ = eyes_clamp(sum);
-        }
-    }
+    for (int x = 0; x < columns; x++)
+        eyes_sum_pixels(out + EYES_SAMPLES * x, in + EYES_SAMPLES * (size_t)across->firsts[x],
+                        across->weights + (size_t)x * (size_t)across->stride, across->counts[x]);
 }
 
 /* -- Memory ------------------------------------------------------------------------------------ */
@@ -126,7 +148,7 @@ static void eyes_place_filter(eyes_filter *filter, const eyes_part *part, int co
 
 /* Where a scaler has what it works with; how many bytes of the memory that takes. */
 static size_t eyes_place_all(eyes_scaler *scaler, uint8_t *memory) {
-    size_t used = 0, source_bytes = 3 * (size_t)scaler->width;
+    size_t used = 0, source_bytes = EYES_SAMPLES * (size_t)scaler->width;
     eyes_place_filter(&scaler->down, &scaler->rows, 1, scaler->height, memory, &used);
     eyes_place_filter(&scaler->across, &scaler->columns, scaler->columns.count, scaler->width,
                       memory, &used);
@@ -175,7 +197,7 @@ static size_t eyes_scaler_init(eyes_scaler *scaler, int width, int height, eyes_
         .rows = rows,
         .columns = columns,
     };
-    scaler->row_bytes = 3 * (size_t)(scaler->down_first ? width : columns.count);
+    scaler->row_bytes = EYES_SAMPLES * (size_t)(scaler->down_first ? width : columns.count);
     return eyes_place_all(scaler, NULL);
 }
 
@@ -204,11 +226,29 @@ static int eyes_read(eyes_scaler *scaler, int end) {
     return 0;
 }
 
+/* The filtered sum of `count` rows in the ring, into `line`: a few bytes of each at a time. */
+static void eyes_flatten(eyes_scaler *scaler, int first, int count) {
+    int32_t sums[EYES_BLOCK];
+    for (size_t begin = 0; begin < scaler->row_bytes; begin += EYES_BLOCK) {
+        size_t rest = scaler->row_bytes - begin, bytes = rest < EYES_BLOCK ? rest : EYES_BLOCK;
+        for (size_t i = 0; i < bytes; i++)
+            sums[i] = EYES_HALF;
+        for (int j = 0; j < count; j++) {
+            const uint8_t *row = eyes_ring_row(scaler, first + j) + begin;
+            int32_t weight = scaler->down.weights[j];
+            for (size_t i = 0; i < bytes; i++)
+                sums[i] += row[i] * weight;
+        }
+        for (size_t i = 0; i < bytes; i++)
+            scaler->line[begin + i] = eyes_clamp(sums[i]);
+    }
+}
+
 /* Row y of the square, these from the top; 0, or what the reader gives. */
-static int eyes_scaler_row(eyes_scaler *scaler, int y, uint8_t *rgb) {
+static int eyes_scaler_row(eyes_scaler *scaler, int y, uint8_t *pixels) {
     eyes_filter *down = &scaler->down;
     int row = y - scaler->rows.before;
-    eyes_clear(rgb, 3 * EYES_SIDE);
+    eyes_clear(pixels, EYES_SAMPLES * EYES_SIDE);
     if (row < 0 || row >= scaler->rows.count)
         return 0;
     eyes_fill(down, 0, &scaler->rows, row, scaler->height);
@@ -216,16 +256,11 @@ static int eyes_scaler_row(eyes_scaler *scaler, int y, uint8_t *rgb) {
     int status = eyes_read(scaler, first + count);
     if (status != 0)
         return status;
-    for (size_t i = 0; i < scaler->row_bytes; i++) {
-        int32_t sum = 1 << (EYES_FRACTION - 1);
-        for (int j = 0; j < count; j++)
-            sum += eyes_ring_row(scaler, first + j)[i] * down->weights[j];
-        scaler->line[i] = eyes_clamp(sum);
-    }
-    rgb += 3 * (size_t)scaler->columns.before;
+    eyes_flatten(scaler, first, count);
+    pixels += EYES_SAMPLES * (size_t)scaler->columns.before;
     if (scaler->down_first)
-        eyes_narrow(rgb, scaler->columns.count, scaler->line, &scaler->across);
+        eyes_narrow(pixels, scaler->columns.count, scaler->line, &scaler->across);
     else
-        eyes_copy(rgb, scaler->line, scaler->row_bytes);
+        eyes_copy(pixels, scaler->line, scaler->row_bytes);
     return 0;
 }

@@ -43,7 +43,7 @@ def c_source(model: Network, stem: str) -> str:
 
 
 def page_source(model: Network) -> str:
-    """The text of the C file that a page's module is compiled from, with EYES_MAPS defined: the
+    """The text of the C file that a page's module is compiled from (portable/page.c says how): the
     engine, scaling, and what the page's worker calls. ValueError: the model is not quantised."""
     return _assembled(model, "eyes", [_source("scale.c"), _source("page.c")])
 

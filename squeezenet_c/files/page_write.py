@@ -29,8 +29,8 @@ NEEDS_COMPILER = (
     'pip install "squeezenet_c[web]"'
 )
 FLAGS = (
-    *("-target", "wasm32-freestanding", "-std=c99", "-O3", "-msimd128", "-DEYES_MAPS"),
-    *("-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"),
+    *("-target", "wasm32-freestanding", "-std=c99", "-O3", "-msimd128"),
+    *("-DEYES_MAPS", "-DEYES_SAMPLES=4", "-nostdlib", "-Wl,--no-entry", "-Wl,--strip-all"),
 )
 CAUTION = "No answer is a diagnosis: whoever worries about their eyes should see a doctor."
 
