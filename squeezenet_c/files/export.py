@@ -37,7 +37,7 @@ def export(model: Network, path: str | os.PathLike) -> None:
                 (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
     .c          C99 without a library or a heap, of a quantised model, whose int8 logits it gives
                 bit for bit; its first lines say how it is used. Names in it begin with the file's.
-    .html       of a quantised model, a page that answers pictures in a browser (Chrome 91, Firefox
+    .html       of a quantised model, a page that answers pictures in a browser (Chrome 97, Firefox
                 113, Safari 16.4 or newer) and asks nothing of a network. It needs the package
                 ziglang, a compiler: `pip install "squeezenet_c[web]"`.
     .safetensors   what Model.save writes.

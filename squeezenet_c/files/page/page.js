@@ -221,7 +221,7 @@ function showProgress() {
   element("done").value = done;
   element("count").textContent = say("{done} of {count}", { done, count: pictures.length });
   element("save").disabled = busy;
-  if (!busy) element("status").textContent = summary(pictures);
+  element("status").textContent = busy ? "" : summary(pictures);
 }
 
 function summary(pictures) {
@@ -262,7 +262,7 @@ function showTexts() {
     broken === null
       ? ""
       : say(
-          "This browser cannot run the model: it needs WebAssembly with SIMD, and DecompressionStream, as Chrome 91, Firefox 113 and Safari 16.4 have. ({reason})",
+          "This browser cannot run the model: it needs WebAssembly with SIMD, and DecompressionStream, as Chrome 97, Firefox 113 and Safari 16.4 have. ({reason})",
           { reason: broken },
         );
   batch.pictures.forEach(showRow);

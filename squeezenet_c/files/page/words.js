@@ -41,8 +41,8 @@ const CHINESE = {
   "partly transparent, and this browser cannot read its colours":
     "部分透明，此浏览器无法读取其颜色",
   "not answered: {reason}": "未得出结果：{reason}",
-  "This browser cannot run the model: it needs WebAssembly with SIMD, and DecompressionStream, as Chrome 91, Firefox 113 and Safari 16.4 have. ({reason})":
-    "此浏览器无法运行本模型：需要支持 SIMD 的 WebAssembly 以及 DecompressionStream（Chrome 91、Firefox 113、Safari 16.4 或更新版本）。（{reason}）",
+  "This browser cannot run the model: it needs WebAssembly with SIMD, and DecompressionStream, as Chrome 97, Firefox 113 and Safari 16.4 have. ({reason})":
+    "此浏览器无法运行本模型：需要支持 SIMD 的 WebAssembly 以及 DecompressionStream（Chrome 97、Firefox 113、Safari 16.4 或更新版本）。（{reason}）",
   "Made by squeezenet_c {made}.": "由 squeezenet_c {made} 生成。",
 };
 
