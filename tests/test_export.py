@@ -177,7 +177,7 @@ def test_pytorch_file_is_a_function_of_the_model(tmp_path: Path) -> None:
 def test_endings(tmp_path: Path) -> None:
     model = model_of("simple bypass")
     for name in ("model", "model.h5", "model.onnx.gz"):
-        with pytest.raises(ValueError, match=r"ends in '.*', expected \.c, \.onnx, \.pth, \.pt or"):
+        with pytest.raises(ValueError, match=r"ends in '.*', expected \.c, \.html, \.onnx, \.pth"):
             model.export(tmp_path / name)
     assert not os.listdir(tmp_path)
     model.export(tmp_path / "MODEL.PTH")
