@@ -31,8 +31,11 @@ def page_of(folder: Path, model: sq.Model) -> str:
 # -- The page --------------------------------------------------------------------------------------
 
 
-def test_the_packaged_models_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_packaged_models_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     need("ziglang")
+    monkeypatch.setenv("HOME", "/proc")  # where nothing can be written
     path = tmp_path / "eyes.html"
     assert main(["export", "palm", str(path)]) == 0
     assert capsys.readouterr().out == f"Written: {path}\n"
@@ -127,7 +130,7 @@ def test_a_compiler_that_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("ziglang")
-    monkeypatch.setattr(page_write, "FLAGS", (*page_write.FLAGS, "-Werror=no-such", "-bad-flag"))
+    monkeypatch.setattr(page_write, "COMMANDS", (("cc", "-c", "no_such_file.c"),))
     assert main(["export", "palm", str(tmp_path / "eyes.html")]) == 1
     said = capsys.readouterr().err
     assert "not compiled by ziglang==0.15.2: " in said and said.count("\n") == 1

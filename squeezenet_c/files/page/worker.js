@@ -63,11 +63,11 @@ async function look(file) {
   } finally {
     bitmap.close();
   }
-  const { side, map_side: mapSide, names } = model;
+  const { side, names, map } = model;
   const bytes = new Uint8Array(memory.buffer, square(), 3 * side * side);
   const probabilities = softmax(new Float32Array(memory.buffer, logits(), names.length));
   const label = decide(probabilities);
-  const cells = mapSide * mapSide;
+  const cells = map.centres.length ** 2;
   return {
     square: bytes.slice(),
     probabilities,
