@@ -23,10 +23,11 @@ function emptyBatch() {
 const worker = new Worker(URL.createObjectURL(new Blob([element("worker").textContent])));
 const waiting = new Map(); // by number: what to call with the answer
 let asked = 0;
+let broken = null; // why there is no engine
 
 worker.onmessage = ({ data }) => {
   if (data.broken) return breakDown(data.broken);
-  waiting.get(data.id)(data);
+  waiting.get(data.id)?.(data);
   waiting.delete(data.id);
 };
 worker.onerror = ({ message }) => breakDown(message);
@@ -35,14 +36,22 @@ worker.postMessage({ model: MODEL, engine: element("engine").textContent });
 // What the worker says of a file.
 function ask(file) {
   asked += 1;
-  worker.postMessage({ id: asked, file });
-  return new Promise((resolve) => waiting.set(asked, resolve));
+  const answer = new Promise((resolve) => waiting.set(asked, resolve));
+  if (broken === null) worker.postMessage({ id: asked, file });
+  else refuseAll();
+  return answer;
 }
 
-let broken = null;
 function breakDown(reason) {
   broken = reason;
+  refuseAll();
   showTexts();
+}
+
+function refuseAll() {
+  const refusal = { problem: "not answered: {reason}", reason: broken };
+  waiting.forEach((resolve) => resolve(refusal));
+  waiting.clear();
 }
 
 // -- Pictures come in -----------------------------------------------------------------------------
