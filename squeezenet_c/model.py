@@ -120,7 +120,7 @@ class Model(Network):
 
     def export(self, path: str | os.PathLike) -> None:
         """Write the model for other programs: .pth or .pt for PyTorch, .onnx with the preprocessing
-        in it, .c of a quantised model; see files.export.export."""
+        in it, .c or .html of a quantised model; see files.export.export."""
         export.export(self, path)
 
     @classmethod

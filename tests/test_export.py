@@ -177,7 +177,7 @@ def test_pytorch_file_is_a_function_of_the_model(tmp_path: Path) -> None:
 def test_endings(tmp_path: Path) -> None:
     model = model_of("simple bypass")
     for name in ("model", "model.h5", "model.onnx.gz"):
-        with pytest.raises(ValueError, match=r"ends in '.*', expected \.c, \.onnx, \.pth, \.pt or"):
+        with pytest.raises(ValueError, match=r"ends in '.*', expected \.c, \.html, \.onnx, \.pth"):
             model.export(tmp_path / name)
     assert not os.listdir(tmp_path)
     model.export(tmp_path / "MODEL.PTH")
@@ -248,7 +248,7 @@ def test_export_command_says_what_is_wrong(
 ) -> None:
     picture = str(next((tmp_path / "pictures").rglob("*.png")))
     assert main(["export", saved, "model.h5"]) == 1
-    assert "model.h5 ends in '.h5', expected .c, .onnx" in capsys.readouterr().err
+    assert "model.h5 ends in '.h5', expected .c, .html, .onnx" in capsys.readouterr().err
     monkeypatch.setattr(
         exporting, "_run_onnx", lambda model, path, pictures: np.full((1, 4), np.nan)
     )

@@ -13,12 +13,12 @@ HINT = "is not what is installed, which the tests test: pip install --no-build-i
 def _files(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
-        for pattern in ("*.py", "*.pyi")
+        for pattern in ("*.py", "*.pyi", "files/page/*")
         for path in folder.rglob(pattern)
     }
 
 
-def test_the_installed_python_files_are_these() -> None:
+def test_the_installed_files_are_these() -> None:
     here, installed = _files(ROOT / "squeezenet_c"), _files(INSTALLED)
     differing = [n for n in sorted(here.keys() | installed) if here.get(n) != installed.get(n)]
     assert not differing, f"{', '.join(differing)} {HINT}"

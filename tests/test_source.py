@@ -106,7 +106,7 @@ def test_the_rule_on_calls_would_notice() -> None:
 
 
 def test_files_are_short() -> None:
-    suffixes = {".c", ".h", ".py", ".pyi", ".md", ".toml"}
+    suffixes = {".c", ".h", ".py", ".pyi", ".md", ".toml", ".html", ".css", ".js"}
     folders = [CSRC, ROOT / "squeezenet_c", ROOT / "tests", ROOT / "benchmarks"]
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in suffixes]
     files += [path for path in ROOT.iterdir() if path.suffix in suffixes]

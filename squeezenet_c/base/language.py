@@ -43,9 +43,10 @@ def fill(text: str, values: dict[str, Any]) -> str:
     return text.format(**values) if values else text
 
 
-def class_name(name: str) -> str:
-    """A class's name as it is shown: in English, PALM's Chinese ones with their translation."""
-    known = language() == "en" and name in ENGLISH_NAMES
+def class_name(name: str, shown_in: str | None = None) -> str:
+    """A class's name as it is shown, in `shown_in` or the language: in English, PALM's Chinese ones
+    with their translation."""
+    known = (shown_in or language()) == "en" and name in ENGLISH_NAMES
     return f"{name} ({ENGLISH_NAMES[name]})" if known else name
 
 

@@ -24,7 +24,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx, .safetensors, "
-        "or of an int8 model in .c"
+        "or of an int8 model in .c or .html (a page that answers pictures in a browser, offline)"
     )  # fmt: skip
     parser.add_argument(
         "--calibrate", metavar="DATA", nargs="+", help="quantise the model on the way, with scales "

@@ -35,7 +35,7 @@ COMMANDS = {
     "explain": (add_explain, "write what pictures' answers are based on, as colours"),
     "quantize": (add_quantize, "make an int8 model of one, and say what it costs"),
     "compress": (add_compress, "make a model's file as small as is wanted, by training it further"),
-    "export": (add_export, "write a model for PyTorch or ONNX runtimes"),
+    "export": (add_export, "write a model for PyTorch or ONNX runtimes, as a C file or a web page"),
     "summary": (add_summary, "print a model's layers"),
     "info": (add_info, "print what is installed and in use, or what is in a model's file"),
     "demo": (add_demo, "try everything out on synthetic pictures, in under a minute"),

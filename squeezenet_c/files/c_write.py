@@ -1,5 +1,5 @@
 """An int8 model as one file of C99 that needs no library: csrc/portable's engine, and the model's
-numbers in tables of constants."""
+numbers in tables of constants. And as what a page's module of WebAssembly is compiled from."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -22,8 +22,8 @@ INDEXED = 16  # as many values as four bits can tell apart
 LINE = 100  # columns
 FEW = 20  # classes whose names are in the first lines
 NEEDS_INT8 = (
-    "the model is not quantised, which a C file needs: `squeezenet-c quantize MODEL DATA --out "
-    "FILE` first, or `squeezenet-c export` with --calibrate DATA"
+    "the model is not quantised, which a C file and a page need: `squeezenet-c quantize MODEL DATA "
+    "--out FILE` first, or `squeezenet-c export` with --calibrate DATA"
 )
 
 Layer = dict[str, Any]
@@ -33,6 +33,23 @@ def c_source(model: Network, stem: str) -> str:
     """The text of a C file that computes a quantised model's logits, bit for bit; its first lines
     say how it is used. All its names begin with `stem`, made an identifier. ValueError: the model
     is not quantised."""
+    program = [
+        "#ifdef EYES_MAIN\n",
+        _source("scale.c"),
+        _source("program.c"),
+        "#endif /* EYES_MAIN */",
+    ]
+    return _assembled(model, stem, program)
+
+
+def page_source(model: Network) -> str:
+    """The text of the C file that a page's module is compiled from (portable/page.c says how): the
+    engine, scaling, and what the page's worker calls. ValueError: the model is not quantised."""
+    return _assembled(model, "eyes", [_source("scale.c"), _source("page.c")])
+
+
+def _assembled(model: Network, stem: str, user: list[str]) -> str:
+    """A C file of the engine and its user."""
     if model.quantization is None:
         raise ValueError(NEEDS_INT8)
     name = identifier(stem)
@@ -52,9 +69,7 @@ def c_source(model: Network, stem: str) -> str:
             *tables.arrays(),
             _source("sum.c"),
             _source("engine.c"),
-            "#ifdef EYES_MAIN\n",
-            _source("program.c"),
-            "#endif /* EYES_MAIN */",
+            *user,
             "#endif /* EYES_DECLARATIONS */\n",
         ]
     )

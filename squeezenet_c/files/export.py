@@ -15,6 +15,7 @@ from ..network import Network
 from . import native
 from .c_write import c_source
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
+from .page_write import html_page
 
 TOLERANCE = 1e-4  # of logits, between two programs that both compute in float32
 DESCRIPTION = (
@@ -36,13 +37,17 @@ def export(model: Network, path: str | os.PathLike) -> None:
                 (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
     .c          C99 without a library or a heap, of a quantised model, whose int8 logits it gives
                 bit for bit; its first lines say how it is used. Names in it begin with the file's.
+    .html       of a quantised model, a page that answers pictures in a browser (Chrome 97, Firefox
+                113, Safari 16.4 or newer) and asks nothing of a network. It needs the package
+                ziglang, a compiler: `pip install "squeezenet_c[web]"`.
     .safetensors   what Model.save writes.
 
     A quantised model goes to PyTorch and ONNX as floats, with its rounded weights.
 
     Neither PyTorch nor onnx is needed. What was at `path` stays until the new file is complete.
-    Model.load reads all but .onnx and .c again. ValueError: another ending; .c of a model that is
-    not quantised. OSError: it cannot be written.
+    Model.load reads all but .onnx, .c and .html again. ValueError: another ending; .c or .html of a
+    model that is not quantised. ImportError, RuntimeError: the compiler is not there, or fails.
+    OSError: it cannot be written.
     """
     path = Path(path)
     kind = path.suffix.lower()
@@ -59,9 +64,11 @@ def export(model: Network, path: str | os.PathLike) -> None:
         write_bytes(path, _onnx(model))
     elif kind == ".c":
         write_bytes(path, c_source(model, path.stem).encode())
+    elif kind == ".html":
+        write_bytes(path, html_page(model, path.stem).encode())
     else:
         raise ValueError(
-            f"{path} ends in {path.suffix!r}, expected .c, .onnx, .pth, .pt or .safetensors"
+            f"{path} ends in {path.suffix!r}, expected .c, .html, .onnx, .pth, .pt or .safetensors"
         )
 
 

@@ -98,11 +98,15 @@ def enlarge(cells: NDArray[np.float32], size: int, first_kernel: int) -> NDArray
     return (rows @ cells.astype(np.float64) @ columns.T).astype(np.float32)
 
 
+def centres(cells: int, first_kernel: int) -> NDArray[np.float64]:
+    """The pixels at which the cells of a row or a column look."""
+    return STRIDE * np.arange(cells, dtype=np.float64) + (first_kernel - 1) / 2 + 14
+
+
 def _weights(cells: int, size: int, first_kernel: int) -> NDArray[np.float64]:
     """(size, cells): what share each cell of a row has in each pixel."""
-    centres = STRIDE * np.arange(cells) + (first_kernel - 1) / 2 + 14
-    pixels = np.arange(size)
-    return np.stack([np.interp(pixels, centres, unit) for unit in np.eye(cells)], axis=1)
+    places, pixels = centres(cells, first_kernel), np.arange(size)
+    return np.stack([np.interp(pixels, places, unit) for unit in np.eye(cells)], axis=1)
 
 
 def scale(evidence: NDArray[np.float32]) -> NDArray[np.float32]:
