@@ -26,7 +26,7 @@ COMPILER = "clang"
 # Compression's file asks for the network's shapes), and never run long: they are not optimised.
 WATCHED = ("base", "image", "io")
 SANITIZERS = {"address": "address,undefined", "memory": "memory"}
-EXPORTED = ("engine", "program")  # harnesses that are for an exported C file, not the library
+GUARDED = "engine"  # the harness whose guards AddressSanitizer watches
 MODEL_SIDE = 40
 GUARD_BYTES = 64
 
@@ -35,21 +35,23 @@ class BuildError(Exception):
     """What is missing, or what the compiler said."""
 
 
-def names() -> list[str]:
-    return sorted(path.stem for path in HARNESSES.glob("*.c"))
+def names(sanitizer: str = "address") -> list[str]:
+    """The harnesses that can be built with it."""
+    found = sorted(path.stem for path in HARNESSES.glob("*.c"))
+    return [name for name in found if sanitizer == "address" or name != GUARDED]
 
 
 def library_units() -> list[sources.Unit]:
     return sources.library_units(onednn=False)
 
 
-def build(folder: Path, wanted: list[str], sanitizer: str, coverage: bool = False) -> None:
-    """The program of each harness in `wanted`, as folder/NAME; coverage: instrumented for llvm-cov,
+def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
+    """The program of each harness, as folder/NAME; coverage: instrumented for llvm-cov,
     not for libFuzzer's search. What was built of the same sources stays."""
     if not shutil.which(COMPILER):
         raise BuildError(f"{COMPILER} is not installed (Debian: apt-get install {COMPILER})")
     folder.mkdir(parents=True, exist_ok=True)
-    stamp, digest = folder / "digest", _digest(wanted, sanitizer, coverage)
+    stamp, digest = folder / "digest", _digest(sanitizer, coverage)
     if stamp.is_file() and stamp.read_text() == digest:
         return
     stamp.unlink(missing_ok=True)
@@ -74,15 +76,14 @@ def build(folder: Path, wanted: list[str], sanitizer: str, coverage: bool = Fals
         objects = list(pool.map(compile_unit, library_units()))
         archive.unlink(missing_ok=True)
         subprocess.run(["ar", "rcs", archive, *objects], check=True)
-        if set(wanted) & set(EXPORTED):
-            export_model(folder)
+        export_model(folder)
 
         def link(name: str) -> None:
             command = [*common, *watched, "-fsanitize=fuzzer", f"-I{folder}"]
             command += [str(HARNESSES / f"{name}.c"), str(archive), "-lm", "-o", str(folder / name)]
             _run(command)
 
-        list(pool.map(link, wanted))
+        list(pool.map(link, names(sanitizer)))
     stamp.write_text(digest)
 
 
@@ -95,8 +96,8 @@ def _run(arguments: list[str]) -> None:
         raise BuildError(f"{shlex.join([COMPILER, *arguments])}\n{result.stderr}{hint}")
 
 
-def _digest(wanted: list[str], sanitizer: str, coverage: bool) -> str:
-    found = hashlib.sha256(f"{wanted} {sanitizer} {coverage} {sources.digest()}".encode())
+def _digest(sanitizer: str, coverage: bool) -> str:
+    found = hashlib.sha256(f"{sanitizer} {coverage} {sources.digest()}".encode())
     for path in sorted([*HARNESSES.iterdir(), *HERE.glob("*.py")]):
         found.update(path.read_bytes())
     return found.hexdigest()

@@ -24,12 +24,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import builder
 import seeds
+import targets
 
 WORKER = builder.HERE / "worker.py"
 MOST_BYTES = 1 << 16  # of an input
@@ -62,11 +64,12 @@ def default_corpus() -> Path:
 
 def python_names() -> list[str]:
     """What is written in Python; [] without atheris."""
-    if importlib.util.find_spec("atheris") is None:
-        return []
-    import targets
+    return sorted(targets.TARGETS) if importlib.util.find_spec("atheris") else []
 
-    return sorted(targets.TARGETS)
+
+def makers() -> dict[str, Callable[[], seeds.Seeds]]:
+    """By a harness's name what makes its seeds."""
+    return seeds.MAKERS | {name: target.seeds for name, target in targets.TARGETS.items()}
 
 
 # -- One harness -----------------------------------------------------------------------------------
@@ -79,10 +82,7 @@ def fuzz(name: str, program: list[str], corpus: Path, seconds: int) -> Result:
     findings.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_folder()) as scratch:
         first = Path(scratch, "seeds")
-        if name in seeds.MAKERS:
-            seeds.write(name, first)
-        else:
-            first.mkdir()
+        seeds.write(makers()[name](), first)
         command = [
             *program,
             f"-max_total_time={seconds}",
@@ -158,11 +158,11 @@ def coverage(names: list[str], corpus: Path, folder: Path) -> str:
     for tool in ("llvm-profdata", "llvm-cov"):
         if not shutil.which(tool):
             raise builder.BuildError(f"{tool} is not installed (Debian: apt-get install llvm)")
-    builder.build(folder, names, "address", coverage=True)
+    builder.build(folder, "address", coverage=True)
     profiles = []
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=_memory_folder()) as scratch:
         for name in names:
-            seeds.write(name, Path(scratch, name))
+            seeds.write(makers()[name](), Path(scratch, name))
             for isa in ("baseline", "avx2", "avx512"):
                 profiles.append(f"{scratch}/{name}-{isa}.profraw")
                 own = corpus / "inputs" / name
@@ -224,7 +224,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--build", type=Path, help="where to build (default: in the corpus folder)")
     parser.add_argument("--coverage", action="store_true", help="measure, and fuzz nothing")
     options = parser.parse_args(arguments)
-    compiled, interpreted = builder.names(), python_names()
+    compiled = builder.names(options.sanitizer)
+    interpreted = python_names() if options.sanitizer == "address" else []
     unknown = set(options.names) - {*compiled, *interpreted}
     if unknown:
         parser.error(
@@ -232,17 +233,14 @@ def main(arguments: list[str] | None = None) -> int:
             + (f", {', '.join(interpreted)}" if interpreted else " (and more with atheris)")
         )
     wanted = options.names or [*compiled, *interpreted]
-    if options.sanitizer != "address":  # it knows Python, and the guards, not
-        wanted = [name for name in wanted if name in compiled and name != "engine"]
     folder = options.build or options.corpus / f"build-{options.sanitizer}"
     in_c = [name for name in compiled if name in wanted]
     try:
         if options.coverage:
             print(coverage(in_c, options.corpus, folder.with_name("build-coverage")))
             return 0
-        builder.build(
-            folder, compiled if options.sanitizer == "address" else in_c, options.sanitizer
-        )
+        if in_c:
+            builder.build(folder, options.sanitizer)
     except (builder.BuildError, builder.externals.Missing) as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2

@@ -274,10 +274,10 @@ MAKERS: dict[str, Callable[[], Seeds]] = {
 }
 
 
-def write(name: str, folder: Path) -> None:
+def write(seeds: Seeds, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for seed, data in MAKERS[name]().items():
-        (folder / seed).write_bytes(data)
+    for name, data in seeds.items():
+        (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":
@@ -285,4 +285,4 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     chosen = parser.parse_args().folder
     for harness in MAKERS:
-        write(harness, chosen / harness)
+        write(MAKERS[harness](), chosen / harness)
