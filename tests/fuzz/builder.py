@@ -68,7 +68,7 @@ def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
         how = [*watched, "-fsanitize=fuzzer-no-link"] if inside else ["-O0"]
         # How the unit is compiled comes before the flags of its own that are not about speed.
         own = [flag for flag in unit.flags if not flag.startswith("-O")]
-        _run([*common, *how, *own, "-c", str(unit.source), "-o", str(path)])
+        compile_with([*common, *how, *own, "-c", str(unit.source), "-o", str(path)])
         return str(path)
 
     archive = folder / "library.a"
@@ -81,13 +81,14 @@ def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
         def link(name: str) -> None:
             command = [*common, *watched, "-fsanitize=fuzzer", f"-I{folder}"]
             command += [str(HARNESSES / f"{name}.c"), str(archive), "-lm", "-o", str(folder / name)]
-            _run(command)
+            compile_with(command)
 
         list(pool.map(link, names(sanitizer)))
     stamp.write_text(digest)
 
 
-def _run(arguments: list[str]) -> None:
+def compile_with(arguments: list[str]) -> None:
+    """clang with these. BuildError: it says no."""
     result = subprocess.run([COMPILER, *arguments], capture_output=True, text=True)
     if result.returncode != 0:
         hint = ""

@@ -34,6 +34,7 @@ import seeds
 import targets
 
 WORKER = builder.HERE / "worker.py"
+SPECS = "specs"  # the harness that is a program of its own, specs.py
 MOST_BYTES = 1 << 16  # of an input
 MOST_SECONDS = 60  # of one input: generous, for the machine may be busy. Else it is a finding
 MOST_MEGABYTES = 4000
@@ -63,13 +64,17 @@ def default_corpus() -> Path:
 
 
 def python_names() -> list[str]:
-    """What is written in Python; [] without atheris."""
-    return sorted(targets.TARGETS) if importlib.util.find_spec("atheris") else []
+    """The harnesses that are Python; only one without atheris."""
+    return [SPECS, *(sorted(targets.TARGETS) if importlib.util.find_spec("atheris") else [])]
 
 
 def makers() -> dict[str, Callable[[], seeds.Seeds]]:
     """By a harness's name what makes its seeds."""
-    return seeds.MAKERS | {name: target.seeds for name, target in targets.TARGETS.items()}
+    return (
+        seeds.MAKERS
+        | {SPECS: dict}
+        | {name: target.seeds for name, target in targets.TARGETS.items()}
+    )
 
 
 # -- One harness -----------------------------------------------------------------------------------
@@ -230,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown:
         parser.error(
             f"no harness {', '.join(sorted(unknown))}; there are {', '.join(compiled)}"
-            + (f", {', '.join(interpreted)}" if interpreted else " (and more with atheris)")
+            + f", {', '.join(interpreted)}"
         )
     wanted = options.names or [*compiled, *interpreted]
     folder = options.build or options.corpus / f"build-{options.sanitizer}"
@@ -251,9 +256,12 @@ def main(arguments: list[str] | None = None) -> int:
         seconds = max(1, round(options.hours * 3600 * min(options.jobs, len(wanted)) / len(wanted)))
 
     def run(name: str) -> Result:
-        program = [sys.executable, str(WORKER), name]
         if name in compiled:
             program = [str(folder / name)]
+        elif name == SPECS:
+            program = [sys.executable, str(builder.HERE / "specs.py")]
+        else:
+            program = [sys.executable, str(WORKER), name]
         return fuzz(name, program, options.corpus, seconds)
 
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -51,6 +51,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     EXPECT(status == (rows >= MODEL_SIDE ? 0 : -1));
     for (int c = 0; c < MODEL_CLASSES; c++)
         EXPECT(logits[c] - logits[c] == 0);
+#ifdef MODEL_PRINT /* for specs.py */
+    for (int c = 0; c < MODEL_CLASSES; c++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[c], sizeof bits);
+        printf("%08x ", (unsigned)bits);
+    }
+    printf("\n");
+#endif
     if (data && size % 8 == 0) { /* nothing of a picture is left for the next one */
         EXPECT(run(&state, again, data, size, rows) == status);
         EXPECT(memcmp(logits, again, sizeof logits) == 0);
