@@ -297,12 +297,17 @@ def changed_seeds(draw: st.DrawFn, name: str) -> bytes:
 @given(changed_seeds("py_metadata"))
 @example(b"\2" + b"[" * 100_000)
 @example(b"\2" + b"9" * 5000)
+@example(b"\0[" + b"[]," * 5000 + b"[]]")  # of which a sentence must not say all
+@example(b"\2" + json.dumps({"k" * 10_000: 1}).encode())
+@example(b"\5" + json.dumps("v" * 10_000).encode())
 def test_metadata_of_models(data: bytes) -> None:
     try_out_measured("py_metadata", data)
 
 
 @plainly
 @given(changed_seeds("py_state"))
+@example(b"\1[" + b"[]," * 5000 + b"[]]")
+@example(b"\4" + json.dumps({"rows": [{"k" * 10_000: 1}]}).encode())
 @example(b"\1" + b'{"a":' * 100_000)
 def test_states_of_runs(data: bytes) -> None:
     with np.errstate(all="ignore"):

@@ -16,7 +16,7 @@ from ..base.read import brief, open_regular
 from .dataset import Dataset
 
 CLASS_NAMES = ("非病理性近视", "病理性近视")
-# The spreadsheet of PALM has 401 rows of 5 columns, 60 kB as XML, of which openpyxl makes up to 40
+# The spreadsheet of PALM has 401 rows of 5 columns, 60 kB as XML, of which openpyxl makes up to 100
 # times as many bytes of objects, and reads under 1 MB a second.
 MOST_ROWS, MOST_COLUMNS, MOST_SHEET_BYTES = 20_000, 64, 1 << 22
 LABEL_OF_LETTER = {"H": 0, "N": 0, "P": 1}
