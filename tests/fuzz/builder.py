@@ -1,5 +1,5 @@
 """Builds the harnesses: the library once, what it reads files with instrumented, and a program of
-each harness linked to it. clang, and its libFuzzer (Debian: clang, libclang-rt-14-dev)."""
+each harness linked to it. clang, and its libFuzzer (Debian: clang, libclang-rt-dev)."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def compile_with(arguments: list[str]) -> None:
     if result.returncode != 0:
         hint = ""
         if "clang_rt" in result.stderr:
-            hint = "\n(libFuzzer and the sanitizers are in Debian's libclang-rt-14-dev)"
+            hint = "\n(libFuzzer and the sanitizers are in Debian's libclang-rt-dev)"
         raise BuildError(f"{shlex.join([COMPILER, *arguments])}\n{result.stderr}{hint}")
 
 
