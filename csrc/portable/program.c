@@ -146,6 +146,16 @@ static int eyes_number(FILE *file) {
     return c == ' ' || (c >= '\t' && c <= '\r') ? number : -1; /* one white space ends it */
 }
 
+/* Whether fewer bytes are left than so many, as far as that can be known: of a pipe it cannot. So a
+ * header that lies does not ask for memory. */
+static int eyes_is_short(FILE *file, int64_t bytes) {
+    long at = ftell(file);
+    if (at < 0 || fseek(file, 0, SEEK_END) != 0)
+        return 0;
+    long end = ftell(file);
+    return fseek(file, at, SEEK_SET) != 0 || (int64_t)end - at < bytes;
+}
+
 /* A part of a side that is padded, or of which the middle is taken. */
 static eyes_part eyes_fit(int side, int other) {
     int longer = side > other ? side : other, shorter = side < other ? side : other;
@@ -179,6 +189,8 @@ static int eyes_open(eyes_picture *picture, const char *path) {
         return eyes_fail(path, "its sides are not two numbers from 1 to 65536");
     if (eyes_number(picture->file) != 255)
         return eyes_fail(path, "its largest value is not 255, as samples of one byte have");
+    if (eyes_is_short(picture->file, 3 * (int64_t)picture->width * picture->height))
+        return eyes_fail(path, "ends before its last row");
     eyes_part rows = eyes_fit(picture->height, picture->width);
     eyes_part columns = eyes_fit(picture->width, picture->height);
     picture->rows = rows;

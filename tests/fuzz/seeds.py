@@ -258,7 +258,7 @@ def program() -> Seeds:
     found["comments"] = b"P6 # a\n#b\n3 2\t255 " + bytes(18)
     return found | {
         "cut": found["7x60"][:-1],
-        "large": b"P6 65536 65536 255\n",
+        "large": b"P6 30000 65536 255\n",
         "P5": b"P5 1 1 255 ",
     }
 
