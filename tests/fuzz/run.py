@@ -70,11 +70,8 @@ def python_names() -> list[str]:
 
 def makers() -> dict[str, Callable[[], seeds.Seeds]]:
     """By a harness's name what makes its seeds."""
-    return (
-        seeds.MAKERS
-        | {SPECS: dict}
-        | {name: target.seeds for name, target in targets.TARGETS.items()}
-    )
+    others = {name: target.seeds for name, target in targets.TARGETS.items()}
+    return {SPECS: dict, **seeds.MAKERS, **others}
 
 
 # -- One harness -----------------------------------------------------------------------------------
@@ -129,7 +126,8 @@ def _read(name: str, program: list[str], status: int, said: str, inputs: int) ->
     if status == 0:
         return found
     reasons = re.findall(
-        r"^(?:SUMMARY: .*|.*does not hold: .*|.*runtime error: .*| === Uncaught Python .*)$",
+        r"^(?: === Uncaught Python exception: ===\n)?"
+        r"(SUMMARY: .*|.*does not hold: .*|.*runtime error: .*|(?<====\n).+)$",
         said,
         re.MULTILINE,
     )
