@@ -147,6 +147,22 @@ def test_normalising(images: Any, mean: Any, std: Any, flips: Any, indices: Any)
     try_out(lambda: core.augment_flips(1, 2, indices), OverflowError)
 
 
+@plainly
+@given(
+    arrays((np.float32, (3, 2)), (np.float64, (3, 2))), arrays((np.int64, (3,)), (np.uint8, (3,)))
+)
+def test_evaluations(logits: Any, labels: Any) -> None:
+    found = try_out(lambda: sq.Evaluation.from_logits(logits, labels, ("a", "b")))
+    if found is not None:
+        assert found.confusion_matrix.sum() == len(labels) == len(logits)
+
+
+def test_an_evaluation_does_not_spread_labels() -> None:
+    """One label for two pictures is not one for each."""
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) and labels of \(1,\)"):
+        sq.Evaluation.from_logits(np.eye(2, dtype=np.float32), [0], ("a", "b"))
+
+
 # -- Networks --------------------------------------------------------------------------------------
 
 
