@@ -111,7 +111,8 @@ def stb_image() -> Path:
 
 
 def dependencies() -> list[str]:
-    needed = ["numpy>=2", "openpyxl", "PyYAML", "tqdm"]
+    # openpyxl reads XML by defusedxml where that is: entities of entities would fill the memory
+    needed = ["numpy>=2", "openpyxl", "defusedxml", "PyYAML", "tqdm"]
     if os.environ.get("SQZ_ONEDNN") != "0":
         where = 'platform_machine == "x86_64" and sys_platform == "linux"'
         needed.append(f"{externals.ONEDNN_LIBRARY}=={externals.ONEDNN_VERSION}; {where}")

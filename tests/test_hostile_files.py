@@ -17,6 +17,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.cli import main
 from squeezenet_c.data.archives import unpack
 from squeezenet_c.data.palm import _sheet_rows
 from squeezenet_c.files import torch_pickle
@@ -143,6 +144,88 @@ def test_a_cell_far_to_the_right(tmp_path: Path) -> None:
     rows = "".join(f'<row r="{row}"><c r="A{row}"><v>1</v></c></row>' for row in range(1, 100))
     sheet(tmp_path / "a.xlsx", rows + '<row r="100"><c r="XFD100"><v>1</v></c></row>')
     assert {len(row) for row in _sheet_rows(tmp_path / "a.xlsx")} == {64}
+
+
+def test_a_sheet_of_empty_texts(tmp_path: Path) -> None:
+    """8 MB of XML, of which openpyxl would make 1.4 million objects, in 8 kB of zip."""
+    sheet(tmp_path / "a.xlsx", "<row/>" * ((8 << 20) // 6))
+    with pytest.raises(core.BadFileError, match=r"a.xlsx unpacks to \d+ bytes, expected at most"):
+        _sheet_rows(tmp_path / "a.xlsx")
+
+
+def test_what_is_said_of_a_list_is_short(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    for text in ("a" * 100_000, f"a.png {'1' * 100_000}", f"{'a' * 100_000} 1"):
+        (tmp_path / "list.txt").write_text(text)
+        with pytest.raises((core.BadFileError, FileNotFoundError)) as raised:
+            sq.Dataset.from_list(tmp_path / "list.txt")
+        assert len(str(raised.value)) < 5000
+
+
+# -- Archives --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_member_that_unpacks_all_at_once(tmp_path: Path, method: int) -> None:
+    """400 MB of zeros in less than 100 kB, which are said to be 100 bytes."""
+    path = tmp_path / "training.zip"
+    with zipfile.ZipFile(path, "w", method) as opened, opened.open("a.jpg", "w") as member:
+        for _ in range(400):
+            member.write(bytes(1 << 20))
+    raw = bytearray(path.read_bytes())
+    assert len(raw) < 100_000
+    struct.pack_into("<I", raw, 22, 100)
+    struct.pack_into("<I", raw, raw.rindex(b"PK\x01\x02") + 24, 100)
+    path.write_bytes(raw)
+    code = "from squeezenet_c.data.archives import unpack\n" + textwrap.dedent(
+        REFUSED.format(call="unpack(sys.argv[1], sys.argv[2])")
+    )
+    said = bounded(code, str(path), str(tmp_path), megabytes=700)
+    assert f"is compressed by method {method}, expected stored or deflated" in said
+
+
+def test_members_that_overlap(tmp_path: Path) -> None:
+    """A thousand names for the same 100 kB of zeros."""
+    path = tmp_path / "training.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("0000.jpg", bytes(100_000))
+    raw = path.read_bytes()
+    start, end = raw.index(b"PK\x01\x02"), raw.index(b"PK\x05\x06")
+    entries = b"".join(raw[start:end].replace(b"0000.", b"%04d." % i) for i in range(1000))
+    counts = struct.pack("<HHII", 1000, 1000, len(entries), start)
+    path.write_bytes(raw[:start] + entries + raw[end : end + 8] + counts + raw[end + 20 :])
+    with pytest.raises(core.BadFileError, match="larger than the file: they overlap"):
+        unpack(path, tmp_path)
+    assert os.listdir(tmp_path) == ["training.zip"]
+
+
+# -- args.yaml -------------------------------------------------------------------------------------
+
+RESUME = """
+    from squeezenet_c.cli import main
+    sys.stderr = sys.stdout
+    print(main(["train", "--resume", sys.argv[1]]))
+"""
+
+
+def test_aliases_of_aliases_are_not_spelled_out(tmp_path: Path) -> None:
+    """A list of 9^10 words, in 500 bytes."""
+    lines = [f"a0: &a0 [{','.join('x' * 9)}]\n"]
+    lines += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)]
+    (tmp_path / "args.yaml").write_text("".join(lines) + "lr: *a9\n")
+    said = bounded(RESUME, str(tmp_path), megabytes=1000)
+    assert "lr is [[[...]" in said and "expected a word or a number" in said and len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "value", ["!!timestamp x", "!!int ''", "2001-99-99", "!!bool x", "!!int 0x", "9" * 5000]
+)
+def test_values_that_are_none(tmp_path: Path, capsys, value: str) -> None:
+    """PyYAML lets Python's errors through, of six kinds."""
+    (tmp_path / "args.yaml").write_text(f"lr: {value}\n")
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'args.yaml'}: no YAML that can be read" in said and said.count("\n") == 1
 
 
 # -- Pipes -----------------------------------------------------------------------------------------

@@ -153,6 +153,26 @@ def test_bad_pictures(tmp_path_factory: pytest.TempPathFactory, data: bytes, mes
     assert result.stderr.startswith(f"{photo}: {message}") and result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("through", ["file", "pipe"])
+def test_a_picture_that_says_it_is_larger(
+    tmp_path_factory: pytest.TempPathFactory, through: str
+) -> None:
+    """Memory that the header alone asks for is not taken; of a pipe nothing else is known."""
+    program = small_program(tmp_path_factory)
+    photo = program.with_name("photo.ppm")
+    photo.write_bytes(b"P6 30000 65536 255\n" + bytes(100))  # which keeps 5000 rows
+    limit = {"ASAN_OPTIONS": "max_allocation_size_mb=20:allocator_may_return_null=1"}
+    command = {
+        "file": [program, photo],
+        "pipe": ["bash", "-c", f"cat '{photo}' | '{program}' /dev/stdin"],
+    }
+    result = subprocess.run(
+        command[through], capture_output=True, text=True, timeout=60, env={**os.environ, **limit}
+    )
+    said = {"file": "ends before its last row", "pipe": "is larger than memory"}
+    assert result.returncode == 1 and said[through] in result.stderr
+
+
 def test_a_missing_picture(tmp_path_factory: pytest.TempPathFactory) -> None:
     program = small_program(tmp_path_factory)
     for arguments, status in (([], 2), (["none.ppm"], 1)):

@@ -46,6 +46,16 @@ static int eyes_read_row(void *from, uint8_t *rgb) {
     return 0;
 }
 
+/* Whether fewer bytes are left than so many, as far as that can be known: of a pipe it cannot. So a
+ * header that lies does not ask for memory. */
+static int eyes_is_short(FILE *file, int64_t bytes) {
+    long at = ftell(file);
+    if (at < 0 || fseek(file, 0, SEEK_END) != 0)
+        return 0;
+    long end = ftell(file);
+    return fseek(file, at, SEEK_SET) != 0 || (int64_t)end - at < bytes;
+}
+
 /* The header, and memory; 0, or -1 after a message. */
 static int eyes_open(eyes_picture *picture, const char *path) {
     picture->path = path;
@@ -60,6 +70,8 @@ static int eyes_open(eyes_picture *picture, const char *path) {
         return eyes_fail(path, "its sides are not two numbers from 1 to 65536");
     if (eyes_number(picture->file) != 255)
         return eyes_fail(path, "its largest value is not 255, as samples of one byte have");
+    if (eyes_is_short(picture->file, 3 * (int64_t)width * height))
+        return eyes_fail(path, "ends before its last row");
     size_t bytes = eyes_scaler_init(&picture->scaler, width, height, eyes_read_row, picture);
     picture->memory = malloc(bytes);
     if (!picture->memory)

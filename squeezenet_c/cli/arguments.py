@@ -5,18 +5,23 @@ comments into it. Earlier versions wrote a name and JSON on each line, which is 
 """
 
 import argparse
+import reprlib
 from pathlib import Path
 from typing import Any
 
 from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
-from ..base.read import read_text
+from ..base.read import brief, read_text
 from ..base.write import write_bytes
 
 ARGUMENTS_FILE = "args.yaml"
 # Of what argparse hands us, not of a run.
 NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang")
-MOST_BYTES = 1 << 24
+MOST_BYTES = 1 << 18  # a run's file has 1 kB; of so many PyYAML reads 50 kB a second
+
+# Aliases of aliases stand for far more than is in the file: nothing is shown whole.
+_shown = reprlib.Repr()
+_shown.maxlevel, _shown.maxstring, _shown.maxother = 2, 100, 100
 
 
 def write_arguments(path: Path, options: argparse.Namespace) -> None:
@@ -60,11 +65,11 @@ def _read(path: Path) -> dict[str, Any]:
     text = read_text(path, MOST_BYTES)
     try:
         said = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # for numbers and dates that are none PyYAML lets Python's through
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or type(error).__name__
-        raise ValueError(f"{path}{where}: no YAML that can be read ({reason})") from None
+        raise ValueError(f"{path}{where}: no YAML that can be read ({reason:.200})") from None
     if not isinstance(said, dict) or not all(isinstance(name, str) for name in said):
         raise ValueError(f"{path}: a {type(said).__name__} found, expected options by name")
     return said
@@ -74,7 +79,7 @@ def _option(action: argparse.Action, value: Any, path: Path) -> Any:
     """A value as the command line would have made it of a word: the option's own type checks it."""
     if value is None:
         return None
-    what = f"{path}: {action.dest} is {value!r:.100}"
+    what = f"{path}: {action.dest} is {_shown.repr(value):.100}"
     if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
             raise ValueError(f"{what}, expected true or false")
@@ -91,7 +96,7 @@ def _option(action: argparse.Action, value: Any, path: Path) -> Any:
     try:
         found = action.type(word) if callable(action.type) else word
     except (argparse.ArgumentTypeError, ValueError, TypeError) as error:
-        raise ValueError(f"{what}: {error}") from None
+        raise ValueError(f"{what}: {brief(error)}") from None
     if action.choices is not None and found not in action.choices:
         raise ValueError(f"{what}, expected one of {', '.join(map(str, action.choices))}")
     return found

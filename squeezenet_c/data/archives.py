@@ -43,8 +43,7 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
         with open_regular(archive) as file, zipfile.ZipFile(file) as opened:
             members = [info for info in opened.infolist() if not info.is_dir()]
             places = [_place(archive, info, root) for info in members]
-            if sum(info.file_size for info in members) > MOST_BYTES:
-                raise core.BadFileError(f"{archive} unpacks to more than {MOST_BYTES >> 30} GB")
+            check_sizes(archive, opened, os.fstat(file.fileno()).st_size, MOST_BYTES)
             for parent in {place.parent for place in places}:
                 if parent.resolve() == parent:  # no link leads out of the target
                     _remove_stale(parent)
@@ -59,16 +58,36 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
     return places
 
 
+def check_sizes(
+    path: str | os.PathLike, opened: zipfile.ZipFile, size_bytes: int, most_bytes: int
+) -> None:
+    """BadFileError where the members of a zip file of `size_bytes` could take more memory than they
+    say, or more room than 1032 times the file, which is deflate's limit, or than most_bytes."""
+    members = opened.infolist()
+    for info in members:
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # bzip2's and LZMA's data unpack all at once, whatever size the archive says
+            raise core.BadFileError(
+                f"{path}: the member {info.filename!r:.200} is compressed by method "
+                f"{info.compress_type}, expected stored or deflated"
+            )
+    if sum(info.compress_size for info in members) > size_bytes:
+        raise core.BadFileError(f"{path}: its members are larger than the file: they overlap")
+    total = sum(info.file_size for info in members)
+    if total > most_bytes:
+        raise core.BadFileError(f"{path} unpacks to {total} bytes, expected at most {most_bytes}")
+
+
 def _place(archive: str | os.PathLike, info: zipfile.ZipInfo, root: Path) -> Path:
     """Where a member goes; BadFileError where that is not strictly inside `root`."""
     name = info.filename
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or not path.parts:
-        raise core.BadFileError(f"{archive}: the member {name!r} points outside the folder")
+        raise core.BadFileError(f"{archive}: the member {name!r:.200} points outside the folder")
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise core.BadFileError(f"{archive}: the member {name!r} is a link")
+        raise core.BadFileError(f"{archive}: the member {name!r:.200} is a link")
     if info.flag_bits & 1:
-        raise core.BadFileError(f"{archive}: the member {name!r} is encrypted")
+        raise core.BadFileError(f"{archive}: the member {name!r:.200} is encrypted")
     return root.joinpath(*path.parts)
 
 

@@ -34,7 +34,7 @@ def read_list(
         kinds.add(kind)
         if len(kinds) > 1 and class_names is None:
             raise core.BadFileError(
-                f"{where}: the label {word!r} is a {kind}, those of {path} before it are not; "
+                f"{where}: the label {word!r:.200} is a {kind}, those of {path} before it are not; "
                 "expected numbers alone or names alone"
             )
         found = _find(picture, path.parent)
@@ -42,9 +42,9 @@ def read_list(
             paths.append(found)
             words.append(word)
         elif skip_missing:
-            missing.append((picture, f"{where}: there is no file {picture}"))
+            missing.append((picture, f"{where}: there is no file {picture:.4096}"))
         else:
-            raise FileNotFoundError(f"{where}: there is no file {picture}")
+            raise FileNotFoundError(f"{where}: there is no file {picture:.4096}")
     if not paths:
         raise core.BadFileError(f"{path} lists no picture; expected lines of 'path label'")
     names = class_names
@@ -64,9 +64,10 @@ def _kind(word: str, known: Collection[str] | None, where: str) -> str:
         return "number"
     named = word[0].isalpha() and not word.lower().endswith(PICTURE_SUFFIXES)
     if known is not None or not named:
-        expected = "the name of a class" if known is None else f"one of {', '.join(known)}"
+        expected = "the name of a class" if known is None else f"one of {', '.join(known):.1000}"
         raise core.BadFileError(
-            f"{where}: the label is {word!r}, expected a whole number of 0 or more, or {expected}"
+            f"{where}: the label is {word!r:.200}, expected a whole number of 0 or more, or "
+            f"{expected}"
         )
     return "name"
 
@@ -74,7 +75,7 @@ def _kind(word: str, known: Collection[str] | None, where: str) -> str:
 def _parse(line: str, where: str) -> tuple[str, str]:
     words = line.strip().rsplit(None, 1)
     if len(words) != 2:
-        raise core.BadFileError(f"{where}: {line.strip()!r} found, 'path label' expected")
+        raise core.BadFileError(f"{where}: {line.strip()!r:.200} found, 'path label' expected")
     return words[0], words[1]
 
 

@@ -140,7 +140,8 @@ def load(
         temperature = _json(path, metadata, "temperature", int | float)
         if isinstance(temperature, bool) or not 0 < temperature < math.inf:
             raise core.BadFileError(
-                f"{path}: metadata temperature is {temperature!r}, expected a finite number above 0"
+                f"{path}: metadata temperature is {temperature!r:.200}, expected a finite number "
+                "above 0"
             )
     if FORMAT_KEY in metadata and "positive" in metadata:
         positive = _json(path, metadata, "positive", int)
@@ -175,7 +176,7 @@ def _blaming(path: str) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:
-        raise core.BadFileError(f"{path}: its metadata is no model's: {error}") from None
+        raise core.BadFileError(f"{path}: its metadata is no model's: {error!s:.1000}") from None
 
 
 def load_pretrained(
@@ -223,7 +224,7 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
         return _torchvision_arguments(path, state)
     if metadata[FORMAT_KEY] != FORMAT:
         raise core.BadFileError(
-            f"{path}: format {metadata[FORMAT_KEY]!r}, this version reads {FORMAT!r}"
+            f"{path}: format {metadata[FORMAT_KEY]!r:.200}, this version reads {FORMAT!r}"
         )
     preprocessing_keys = {field.name for field in fields(Preprocessing)}
     spec = completed(_json(path, metadata, "spec", dict), SPEC_KEYS)
@@ -235,7 +236,7 @@ def _arguments(path: str, state: State, metadata: dict[str, str]) -> dict[str, A
     ):
         if found != expected:
             raise core.BadFileError(
-                f"{path}: metadata {name} has the keys {', '.join(sorted(found))}; expected "
+                f"{path}: metadata {name} has the keys {', '.join(sorted(found)):.1000}; expected "
                 f"{', '.join(sorted(expected))}"
             )
     return spec | preprocessing | {"class_names": class_names}
@@ -285,11 +286,11 @@ def check_tensors(path: str, state: State, spec: dict[str, Any]) -> None:
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
     if missing and unexpected:
-        raise core.BadFileError(f"{path}: tensor {unexpected[0]} found, {missing[0]} expected")
+        raise core.BadFileError(f"{path}: tensor {unexpected[0]:.200} found, {missing[0]} expected")
     if missing:
         raise core.BadFileError(f"{path}: tensor {missing[0]} is missing ({len(missing)} in all)")
     if unexpected:
-        raise core.BadFileError(f"{path}: tensor {unexpected[0]} is none of this network's")
+        raise core.BadFileError(f"{path}: tensor {unexpected[0]:.200} is none of this network's")
     for key, tensor in state.items():
         if tensor.shape != expected[key]:
             raise core.BadFileError(

@@ -128,7 +128,7 @@ def checked(path: str, tensors: Tensors, shapes: dict[str, tuple[int, ...]]) -> 
     times the weights at most, and these are MOST_WEIGHTS_A_BYTE times the codes."""
     for name in tensors:
         if name not in TENSORS:
-            raise core.BadFileError(f"{path}: tensor {name} is none of a quantised model's")
+            raise core.BadFileError(f"{path}: tensor {name:.200} is none of a quantised model's")
     if LAST in tensors:
         tensors = _with_last(path, tensors, list(shapes.values())[-1][0])
     if CODES in tensors:

@@ -168,9 +168,20 @@ class Evaluation(EqualByValue):
         threshold: float | None = None,
         positive: int | None = 1,
     ) -> "Evaluation":
-        """Of (N, classes) logits and N labels; threshold, positive: see `decide`."""
-        labels = np.asarray(labels, dtype=np.int64)
+        """Of (N, classes) logits and N labels, N at least 1; threshold, positive: see `decide`.
+        ValueError: other shapes, labels that are no classes, another number of class names."""
+        logits, labels = np.asarray(logits), np.asarray(labels)
+        if logits.ndim != 2 or labels.shape != logits.shape[:1] or not logits.size:
+            raise ValueError(
+                f"logits of the shape {logits.shape} and labels of {labels.shape}, expected "
+                "(N, classes) and (N,)"
+            )
         classes = logits.shape[1]
+        if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"labels are to be whole numbers from 0 to {classes - 1}")
+        if len(class_names) != classes:
+            raise ValueError(f"{len(class_names)} class names for {classes} classes")
+        labels = labels.astype(np.int64)
         predicted = logits.argmax(axis=1)
         if threshold is not None:
             predicted = decide(softmax(logits), threshold, positive)

@@ -170,7 +170,9 @@ class RunState:
         if metadata.get(FORMAT_KEY) != FORMAT:
             found = metadata.get(FORMAT_KEY)
             what = (
-                "this is no state of a run" if found is None else f"its state's format is {found!r}"
+                "this is no state of a run"
+                if found is None
+                else f"its state's format is {found!r:.200}"
             )
             raise core.BadFileError(f"{path}: {what}; expected one of format {FORMAT!r}")
         groups: dict[str, Tensors] = {"model": {}, "exp_avg": {}, "exp_avg_sq": {}, "best": {}}
@@ -212,7 +214,7 @@ class RunState:
             expected = self.arguments.get(name)
             if found != expected:
                 raise ValueError(
-                    f"{name} is {found!r}, expected {expected!r}, with which the run in "
+                    f"{name} is {found!r}, expected {expected!r:.200}, with which the run in "
                     f"{self.path} was begun"
                 )
         here = _machine()
@@ -242,7 +244,7 @@ class RunState:
             )
             model.load_state_dict(self.groups["model"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise core.BadFileError(f"{self.path}: {error}") from None
+            raise core.BadFileError(f"{self.path}: {error!s:.1000}") from None
         return model
 
     def restore(self, model: Network, optimizer: Adam) -> None:
@@ -256,4 +258,4 @@ class RunState:
             model.trained_on = self.trained_on or model.trained_on
         except (TypeError, ValueError) as error:
             optimizer.load_state_dict(former)
-            raise core.BadFileError(f"{self.path}: {error}") from None
+            raise core.BadFileError(f"{self.path}: {error!s:.1000}") from None
