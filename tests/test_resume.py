@@ -46,8 +46,8 @@ def press_ctrl_c(monkeypatch, after):
     left = [after]
     batches = sq.Dataset.batches
 
-    def interrupted(self, batch_size, order=None):
-        for item in batches(self, batch_size, order):
+    def interrupted(self, batch_size, order=None, *own):
+        for item in batches(self, batch_size, order, *own):
             if order is not None:
                 left[0] -= 1
                 if left[0] == 0:

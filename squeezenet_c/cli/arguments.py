@@ -15,7 +15,7 @@ from ..base.write import write_bytes
 
 ARGUMENTS_FILE = "args.yaml"
 # Of what argparse hands us, not of a run.
-NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang")
+NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang", "ranks", "shared")
 MOST_BYTES = 1 << 24
 
 
