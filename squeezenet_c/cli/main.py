@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import __version__, set_backend, set_num_threads
@@ -97,11 +97,14 @@ def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ra
     return options.run(options)
 
 
-def _stdout_of(ranks: Ranks) -> contextlib.AbstractContextManager:
+@contextlib.contextmanager
+def _stdout_of(ranks: Ranks) -> Iterator[None]:
     """In it, what ranks but the first print goes nowhere."""
     if ranks.leads:
-        return contextlib.nullcontext()
-    return contextlib.redirect_stdout(open(os.devnull, "w", encoding="utf-8"))
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
