@@ -7,7 +7,6 @@ imported.
 """
 
 import functools
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -107,6 +106,8 @@ ALONE = Ranks()
 
 def hash_of(weights: Mapping[str, NDArray[np.float32]]) -> str:
     """Of weights by name, to compare."""
+    import hashlib
+
     digest = hashlib.blake2b(digest_size=8)
     for values in weights.values():
         digest.update(np.ascontiguousarray(values).data)

@@ -69,6 +69,7 @@ def predict_files(
     sentence that says why). The next batch is decoded while one is computed. Ranks take the batches
     in turns, and all yield all answers."""
     refuse_differences(ranks, model, paths)
+    batch_size = max(1, min(batch_size, -(-len(paths) // ranks.size)))  # so that none is idle
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     own = batches[ranks.rank :: ranks.size]
     answered = _answered(model, own)
@@ -81,6 +82,8 @@ def _answered(
     model: Network, batches: Sequence[Sequence[str]]
 ) -> Iterator[list[tuple[str, Answer | str]]]:
     """predict_files' answers, a batch at a time."""
+    if not batches:
+        return
     from concurrent.futures import Future, ThreadPoolExecutor
 
     size, fit = model.image_size, model.preprocessing.fit
@@ -88,10 +91,10 @@ def _answered(
     with ThreadPoolExecutor(core.get_num_threads()) as pool:
 
         def decode(number: int) -> list[Future]:
-            start = sum(map(len, batches[:number]))
+            batch = batches[number] if number < len(batches) else []
+            start = number * len(batches[0])  # only the last one is shorter
             return [
-                pool.submit(_picture_or_reason, store, start + place)
-                for place in range(len(batches[number]) if number < len(batches) else 0)
+                pool.submit(_picture_or_reason, store, start + place) for place in range(len(batch))
             ]
 
         ahead = decode(0)
