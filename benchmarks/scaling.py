@@ -5,9 +5,10 @@
 Measures, on this machine: a step of one process with two threads and of two ranks with one, and of
 one thread, in turns; the exchange of gradients over their number, through memory and through TCP;
 and, as root where `ip` and `tc` are, steps of two ranks in a network namespace whose loopback is
-held to some rates. From these figures cost.py says how far training scales on real networks, and
-what sending while computing could gain. Prints it all, and writes scaling.json and scaling.png.
-Needs the extra `mpi`, and matplotlib for the chart. A minute on two idle cores.
+held to some rates. A time is the least of a turn's: other work on the machine only adds to it.
+From these figures cost.py says how far training scales on real networks, and what sending while
+computing could gain. Prints it all, and writes scaling.json and scaling.png. Needs the extra `mpi`,
+and matplotlib for the chart. A minute on two idle cores.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -73,7 +73,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
             ]
         }
     if job["what"] == "exchange":
-        medians = []
+        least = []
         for size in job["sizes"]:
             gradients, rows = np.zeros(size, np.float32), np.zeros((BATCH, 2))
             times = []
@@ -82,8 +82,8 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
                 start = time.perf_counter()
                 ranks.add(gradients, [slice(0, size)], rows)
                 times.append(time.perf_counter() - start)
-            medians.append(statistics.median(times))
-        return {"seconds": medians}
+            least.append(min(times))
+        return {"seconds": least}
     model = sq.Model(ARCH, seed=0)
     optimizer = sq.Adam(model)
     own = ranks.of_batch(job["batch"])
@@ -103,8 +103,8 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         optimizer.step()
         steps.append(time.perf_counter() - start)
     return {
-        "step": statistics.median(steps[2:]),
-        "exchange": statistics.median(exchanges[2:]),
+        "step": min(steps[2:]),
+        "exchange": min(exchanges[2:]),
         "bytes": (_sent() - sent) / (len(steps) - 2) / ranks.size,
         "floats": model.parameter_count,
     }
@@ -158,6 +158,7 @@ def namespace_made() -> bool:
     """Whether there is one now, with a loopback of its own."""
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
         return False
+    subprocess.run(["ip", "netns", "del", NAMESPACE], stderr=subprocess.DEVNULL)  # of a killed run
     for command in (
         ["ip", "netns", "add", NAMESPACE],
         ["ip", "netns", "exec", NAMESPACE, "ip", "link", "set", "lo", "up"],
@@ -205,7 +206,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def machine_of(found: dict[str, Any]) -> cost.Machine:
     """The model's numbers. The levels and the additions are those of ranks that share memory."""
     one, two = (
-        statistics.median(turn["step"] for turn in found["turns"][name])
+        min(turn["step"] for turn in found["turns"][name])
         for name in ("one thread", "one thread, batch 32")
     )
     picture = (two - one) / BATCH
