@@ -311,12 +311,21 @@ sqz_status sqz_model_maps_pictures(sqz_model *model, float *maps, const uint8_t 
 sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, int h, int w,
                           sqz_error *error);
 
+/* A batch's gradients are summed in this many lanes: picture i of the global batch is of lane
+ * i mod SQZ_LANES, a lane adds its pictures in order, and lanes are added as a binary tree,
+ * ((0 + 1) + (2 + 3)) + ... A constant, so that the sum does not depend on the number of threads. A
+ * power of two. */
+enum { SQZ_LANES = 16 };
+
 /* One pass forward and back. gradients (overwritten) = d mean loss / d parameters where the mean is
- * over `global_batch` pictures of which these n are first_index, first_index + 1, ...; `loss` is
- * these pictures' part of that mean, logits[n][num_classes] (may be NULL) are those of the
- * dropped-out network. Dropout is a function of (seed, step, index in the global batch). The result
- * is the same, bit for bit, for every number of threads. After an error the gradients are undefined
- * and the parameters untouched.
+ * over `global_batch` pictures of which these n are those at `indices`; `loss` is these pictures'
+ * part of that mean, losses[n] are the pictures' own, of which it is the sum divided, and
+ * logits[n][num_classes] (may be NULL) theirs, all of the dropped-out network. Dropout is a
+ * function of (seed, step, index in the global batch). The result is the same, bit for bit, for
+ * every number of threads. And it is a subtree of the sum above: processes that share a batch by
+ * lanes, each with the pictures of a subtree, and go on adding by the tree have the bits of one
+ * process. (A process with no picture adds nothing, not zero.) After an error the gradients are
+ * undefined and the parameters untouched.
  *
  * Label smoothing and class weights are those of torch.nn.functional.cross_entropy (net/loss.h has
  * the formula); with class weights the mean divides by the sum of the labels' weights. */
@@ -324,8 +333,10 @@ typedef struct {
     const float *x;        /* [n][3][h][w] */
     const int64_t *labels; /* [n], each 0..num_classes-1 */
     int n, h, w;
-    int global_batch, first_index;
-    double dropout; /* probability, usually the spec's */
+    int global_batch;
+    const int64_t *indices; /* [n], ascending: the pictures' places in the global batch. NULL: 0, 1,
+                               ..., n - 1 */
+    double dropout;         /* probability, usually the spec's */
     uint64_t seed, step;
     double label_smoothing;      /* 0..1 */
     const double *class_weights; /* [num_classes], each above 0; NULL: all 1 */
@@ -335,8 +346,8 @@ typedef struct {
                                     gradient, whose gradient becomes 0. The way back ends where
                                     nothing before it learns. NULL: all learn */
 } sqz_batch;
-sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
-                                       const sqz_batch *batch, sqz_error *error);
+sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, double *losses,
+                                       float *logits, const sqz_batch *batch, sqz_error *error);
 
 /* -- Quantised models --------------------------------------------------------------------------
 

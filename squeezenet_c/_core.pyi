@@ -118,6 +118,8 @@ def decode_weights(
 # -- Networks --------------------------------------------------------------------------------------
 SPEC_FIELDS: dict[str, Any]
 """What a spec says: the fields, which are Network's arguments but seed, with their defaults."""
+LANES: int
+"""In how many lanes a batch's gradients are summed, a power of two; csrc/sqz.h has the order."""
 
 def parameter_shapes(
     version: str = "1_1", num_classes: int = 2, **spec: Any
@@ -190,7 +192,7 @@ class Network:
         x: NDArray[np.float32],
         labels: ArrayLike,
         global_batch: int | None = None,
-        first_index: int = 0,
+        indices: ArrayLike | None = None,
         step: int = 0,
         seed: int = 0,
         *,
@@ -204,6 +206,8 @@ class Network:
         0, and the way back ends where nothing before it learns."""
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
+    last_losses: NDArray[np.float64]
+    """(N,), its pictures' own losses, a copy."""
     def state_dict(self) -> dict[str, NDArray[np.float32]]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
     gradients: dict[str, NDArray[np.float32]]

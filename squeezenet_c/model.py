@@ -68,19 +68,23 @@ class Model(Network):
 
     # -- Answers, and how good they are ------------------------------------------------------------
 
-    def predict(self, images: Any, batch_size: int = 32) -> predict.Answer | list[predict.Answer]:
+    def predict(
+        self, images: Any, batch_size: int = 32, **options: Any
+    ) -> predict.Answer | list[predict.Answer]:
         """The Answer for a picture, or a list of them; see squeezenet_c.predict."""
-        return predict.predict(self, images, batch_size)
+        return predict.predict(self, images, batch_size, **options)
 
-    def predict_proba(self, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
+    def predict_proba(
+        self, images: Any, batch_size: int = 32, **options: Any
+    ) -> NDArray[np.float32]:
         """(N, classes) float32 probabilities of `images`; see squeezenet_c.predict_proba."""
-        return predict.predict_proba(self, images, batch_size)
+        return predict.predict_proba(self, images, batch_size, **options)
 
-    def evaluate(self, dataset: Dataset, batch_size: int = 32) -> Evaluation:
+    def evaluate(self, dataset: Dataset, batch_size: int = 32, **options: Any) -> Evaluation:
         """Accuracy, AUC and more on a labelled set; see squeezenet_c.evaluate."""
-        return predict.evaluate(self, dataset, batch_size)
+        return predict.evaluate(self, dataset, batch_size, **options)
 
-    def choose_threshold(self, dataset: Dataset, **wanted: float | None) -> float:
+    def choose_threshold(self, dataset: Dataset, **wanted: Any) -> float:
         """Set `threshold` to what tells the set apart best, or by a wanted sensitivity or
         specificity; see squeezenet_c.choose_threshold."""
         return predict.choose_threshold(self, dataset, **wanted)

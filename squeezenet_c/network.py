@@ -269,7 +269,7 @@ class Network(core.Network):
         x: NDArray[np.float32],
         labels: ArrayLike,
         global_batch: int | None = None,
-        first_index: int = 0,
+        indices: ArrayLike | None = None,
         step: int | None = None,
         seed: int | None = None,
         *,
@@ -281,9 +281,11 @@ class Network(core.Network):
         """The mean loss of a batch; its gradients are then in `gradients`.
 
         x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0. The mean is over
-        `global_batch` pictures (default N), of which these are `first_index` and following.
-        Dropout depends on `seed` (default: the model's), `step` (default: the updates its optimizer
-        has done) and the picture's place in the global batch, so a batch in parts is the batch.
+        `global_batch` pictures (default N), of which these are those at `indices`, N places that
+        ascend (default: the first N). Dropout depends on `seed` (default: the model's), `step`
+        (default: the updates its optimizer has done) and the picture's place in the global batch,
+        so a batch in parts is the batch: to the bit where each part has the pictures of a subtree
+        of the sum, as csrc/README.md has it, and parts are added by that tree.
 
         The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
         share of the target evenly over the classes; `class_weights`, one number above 0 a class,
@@ -298,7 +300,7 @@ class Network(core.Network):
             x,
             labels,
             global_batch,
-            first_index,
+            indices,
             step,
             seed,
             label_smoothing=label_smoothing,
@@ -309,19 +311,35 @@ class Network(core.Network):
 
     def copy(self: AnyNetwork) -> AnyNetwork:
         """An independent network with the same weights, and quantised as this one is."""
-        twin = type(self)(
+        remake, parts = self.__reduce__()
+        return remake(*parts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle keeps, and `copy` copies."""
+        arguments = {
             **self.spec,
-            seed=self.seed,
-            class_names=self.class_names,
-            positive=self.positive,
+            "seed": self.seed,
+            "class_names": self.class_names,
+            "positive": self.positive,
             **self.preprocessing.to_dict(),
-        )
-        twin.load_state_dict(self.state_dict())
-        if (quantization := self.quantization) is not None:
-            twin.set_quantization(**quantization)
-        twin.precision = self.precision
-        twin.threshold = self.threshold
-        twin.temperature = self.temperature
-        twin.pretrained = self.pretrained
-        twin.trained_on = self.trained_on
-        return twin
+        }
+        names = ("precision", "threshold", "temperature", "pretrained", "trained_on")
+        besides = {name: getattr(self, name) for name in names}
+        return _remade, (type(self), arguments, self.state_dict(), self.quantization, besides)
+
+
+def _remade(
+    kind: type[AnyNetwork],
+    arguments: dict[str, Any],
+    weights: dict[str, NDArray[np.float32]],
+    quantization: dict[str, Any] | None,
+    besides: dict[str, Any],
+) -> AnyNetwork:
+    """The network of these parts, see Network.__reduce__."""
+    network = kind(**arguments)
+    network.load_state_dict(weights)
+    if quantization is not None:
+        network.set_quantization(**quantization)
+    for name, value in besides.items():
+        setattr(network, name, value)
+    return network

@@ -389,3 +389,49 @@ def test_against_has_the_sources_of_this_copy_and_of_a_commit(tmp_path):
     assert (tmp_path / "this" / "setup.py").read_bytes() == (against.ROOT / "setup.py").read_bytes()
     with pytest.raises(SystemExit, match="git knows no sources of 'nonesuch'"):
         against.copy_sources("nonesuch", tmp_path / "nonesuch")
+
+
+# -- Over many machines ----------------------------------------------------------------------------
+
+
+def test_the_cost_of_an_exchange() -> None:
+    """Worked out by hand: 1000 floats, 1 ms to compute a picture, 4 bytes in 1 us."""
+    import cost
+
+    machine = cost.Machine(picture=1e-3, step=2e-3, add=1e-9, level=1e-5)
+    network = cost.Network("", bytes_a_second=4e6, latency=1e-5)
+    assert cost.bytes_sent(2, 1000) == 4000 and cost.bytes_sent(4, 1000) == 6000
+    # Four ranks: halves and quarters there and back, each way after a latency and a level.
+    there_and_back = 2 * (2 * (1e-5 + 1e-5) + (500 + 250) * 1e-6) + 750 * 1e-9
+    assert cost.exchange(machine, network, 4, 1000) == pytest.approx(there_and_back)
+    # All they have at each of two levels.
+    whole = 2 * (1e-5 + 1e-5 + 1000 * 1e-6 + 1000 * 1e-9)
+    assert cost.exchange_whole(machine, network, 4, 1000) == pytest.approx(whole)
+    assert cost.step(machine, network, 1, 1000, batch=16) == pytest.approx(18e-3)
+    assert cost.step(machine, network, 1, 1000, 16, threads=3) == pytest.approx(8e-3)
+    # 18 pictures on 4 ranks: one has five.
+    assert cost.step(machine, network, 4, 1000, 18) == pytest.approx(7e-3 + there_and_back)
+
+
+def test_overlap_hides_what_the_way_back_is_long_enough_for() -> None:
+    import cost
+
+    machine = cost.Machine(picture=10e-3, step=0.0, add=0.0, level=0.0)
+    network = cost.Network("", bytes_a_second=4e6, latency=0.0)  # 1000 floats in 1 ms
+    # The first layer on the way back has nearly all: its 3 ms hide behind the other's 5.
+    layers = [(1e-3, 3000), (5e-3, 0)]
+    assert cost.exchange(machine, network, 2, 3000) == pytest.approx(3e-3)
+    assert cost.overlapped(machine, network, 2, layers, 2) == pytest.approx(10e-3)
+    # The last one: nothing is left to hide it.
+    layers = [(5e-3, 0), (1e-3, 3000)]
+    assert cost.overlapped(machine, network, 2, layers, 2) == pytest.approx(13e-3)
+
+
+def test_where_it_stops_to_scale() -> None:
+    import cost
+
+    machine = cost.Machine(picture=1e-3, step=0.0, add=0.0, level=0.0)
+    free = cost.Network("", bytes_a_second=1e30, latency=0.0)
+    assert cost.scales_to(machine, free, 1000, batch=64, most=64) == 64
+    slow = cost.Network("", bytes_a_second=4e5, latency=0.0)  # 10 ms each way of 1000 floats
+    assert cost.scales_to(machine, slow, 1000, batch=16, most=16) == 1

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import subprocess
 import sys
 
@@ -34,6 +35,17 @@ def rewrite(path, target, state=None, metadata=None):
     new = {**old_state, **(state or {})}, {**old_metadata, **(metadata or {})}
     new = [{key: value for key, value in part.items() if value is not None} for part in new]
     core.write_safetensors(str(target), *new)
+
+
+def test_a_pickled_model_is_the_model(model):
+    kept = model.copy()
+    kept.temperature, kept.trained_on, kept.pretrained = 1.5, ("mark",), True
+    twin = pickle.loads(pickle.dumps(kept))
+    assert type(twin) is sq.Model and twin.spec == model.spec
+    assert twin.preprocessing == model.preprocessing and twin.class_names == model.class_names
+    assert (twin.temperature, twin.trained_on, twin.pretrained) == (1.5, ("mark",), True)
+    for name, values in model.state_dict().items():
+        assert np.array_equal(twin.state_dict()[name], values)
 
 
 def test_all_of_a_model_comes_back(model, tmp_path):

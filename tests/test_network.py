@@ -96,9 +96,7 @@ def test_dropout_parity_with_torch(backend):
     logits, gradients, losses = networks.torch_run(
         network.spec, network.state_dict(), x, labels, steps=1, mask=mask
     )
-    loss = network.compute_gradients(
-        x, labels, global_batch=9, first_index=first, step=step, seed=seed
-    )
+    loss = network.compute_gradients(x, labels, 9, first + np.arange(len(x)), step=step, seed=seed)
     assert relative(network.last_logits, logits) < LOGITS
     assert loss * 9 / len(x) == pytest.approx(losses[0], rel=LOSSES)
     for key, expected in gradients.items():
@@ -284,21 +282,36 @@ def test_gradients_do_not_depend_on_threads(backend, n):
         assert np.array_equal(logits, results[0][2])
 
 
-def test_halves_of_a_batch_add_up_to_its_bits(backend):
-    """Two ranks, each with a subtree of the lanes, make the gradient one rank makes."""
+@pytest.mark.parametrize("count", [3, 16, 32, 40])
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_parts_of_a_batch_add_up_to_its_bits(backend, ranks, count):
+    """Ranks, each with the pictures of a subtree of the lanes, make the gradient and the losses
+    that one process makes; with 3 pictures most ranks have none."""
     network = make("1_1", dropout=0.5)
     random = np.random.RandomState(0)
-    x = random.uniform(-1, 1, (16, 3, 64, 64)).astype(np.float32)
-    labels = random.randint(0, 2, 16)
-    network.compute_gradients(x, labels, seed=1, step=2)
-    whole = network.flat_gradients.copy()
-    halves = []
-    for first in (0, 8):
-        network.compute_gradients(
-            x[first : first + 8], labels[first : first + 8], 16, first, step=2, seed=1
-        )
-        halves.append(network.flat_gradients.copy())
-    assert np.array_equal(halves[0] + halves[1], whole)
+    x = random.uniform(-1, 1, (count, 3, 64, 64)).astype(np.float32)
+    labels = random.randint(0, 2, count)
+    options = {"seed": 1, "step": 2, "label_smoothing": 0.1, "class_weights": [0.3, 1.7]}
+    loss = network.compute_gradients(x, labels, **options)
+    whole, losses, logits = network.flat_gradients.copy(), network.last_losses, network.last_logits
+    total = np.add.accumulate(np.array([0.3, 1.7])[labels])[-1]
+    assert loss == np.add.accumulate(losses)[-1] / total
+    sums = []
+    for rank in range(ranks):
+        own = np.flatnonzero(np.arange(count) % core.LANES * ranks // core.LANES == rank)
+        sums.append(None)
+        if len(own):
+            network.compute_gradients(
+                x[own], labels[own], count, own, total_weight=total, **options
+            )
+            sums[rank] = network.flat_gradients.copy()
+            assert np.array_equal(network.last_losses, losses[own])
+            assert np.array_equal(network.last_logits, logits[own])
+    while len(sums) > 1:
+        pairs = zip(sums[::2], sums[1::2], strict=True)
+        sums = [one if two is None else one + two for one, two in pairs if one is not None]
+        sums += [None] * (len(sums) % 2 if len(sums) > 1 else 0)
+    assert np.array_equal(sums[0], whole)
 
 
 def test_a_picture_does_not_depend_on_its_batch(backend):

@@ -23,7 +23,6 @@ static void entry_destroy(sqz_entry *entry) {
     pthread_mutex_destroy(&entry->lock);
     pthread_mutex_destroy(&entry->pack_lock);
     sqz_lanes_free(&entry->lanes);
-    free(entry->losses);
     sqz_plan_destroy(entry->plan);
     free(entry);
 }

@@ -7,8 +7,12 @@
 #include "walk.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
+
+/* A picture's place in the global batch. */
+static int64_t index_of(const sqz_batch *batch, int picture) {
+    return batch->indices ? batch->indices[picture] : picture;
+}
 
 /* Conditions are written so that NaN is refused too. */
 static sqz_status check_loss(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
@@ -36,7 +40,12 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
     if (batch->n < 1)
         return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1",
                         batch->n);
-    int64_t first = batch->first_index, last = first + batch->n - 1;
+    int64_t first = index_of(batch, 0), last = index_of(batch, batch->n - 1);
+    for (int i = 1; batch->indices && i < batch->n; i++)
+        if (batch->indices[i] <= batch->indices[i - 1])
+            return sqz_fail(error, SQZ_INVALID,
+                            "picture %lld follows picture %lld, expected indices that ascend",
+                            (long long)batch->indices[i], (long long)batch->indices[i - 1]);
     if (first < 0 || last >= batch->global_batch)
         return sqz_fail(error, SQZ_INVALID,
                         "pictures %lld to %lld are not within a global batch of %d",
@@ -55,6 +64,7 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
 
 typedef struct {
     sqz_entry *entry;
+    double *losses;
     float *logits; /* may be NULL */
     const sqz_batch *batch;
     sqz_reach reach;
@@ -70,7 +80,7 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
     const float *x = batch->x + (size_t)picture * plan->placed[0].count;
     sqz_dropout dropout = {.seed = batch->seed,
                            .step = batch->step,
-                           .picture = (uint32_t)(batch->first_index + picture),
+                           .picture = (uint32_t)index_of(batch, picture),
                            .probability = batch->dropout};
     const sqz_dropout *used = batch->dropout > 0 ? &dropout : NULL;
     sqz_target target = {batch->labels[picture], batch->label_smoothing, batch->class_weights};
@@ -80,7 +90,7 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
     const float *scores = sqz_logits_at(plan, workspace);
     float *d_scores = sqz_d_logits_at(plan, workspace);
     memset(d_scores, 0, plan->placed[output].size_bytes);
-    training->entry->losses[picture] =
+    training->losses[picture] =
         sqz_cross_entropy(d_scores, scores, classes, &target, 1.0 / training->divisor);
     if (training->logits)
         memcpy(training->logits + (size_t)picture * (size_t)classes, scores,
@@ -89,19 +99,21 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
                              error);
 }
 
-/* The first picture of the batch that falls into a lane; n or more if none does. */
-static int first_of_lane(const sqz_batch *batch, int lane) {
-    return (lane + SQZ_LANES - batch->first_index % SQZ_LANES) % SQZ_LANES;
+/* The first picture from `picture` on that falls into a lane; n if none does. */
+static int next_of_lane(const sqz_batch *batch, int lane, int picture) {
+    while (picture < batch->n && index_of(batch, picture) % SQZ_LANES != lane)
+        picture++;
+    return picture;
 }
 
 static sqz_status run_lane(void *context, int lane, sqz_workspace *workspace, sqz_error *error) {
     const training *training = context;
     const sqz_batch *batch = training->batch;
-    int first = first_of_lane(batch, lane);
+    int first = next_of_lane(batch, lane, 0);
     if (first >= batch->n)
         return SQZ_OK;
     float *sum = sqz_lanes_take(&training->entry->lanes);
-    for (int picture = first; picture < batch->n; picture += SQZ_LANES)
+    for (int picture = first; picture < batch->n; picture = next_of_lane(batch, lane, picture + 1))
         SQZ_TRY(run_picture(training, workspace, sum, picture != first, picture, error));
     sqz_lanes_finish(&training->entry->lanes, lane, sum);
     return SQZ_OK;
@@ -154,56 +166,47 @@ static double divisor_of(const sqz_batch *batch) {
     return batch->total_weight > 0 ? batch->total_weight : sum;
 }
 
-static sqz_status reserve_losses(sqz_entry *entry, int n, sqz_error *error) {
-    if (n <= entry->losses_capacity)
-        return SQZ_OK;
-    double *losses = realloc(entry->losses, (size_t)n * sizeof *losses);
-    if (!losses)
-        return sqz_fail_memory(error, "the batch's losses", (size_t)n * sizeof *losses);
-    entry->losses = losses;
-    entry->losses_capacity = n;
-    return SQZ_OK;
-}
-
-static sqz_status compute_on(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
-                             const sqz_batch *batch, int threads, sqz_error *error) {
-    bool filled[SQZ_LANES];
-    for (int lane = 0; lane < SQZ_LANES; lane++)
-        filled[lane] = first_of_lane(batch, lane) < batch->n;
-    training training = {
-        .entry = entry, .logits = logits, .batch = batch, .divisor = divisor_of(batch)};
-    unpacking unpacking = {&training, model->gradients};
-    sqz_reach_find(&training.reach, &entry->plan->tape, batch->frozen);
-    SQZ_TRY(reserve_losses(entry, batch->n, error));
+static sqz_status compute_on(training *training, sqz_model *model, const bool *filled, int threads,
+                             sqz_error *error) {
+    sqz_entry *entry = training->entry;
+    unpacking unpacking = {training, model->gradients};
     SQZ_TRY(sqz_entry_pack(entry, model, threads, error));
-    sqz_lanes_begin(&entry->lanes, filled, frozen_floats(entry->plan, &training.reach));
-    SQZ_TRY(sqz_entry_parallel(entry, SQZ_LANES, threads, run_lane, &training, error));
-    SQZ_TRY(sqz_entry_parallel(entry, entry->plan->conv_count, threads, unpack_slot, &unpacking,
-                               error));
-    *loss = 0;
-    for (int i = 0; i < batch->n; i++)
-        *loss += entry->losses[i];
-    *loss /= training.divisor;
-    return SQZ_OK;
+    sqz_lanes_begin(&entry->lanes, filled, frozen_floats(entry->plan, &training->reach));
+    SQZ_TRY(sqz_entry_parallel(entry, SQZ_LANES, threads, run_lane, training, error));
+    return sqz_entry_parallel(entry, entry->plan->conv_count, threads, unpack_slot, &unpacking,
+                              error);
 }
 
-static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, float *logits,
-                          const sqz_batch *batch, sqz_error *error) {
-    int threads =
-        sqz_threads_take(batch->n < SQZ_LANES ? batch->n : SQZ_LANES); /* lanes with work */
-    sqz_status status = compute_on(entry, model, loss, logits, batch, threads, error);
+static sqz_status compute(sqz_entry *entry, sqz_model *model, double *loss, double *losses,
+                          float *logits, const sqz_batch *batch, sqz_error *error) {
+    training training = {.entry = entry,
+                         .losses = losses,
+                         .logits = logits,
+                         .batch = batch,
+                         .divisor = divisor_of(batch)};
+    sqz_reach_find(&training.reach, &entry->plan->tape, batch->frozen);
+    bool filled[SQZ_LANES];
+    int with_work = 0;
+    for (int lane = 0; lane < SQZ_LANES; lane++)
+        with_work += filled[lane] = next_of_lane(batch, lane, 0) < batch->n;
+    int threads = sqz_threads_take(with_work);
+    sqz_status status = compute_on(&training, model, filled, threads, error);
     sqz_threads_give(threads);
+    *loss = 0;
+    for (int i = 0; i < batch->n && status == SQZ_OK; i++)
+        *loss += losses[i];
+    *loss /= training.divisor;
     return status;
 }
 
-sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, float *logits,
-                                       const sqz_batch *batch, sqz_error *error) {
+sqz_status sqz_model_compute_gradients(sqz_model *model, double *loss, double *losses,
+                                       float *logits, const sqz_batch *batch, sqz_error *error) {
     SQZ_TRY(check_batch(model, batch, error));
     SQZ_TRY(sqz_model_enter(model, true, error));
     sqz_entry *entry = NULL;
     sqz_status status = sqz_model_entry(model, &entry, batch->h, batch->w, true, 1, error);
     if (status == SQZ_OK) {
-        status = compute(entry, model, loss, logits, batch, error);
+        status = compute(entry, model, loss, losses, logits, batch, error);
         sqz_model_entry_release(model, entry);
     }
     sqz_model_leave(model, true);

@@ -1,18 +1,14 @@
 /* lanes.h: the sum of a batch's gradients, the same bits whichever thread computed what.
  *
- * Picture i of the global batch belongs to lane i mod SQZ_LANES, a lane adds its pictures in order,
- * and lanes are added as a fixed binary tree: ((0 + 1) + (2 + 3)) + ... The tree is folded while
- * lanes are still being computed: whoever finishes the second of two neighbours adds them and goes
- * on upwards, so only a few lanes have arrays of their own at any time. */
+ * sqz.h has its order, at SQZ_LANES. The tree is folded while lanes are still being computed:
+ * whoever finishes the second of two neighbours adds them and goes on upwards, so only a few lanes
+ * have arrays of their own at any time. */
 #ifndef SQZ_NET_LANES_H
 #define SQZ_NET_LANES_H
 
-#include "../base/status.h"
+#include "../sqz.h"
 
 #include <pthread.h>
-
-/* A constant, so that the sum does not depend on the number of threads. A power of two. */
-enum { SQZ_LANES = 16 };
 
 typedef struct {
     size_t count;           /* floats of a lane */

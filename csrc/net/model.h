@@ -16,8 +16,6 @@ typedef struct sqz_entry {
     uint64_t last_use;
     uint64_t packed_generation; /* of the parameters the packed weights hold; 0: never packed */
     sqz_lanes lanes;            /* training: of plan->lane_count floats */
-    double *losses;             /* training: one a picture, losses_capacity of them */
-    int losses_capacity;
     sqz_workspace *idle, *idle_helpers;
     pthread_mutex_t lock;      /* guards both */
     pthread_mutex_t pack_lock; /* held while the packed weights are made */

@@ -39,11 +39,13 @@ static int network_init(sqz_py_network *self, PyObject *args, PyObject *kwargs) 
 static int network_traverse(sqz_py_network *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->last_logits);
+    Py_VISIT(self->last_losses);
     return 0;
 }
 
 static int network_clear(sqz_py_network *self) {
     Py_CLEAR(self->last_logits);
+    Py_CLEAR(self->last_losses);
     return 0;
 }
 
@@ -63,21 +65,28 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
                               PyArrayObject *labels) {
     npy_intp shape[2] = {batch->n, sqz_model_spec(self->model)->num_classes};
     PyArrayObject *logits = (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
-    if (!logits)
+    PyArrayObject *losses = (PyArrayObject *)PyArray_SimpleNew(1, shape, NPY_FLOAT64);
+    if (!logits || !losses) {
+        Py_XDECREF(logits);
+        Py_XDECREF(losses);
         return NULL;
+    }
     batch->x = PyArray_DATA(x);
     batch->labels = PyArray_DATA(labels);
     double loss;
     sqz_error error;
     sqz_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = sqz_model_compute_gradients(self->model, &loss, PyArray_DATA(logits), batch, &error);
+    status = sqz_model_compute_gradients(self->model, &loss, PyArray_DATA(losses),
+                                         PyArray_DATA(logits), batch, &error);
     Py_END_ALLOW_THREADS
     if (status != SQZ_OK) {
         Py_DECREF(logits);
+        Py_DECREF(losses);
         return sqz_py_raise_from((PyObject *)self, status, &error);
     }
     Py_XSETREF(self->last_logits, (PyObject *)logits);
+    Py_XSETREF(self->last_losses, (PyObject *)losses);
     return PyFloat_FromDouble(loss);
 }
 
@@ -124,18 +133,18 @@ static bool *frozen_of(const sqz_model *model, PyObject *names) {
 }
 
 static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x",    "labels",          "global_batch",  "first_index",  "step",
+    static char *names[] = {"x",    "labels",          "global_batch",  "indices",      "step",
                             "seed", "label_smoothing", "class_weights", "total_weight", "frozen",
                             NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
-    PyObject *frozen_given = Py_None;
+    PyObject *indices_given = Py_None, *frozen_given = Py_None;
     sqz_batch batch = {0};
     if (!model || !PyArg_ParseTupleAndKeywords(
-                      args, kwargs, "OO|OO&O&O&$dOdO:compute_gradients", names, &x_given,
-                      &labels_given, &global_batch, sqz_py_to_int, &batch.first_index,
-                      sqz_py_to_uint64, &batch.step, sqz_py_to_uint64, &batch.seed,
-                      &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given))
+                      args, kwargs, "OO|OOO&O&$dOdO:compute_gradients", names, &x_given,
+                      &labels_given, &global_batch, &indices_given, sqz_py_to_uint64, &batch.step,
+                      sqz_py_to_uint64, &batch.seed, &batch.label_smoothing, &weights_given,
+                      &batch.total_weight, &frozen_given))
         return NULL;
     PyArrayObject *x = sqz_py_settle_precision(self) == 0
                            ? sqz_py_pictures(x_given, false, &batch.n, &batch.h, &batch.w)
@@ -143,11 +152,17 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
     if (!x)
         return NULL;
     PyObject *loss = NULL;
-    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n), *weights = NULL;
+    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n);
+    PyArrayObject *indices = NULL, *weights = NULL;
     batch.global_batch = batch.n;
     batch.dropout = sqz_model_spec(model)->dropout;
     bool ready =
         labels && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch));
+    if (ready && indices_given != Py_None) {
+        indices = sqz_py_index_array(indices_given, "indices", batch.n);
+        ready = indices;
+        batch.indices = indices ? PyArray_DATA(indices) : NULL;
+    }
     if (ready && weights_given != Py_None) {
         weights = class_weights_of(model, weights_given);
         ready = weights;
@@ -163,6 +178,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
         loss = gradients_of(self, &batch, x, labels);
     PyMem_Free(frozen);
     Py_XDECREF(weights);
+    Py_XDECREF(indices);
     Py_XDECREF(labels);
     Py_DECREF(x);
     return loss;
@@ -242,12 +258,21 @@ static PyObject *get_flat_gradients(sqz_py_network *self, void *unused) {
     return array;
 }
 
+static PyObject *copy_of_last(PyObject *array, const char *what) {
+    if (!array)
+        return PyErr_Format(PyExc_RuntimeError,
+                            "there are no %s before the first compute_gradients", what);
+    return PyArray_NewCopy((PyArrayObject *)array, NPY_CORDER);
+}
+
 static PyObject *get_last_logits(sqz_py_network *self, void *unused) {
     (void)unused;
-    if (!self->last_logits)
-        return PyErr_Format(PyExc_RuntimeError,
-                            "there are no logits before the first compute_gradients");
-    return PyArray_NewCopy((PyArrayObject *)self->last_logits, NPY_CORDER);
+    return copy_of_last(self->last_logits, "logits");
+}
+
+static PyObject *get_last_losses(sqz_py_network *self, void *unused) {
+    (void)unused;
+    return copy_of_last(self->last_losses, "losses");
 }
 
 static PyObject *get_parameter_count(sqz_py_network *self, void *unused) {
@@ -361,13 +386,14 @@ static PyMethodDef methods[] = {
     SQZ_PY_QUANTIZATION_METHODS,
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
-     "compute_gradients(x, labels, global_batch=None, first_index=0, step=0, seed=0, *,\n"
+     "compute_gradients(x, labels, global_batch=None, indices=None, step=0, seed=0, *,\n"
      "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=()) -> "
      "loss\n\n"
      "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
      "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
-     "gradients in `gradients`. The pictures are first_index, first_index + 1, ... of the global\n"
-     "batch; dropout is a function of (seed, step, index in the global batch). The same bits on\n"
+     "gradients in `gradients`. The pictures are those at indices, N that ascend, of the global\n"
+     "batch (default: the first N); dropout is a function of (seed, step, index). The same bits "
+     "on\n"
      "any number of threads. Parameters stay untouched. With class_weights, one a class, the mean\n"
      "divides by total_weight, the sum of the global batch's labels' weights (0: summed here).\n"
      "Waits while other threads predict. RuntimeError: another thread trains.\n"
@@ -397,6 +423,10 @@ static PyGetSetDef properties[] = {
      "All gradients as one writable float32 array, in the order of state_dict.", NULL},
     {"last_logits", (getter)get_last_logits, NULL,
      "(N, classes) of the last compute_gradients, dropout included; a copy.", NULL},
+    {"last_losses", (getter)get_last_losses, NULL,
+     "(N,) float64, the pictures' own losses in the last compute_gradients, which their sum over\n"
+     "the divisor of the mean is; a copy.",
+     NULL},
     {"parameter_count", (getter)get_parameter_count, NULL, "Numbers in all parameters.", NULL},
     {"precision", (getter)sqz_py_get_precision, (setter)sqz_py_set_precision,
      "'float32', 'bfloat16' or 'int8', of passes that begin from now on. RuntimeError: the "
@@ -434,5 +464,7 @@ static PyType_Spec type_spec = {.name = "squeezenet_c._core.Network",
 int sqz_py_add_network(PyObject *module) {
     sqz_py_module_state *state = sqz_py_state(module);
     state->network_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &type_spec, NULL);
+    if (PyModule_AddIntConstant(module, "LANES", SQZ_LANES) < 0)
+        return -1;
     return state->network_type ? PyModule_AddType(module, state->network_type) : -1;
 }

@@ -8,7 +8,7 @@
 typedef struct {
     PyObject_HEAD sqz_model *model; /* NULL until __init__ is through */
     uint64_t seed;
-    PyObject *last_logits; /* of compute_gradients, or NULL */
+    PyObject *last_logits, *last_losses; /* of compute_gradients, or NULL */
 } sqz_py_network;
 
 /* The model, or NULL with an exception set where __init__ has not run. */

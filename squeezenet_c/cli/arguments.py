@@ -16,7 +16,7 @@ from ..base.write import write_bytes
 
 ARGUMENTS_FILE = "args.yaml"
 # Of what argparse hands us, not of a run.
-NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang")
+NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang", "ranks", "shared")
 MOST_BYTES = 1 << 18  # a run's file has 1 kB; of so many PyYAML reads 50 kB a second
 
 # Aliases of aliases stand for far more than is in the file: nothing is shown whole.

@@ -1,19 +1,24 @@
 """The command line. Exit status: 0 done, 1 the work failed (one sentence on stderr), 2 wrong usage.
 
 A run that Ctrl-C ended is work that failed; what it had done is written all the same.
+
+Of the processes that an MPI launcher has started, all do a command together, and the first alone
+says things.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import __version__, set_backend, set_num_threads
 from ..base.language import LANGUAGES, set_language
+from ..base.ranks import ALONE, Ranks, launched_ranks
 from ..base.read import sentence
-from .arguments import begun_with, check_network
+from .arguments import NOT_ARGUMENTS, begun_with, check_network
 from .calibrate import add_calibrate
 from .compress import add_compress
 from .info import add_export, add_info, add_summary
@@ -50,25 +55,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # Chinese, whatever the locale says
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    ranks = ALONE
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         try:
-            if getattr(options, "resume", None):
-                begun = begun_with(options)
-                options = _parser(begun).parse_args(arguments)
-                check_network(options, begun)
-            if options.threads is not None:
-                set_num_threads(options.threads)
-            if options.backend is not None:
-                set_backend(options.backend)
-            return options.run(options)
+            ranks = launched_ranks()
+            with ranks, _stdout_of(ranks):
+                return _run(options, arguments, ranks)
         except KeyboardInterrupt:
-            return fail("stopped by Ctrl-C")
+            return fail("stopped by Ctrl-C", ranks)
         except BrokenPipeError:  # the reader of our output has gone; so has stdout's flush at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
-            return fail(sentence(error))
+            return fail(sentence(error), ranks)
+
+
+def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ranks) -> int:
+    if ranks.size > 1 and not getattr(options, "shared", False):
+        raise ValueError(
+            f"this command is for one process, and an MPI launcher has started {ranks.size}; "
+            "train, evaluate and predict share their work"
+        )
+    if getattr(options, "resume", None):
+        begun = ranks.from_leader(lambda: begun_with(options))
+        options = _parser(begun).parse_args(arguments)
+        check_network(options, begun)
+    threads = options.threads or ranks.fair_threads()
+    if threads is not None:
+        set_num_threads(threads)
+    if options.backend is not None:
+        set_backend(options.backend)
+    ranks.refuse_differences(
+        lambda: {
+            name: value
+            for name, value in vars(options).items()
+            if name not in (*NOT_ARGUMENTS, "threads")
+        }
+    )
+    options.ranks = ranks
+    return options.run(options)
+
+
+@contextlib.contextmanager
+def _stdout_of(ranks: Ranks) -> Iterator[None]:
+    """In it, what ranks but the first print goes nowhere."""
+    if ranks.leads:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from .. import Model, train
+from ..base.ranks import ALONE, Ranks
 from ..data.dataset import CACHE_MB
 from ..models import NAMES, packaged_model
 from ..training.recipe import SCHEDULES, Recipe
@@ -15,9 +16,10 @@ DEFAULT_ARCH = "1_1"
 # Of what argparse hands us, not of a run.
 
 
-def fail(sentence: str) -> int:
-    """Say why a command's work failed; its exit status."""
-    print(f"squeezenet-c: {sentence}", file=sys.stderr)
+def fail(sentence: str, ranks: Ranks = ALONE) -> int:
+    """Say why a command's work failed, of `ranks` the first; its exit status."""
+    if ranks.leads:
+        print(f"squeezenet-c: {sentence}", file=sys.stderr)
     return 1
 
 

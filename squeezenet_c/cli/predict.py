@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..base.language import class_name, translate
+from ..base.ranks import Ranks
 from ..base.write import write_table
 from ..data.folders import find_pictures
 from ..inference.cam import explain
@@ -28,7 +29,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-bad", action="store_true", help="let files that are broken pass")
     parser.add_argument("--out", metavar="FILE", help="write the answers into this CSV file too")
     parser.add_argument("--json", action="store_true", help="print a JSON array only")
-    parser.set_defaults(run=_predict)
+    parser.set_defaults(run=_predict, shared=True)
 
 
 def _add_images(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +44,9 @@ def _predict(options: argparse.Namespace) -> int:
     paths = find_pictures(options.images)
     answered: list[tuple[str, Answer]] = []
     bad: list[str] = []
-    with _bar(len(paths)) as bar:
-        for path, answer in predict_files(model, paths):
+    ranks: Ranks = options.ranks
+    with _bar(len(paths) if ranks.leads else 0) as bar:
+        for path, answer in predict_files(model, paths, ranks=ranks):
             bar.update()
             if isinstance(answer, str):
                 bad.append(answer)
@@ -55,9 +57,9 @@ def _predict(options: argparse.Namespace) -> int:
                 bar.write(f"{where}{answer_line(answer)}", file=sys.stdout)
     if options.json:
         print(json.dumps([_row(*pair) for pair in answered], ensure_ascii=False))
-    if options.out:
+    if options.out and ranks.leads:
         _write_table(model, answered, options.out)
-    return _status(bad, len(paths), options.skip_bad)
+    return _status(bad, len(paths), options.skip_bad, ranks)
 
 
 def answer_line(answer: Answer) -> str:
@@ -96,14 +98,14 @@ def _write_table(model: Model, answered: list[tuple[str, Answer]], path: str) ->
     write_table(path, ["path", "label", "name", "confidence", *names], rows)
 
 
-def _status(bad: list[str], pictures: int, skip_bad: bool) -> int:
+def _status(bad: list[str], pictures: int, skip_bad: bool, ranks: Ranks) -> int:
     """Name the files that were no pictures; the exit status."""
     if skip_bad and len(bad) < pictures:
         if bad:
             warnings.warn(f"{len(bad)} files were skipped; the first: {bad[0]}", stacklevel=2)
         return 0
     for reason in bad:
-        fail(reason)
+        fail(reason, ranks)
     return 1 if bad else 0
 
 

@@ -39,7 +39,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
     parser.add_argument("--json", action="store_true")
     add_model_precision(parser)
-    parser.set_defaults(run=_evaluate, usage_error=parser.error)
+    parser.set_defaults(run=_evaluate, usage_error=parser.error, shared=True)
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -60,8 +60,10 @@ def _evaluate(options: argparse.Namespace) -> int:
         title = translate(
             "{model} on {data}", model=Path(options.model).name, data=Path(options.data).name
         )
-        findings = report(model, dataset, options.out, training=training, title=title)
-    result = evaluate(model, dataset) if not options.out else findings.summary
+        findings = report(
+            model, dataset, options.out, training=training, title=title, comm=options.ranks
+        )
+    result = findings.summary if options.out else evaluate(model, dataset, comm=options.ranks)
     print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result)
     if options.out and not options.json:
         print(f"\n{findings}\nWritten: {Path(options.out) / 'index.html'}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import History, Model, TrainingError, predict, synthetic, train
 from ..base.language import translate
+from ..base.ranks import Ranks
 from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
 from ..inference.predict import choose_threshold, evaluate
@@ -41,7 +42,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     add_finetuning(parser)
     add_run_end(parser)
     add_precision(parser)
-    parser.set_defaults(run=_train, usage_error=parser.error, parser=parser)
+    parser.set_defaults(run=_train, usage_error=parser.error, parser=parser, shared=True)
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -49,7 +50,9 @@ def _train(options: argparse.Namespace) -> int:
         options.usage_error("the following arguments are required: DATA")
     check_run_end(options)
     settle_rates(options)
-    run = given_folder(options)
+    ranks: Ranks = options.ranks
+    ranks.check_training()
+    run = ranks.from_leader(lambda: given_folder(options))
     training, valid = load_training_data(
         options.data, options.class_names, **dataset_options(options)
     )
@@ -59,10 +62,10 @@ def _train(options: argparse.Namespace) -> int:
     model = _model_to_train(options, training.class_names)
     print(classes_line(model, {"training": training, "validation": valid}), flush=True)
     if run is None:
-        run = new_folder("train")
+        run = ranks.from_leader(lambda: new_folder("train"))
         options.out = str(run.folder)
         print(f"The run's folder: {run.folder}")
-    if not options.resume:
+    if not options.resume and ranks.leads:
         run.remove_run()
         write_arguments(run.folder / ARGUMENTS_FILE, options)
     failure = None
@@ -87,13 +90,15 @@ def _train(options: argparse.Namespace) -> int:
             calibrate=options.calibrate,
             state=run.state,
             resume=run.state if options.resume else None,
+            comm=ranks,
         )
     except TrainingError as error:
         history, failure = error.history, str(error)
-    if options.resume:  # only now that they were not refused
-        write_arguments(run.folder / ARGUMENTS_FILE, options)
-    model.save(run.last)
-    _write_history(history, run)
+    if ranks.leads:
+        if options.resume:  # only now that they were not refused
+            write_arguments(run.folder / ARGUMENTS_FILE, options)
+        model.save(run.last)
+        _write_history(history, run)
     if history.best:
         if not (history.interrupted or failure):
             end_run(options, history, run, training, valid, fraction)
@@ -101,12 +106,13 @@ def _train(options: argparse.Namespace) -> int:
     if history.interrupted:
         failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
         failure += f"; to resume it: squeezenet-c train --resume {options.out}"
-    return fail(failure) if failure else 0
+    return fail(failure, ranks) if failure else 0
 
 
 def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
     if options.resume:
-        model = RunState.read(options.resume).new_network(Model)
+        state = options.ranks.from_leader(lambda: RunState.read(options.resume))
+        model = state.new_network(Model)
     elif options.pretrained:
         model = Model.from_pretrained(
             options.pretrained, seed=options.seed, class_names=class_names
@@ -203,7 +209,8 @@ def end_run(
     """Tell the temperature, choose the threshold and write the confusion matrix, as the options
     say. The matrix is the best model's, on the validation set; without one, on the selection set.
     history.held_out is then with the threshold."""
-    best = Model.load(run.best, options.precision)
+    ranks: Ranks = options.ranks
+    best = ranks.from_leader(lambda: Model.load(run.best, options.precision))
     part = None if fraction is None else training.split(fraction, options.seed)[1]
     if options.calibrate and part is not None:
         print(
@@ -211,25 +218,28 @@ def end_run(
             "selection set"
         )
     if options.choose_threshold and part is not None:  # see check_run_end
-        _store_threshold(best, part, run.best)
+        _store_threshold(best, part, run.best, ranks)
     reported = part if valid is None else valid
     assert reported is not None  # without a validation set there is a fraction
-    found = evaluate(best, reported)
+    found = evaluate(best, reported, comm=ranks)
     if history.held_out:
         history.held_out = found
+    if not ranks.leads:
+        return
     from ..reports.plots import confusion_plot
 
     confusion_plot(found.confusion_matrix, found.class_names, run.confusion)
 
 
-def _store_threshold(best: Model, part: Dataset, checkpoint: Path) -> None:
+def _store_threshold(best: Model, part: Dataset, checkpoint: Path, ranks: Ranks) -> None:
     """A set that no threshold can be chosen on is worth a warning: the model is trained."""
     try:
-        threshold = choose_threshold(best, part)
+        threshold = choose_threshold(best, part, comm=ranks)
     except ValueError as error:
         warnings.warn(f"no threshold was chosen: {error}", stacklevel=2)
         return
-    best.save(checkpoint)
+    if ranks.leads:
+        best.save(checkpoint)
     print(f"Threshold: {threshold:.4f}, chosen on the {len(part)} pictures of the selection set")
 
 

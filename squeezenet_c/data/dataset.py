@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
@@ -140,15 +140,21 @@ class Dataset:
         return self._store.picture(int(self._places[index])), int(self.labels[index])
 
     def batches(
-        self, batch_size: int, order: ArrayLike | None = None
+        self,
+        batch_size: int,
+        order: ArrayLike | None = None,
+        own: Callable[[int], NDArray[np.int64]] = np.arange,
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
         """(indices, pictures) of up to `batch_size` pictures at a time, in `order` (default: as
-        they stand), decoded ahead of need. pictures: (n, image_size, image_size, 3) uint8."""
+        they stand), decoded ahead of need. pictures: (n, image_size, image_size, 3) uint8, of all
+        in the batch, or of those in the places that `own` gives for a batch of n."""
         order = np.arange(len(self)) if order is None else np.asarray(order, dtype=np.int64)
-        loader = self._store.loader(self._places[order], ahead=max(64, 2 * batch_size))
-        for start in range(0, len(order), batch_size):
-            indices = order[start : start + batch_size]
-            yield indices, loader.next(len(indices))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        owned = [batch[own(len(batch))] for batch in batches]
+        wanted = self._places[np.concatenate(owned or [order])]
+        loader = self._store.loader(wanted, ahead=max(64, 2 * batch_size))
+        for batch, pictures in zip(batches, owned, strict=True):
+            yield batch, loader.next(len(pictures))
 
     @property
     def image_size(self) -> int:

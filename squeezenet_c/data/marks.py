@@ -1,5 +1,6 @@
-"""Which pictures a model has learnt from, as its file says it: so that data that it is to be judged
-on can be recognised as these.
+"""By what pictures are known again: whole sets by a fingerprint, and which pictures a model has
+learnt from, as its file says it, so that data that it is to be judged on can be recognised as
+these.
 
 A picture's mark is a hash of its file's name and size, which stay where a folder is moved and need
 no byte of the file. A model keeps the marks of its training pictures; of more than MOST_MARKS the
@@ -8,12 +9,25 @@ was renamed, or saved anew, is not recognised.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 
 from .dataset import Dataset
 
 MOST_MARKS = 1024
 LENGTH = 12  # hexadecimal digits: two pictures of a million share a mark once in 500 sets
+
+
+def fingerprint(paths: Sequence[str | os.PathLike], labels: Iterable[int] | None = None) -> str:
+    """What a list of pictures is, wherever their folder may lie: how many, and a hash of their
+    names, and labels if there are any, in order."""
+    import hashlib
+
+    names = [os.path.basename(path) for path in paths]
+    said = [""] * len(names) if labels is None else list(labels)
+    lines = (f"{name}\0{label}\n" for name, label in zip(names, said, strict=True))
+    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    what = "names" if labels is None else "names and labels"
+    return f"{len(names)} pictures with {what} of hash {digest[:12]}"
 
 
 def mark_of(path: str) -> str | None:

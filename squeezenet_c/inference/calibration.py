@@ -6,6 +6,7 @@ T is folded into the last convolution (Network.divide_logits), and so every expo
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -39,11 +40,11 @@ def calibrate(model: Network, dataset: Dataset) -> float:
     return fold_best_temperature(model, dataset)
 
 
-def fold_best_temperature(model: Network, dataset: Dataset) -> float:
+def fold_best_temperature(model: Network, dataset: Dataset, comm: Any = None) -> float:
     """`calibrate`, where the caller knows that these are no training pictures."""
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     check_set(dataset)
-    logits = dataset_logits(model, dataset)
+    logits = dataset_logits(model, dataset, comm=comm)
     temperature = best_temperature(logits, dataset.labels)
     if temperature < 1 and (logits.argmax(axis=1) == dataset.labels).all():
         warnings.warn(

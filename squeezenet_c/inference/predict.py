@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..base.equality import EqualByValue
+from ..base.ranks import ALONE, Ranks, hash_of, over_ranks, ranks_of
 from ..base.read import sentence
 from ..data.dataset import Dataset
+from ..data.marks import fingerprint
 from ..network import Network
 from ..preprocessing import Preprocessing
 from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
@@ -34,17 +36,21 @@ class Answer(EqualByValue):
 
 
 @overload
-def predict(model: Network, images: str | os.PathLike, batch_size: int = 32) -> Answer: ...
+def predict(
+    model: Network, images: str | os.PathLike, batch_size: int = 32, *, comm: Any = None
+) -> Answer: ...
 @overload
 def predict(
-    model: Network, images: Sequence[Any] | Dataset, batch_size: int = 32
+    model: Network, images: Sequence[Any] | Dataset, batch_size: int = 32, *, comm: Any = None
 ) -> list[Answer]: ...
 @overload
-def predict(model: Network, images: Any, batch_size: int = 32) -> Any: ...
-def predict(model: Network, images: Any, batch_size: int = 32) -> Answer | list[Answer]:
+def predict(model: Network, images: Any, batch_size: int = 32, *, comm: Any = None) -> Any: ...
+def predict(
+    model: Network, images: Any, batch_size: int = 32, *, comm: Any = None
+) -> Answer | list[Answer]:
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
-    Pictures are what predict_proba takes."""
-    answers = _answers(model, predict_proba(model, images, batch_size))
+    Pictures, and comm, are what predict_proba takes."""
+    answers = _answers(model, predict_proba(model, images, batch_size, comm=comm))
     return answers[0] if _is_single(images) else answers
 
 
@@ -57,33 +63,53 @@ def _answers(model: Network, probabilities: NDArray[np.float32]) -> list[Answer]
 
 
 def predict_files(
-    model: Network, paths: Sequence[str], batch_size: int = 32
+    model: Network, paths: Sequence[str], batch_size: int = 32, ranks: Ranks = ALONE
 ) -> Iterator[tuple[str, Answer | str]]:
     """(path, its Answer) of each picture file, in order; of one that cannot be read (path, the
-    sentence that says why). The next batch is decoded while one is computed."""
+    sentence that says why). The next batch is decoded while one is computed. Ranks take the batches
+    in turns, and all yield all answers."""
+    refuse_differences(ranks, model, paths)
+    batch_size = max(1, min(batch_size, -(-len(paths) // ranks.size)))  # so that none is idle
+    batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
+    own = batches[ranks.rank :: ranks.size]
+    answered = _answered(model, own)
+    for _ in range(0, len(batches), ranks.size):
+        for answers in ranks.every(next(answered, [])):
+            yield from answers
+
+
+def _answered(
+    model: Network, batches: Sequence[Sequence[str]]
+) -> Iterator[list[tuple[str, Answer | str]]]:
+    """predict_files' answers, a batch at a time."""
+    if not batches:
+        return
     from concurrent.futures import Future, ThreadPoolExecutor
 
     size, fit = model.image_size, model.preprocessing.fit
-    store = core.PictureStore(list(paths), size, 0, fit)
+    store = core.PictureStore([path for batch in batches for path in batch], size, 0, fit)
     with ThreadPoolExecutor(core.get_num_threads()) as pool:
 
-        def decode(start: int) -> list[Future]:
+        def decode(number: int) -> list[Future]:
+            batch = batches[number] if number < len(batches) else []
+            start = number * len(batches[0])  # only the last one is shorter
             return [
-                pool.submit(_picture_or_reason, store, index)
-                for index in range(start, min(start + batch_size, len(paths)))
+                pool.submit(_picture_or_reason, store, start + place) for place in range(len(batch))
             ]
 
         ahead = decode(0)
-        for start in range(0, len(paths), batch_size):
-            futures, ahead = ahead, decode(start + batch_size)
+        for number, paths in enumerate(batches):
+            futures, ahead = ahead, decode(number + 1)
             found = [future.result() for future in futures]
             pictures = [picture for picture in found if not isinstance(picture, str)]
             answers: Iterator[Answer] = iter(())
             if pictures:
-                logits = _logits(model, iter([np.stack(pictures)]))
+                logits = _checked(_logits(model, iter([np.stack(pictures)])))
                 answers = iter(_answers(model, softmax(logits).astype(np.float32)))
-            for path, picture in zip(paths[start : start + batch_size], found, strict=True):
-                yield path, picture if isinstance(picture, str) else next(answers)
+            yield [
+                (path, picture if isinstance(picture, str) else next(answers))
+                for path, picture in zip(paths, found, strict=True)
+            ]
 
 
 def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
@@ -93,38 +119,53 @@ def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
         return sentence(error)
 
 
-def predict_proba(model: Network, images: Any, batch_size: int = 32) -> NDArray[np.float32]:
+@over_ranks
+def predict_proba(
+    model: Network, images: Any, batch_size: int = 32, *, comm: Any = None
+) -> NDArray[np.float32]:
     """(N, classes) float32 probabilities, column c for class c; N is 1 for one picture.
 
     images: one picture, a list of them, a Dataset, or an (N, H, W, 3) uint8 array. A picture is a
     path, a PIL image, or a uint8 array: (H, W, 3), (H, W, 4) whose alpha is dropped, or (H, W),
     which is grey.
+    comm: an mpi4py communicator, whose ranks call this alike and share the pictures, each once; all
+    return all answers.
     TypeError, ValueError: something else; BadFileError, OSError: a file that is no picture.
     """
-    batches = _batches(images, model.preprocessing, batch_size)
-    return softmax(_logits(model, batches)).astype(np.float32)
+    if _is_single(images):
+        images = [images]
+    refuse_differences(comm, model, images)
+    return softmax(_shared_logits(model, images, batch_size, comm)).astype(np.float32)
 
 
-def evaluate(model: Network, dataset: Dataset, batch_size: int = 32) -> Evaluation:
-    """The model's Evaluation on a labelled set. ValueError: see match_classes."""
+@over_ranks
+def evaluate(
+    model: Network, dataset: Dataset, batch_size: int = 32, *, comm: Any = None
+) -> Evaluation:
+    """The model's Evaluation on a labelled set; comm: see predict_proba. ValueError: see
+    match_classes."""
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
-    logits = dataset_logits(model, dataset, batch_size)
+    refuse_differences(comm, model, dataset)
+    logits = dataset_logits(model, dataset, batch_size, comm=comm)
     return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
+@over_ranks
 def choose_threshold(
     model: Network,
     dataset: Dataset,
     *,
     sensitivity: float | None = None,
     specificity: float | None = None,
+    comm: Any = None,
 ) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
     With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
     this share of the positives; with `specificity` the other way round. The set should be pictures
     that neither trained the model nor will be reported on, such as the second of
-    `training_set.split(valid_fraction, seed)`, which is `train`'s selection set.
+    `training_set.split(valid_fraction, seed)`, which is `train`'s selection set. comm: see
+    predict_proba.
 
     ValueError: both shares, or one that is none; the model has not two classes; a set without both,
     or with one score for all, or of other classes (see match_classes).
@@ -132,7 +173,7 @@ def choose_threshold(
     if model.positive is None:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
-    scores = softmax(dataset_logits(model, dataset))[:, model.positive]
+    scores = softmax(dataset_logits(model, dataset, comm=comm))[:, model.positive]
     positive = dataset.labels == model.positive
     if sensitivity is None and specificity is None:
         model.threshold = youden_threshold(positive, scores)
@@ -141,9 +182,12 @@ def choose_threshold(
     return model.threshold
 
 
-def dataset_logits(model: Network, dataset: Dataset, batch_size: int = 32) -> NDArray[np.float32]:
-    """(N, classes) logits of a set's pictures, in its order."""
-    return _logits(model, _batches(dataset, model.preprocessing, batch_size))
+def dataset_logits(
+    model: Network, dataset: Dataset, batch_size: int = 32, *, comm: Any = None
+) -> NDArray[np.float32]:
+    """(N, classes) logits of a set's pictures, in its order; comm: see predict_proba."""
+    with ranks_of(comm) as ranks:
+        return _shared_logits(model, dataset, batch_size, ranks)
 
 
 def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_classes: int) -> Dataset:
@@ -167,11 +211,20 @@ def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_class
     return dataset
 
 
+def _shared_logits(
+    model: Network, images: Any, batch_size: int, ranks: Ranks
+) -> NDArray[np.float32]:
+    """Of all pictures, of which we compute our own."""
+    batches = _batches(images, ranks.of_set(len(images)), model.preprocessing, batch_size)
+    return _checked(ranks.joined(_logits(model, batches)))
+
+
 def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
     parts = [model.forward(model.input_of(pictures)) for pictures in batches]
-    if not parts:
-        return np.zeros((0, model.num_classes), np.float32)
-    logits = np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros((0, model.num_classes), np.float32)
+
+
+def _checked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(logits).all():
         raise NotFiniteError("the model's logits are not finite numbers: its weights are broken")
     return logits
@@ -183,19 +236,44 @@ def _is_single(images: Any) -> bool:
     return not isinstance(images, Dataset | Sequence) or isinstance(images, str)
 
 
+def refuse_differences(ranks: Ranks, model: Network, images: Any) -> None:
+    """ValueError where ranks that share these pictures have other ones, or another model."""
+
+    def said() -> dict[str, Any]:
+        what = f"{len(images)} pictures"
+        if isinstance(images, Dataset):
+            what = fingerprint(images.paths, images.labels.tolist())
+        elif _are_paths(images):
+            what = fingerprint(images)
+        return {
+            **model.spec,
+            **model.preprocessing.to_dict(),
+            "precision": model.precision,
+            "what is judged": what,
+            "the hash of the weights": hash_of(model.state_dict()),
+        }
+
+    ranks.refuse_differences(said)
+
+
+def _are_paths(images: Any) -> bool:
+    return all(isinstance(image, str | os.PathLike) for image in images)
+
+
 def _batches(
-    images: Any, preprocessing: Preprocessing, batch_size: int
+    images: Any, own: slice, preprocessing: Preprocessing, batch_size: int
 ) -> Iterator[NDArray[np.uint8]]:
+    """The squares of images[own]."""
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}, expected at least 1")
     image_size, fit = preprocessing.image_size, preprocessing.fit
     if isinstance(images, Dataset):
-        for _, pictures in images.at_size(image_size, fit).batches(batch_size):
+        order = np.arange(len(images))[own]
+        for _, pictures in images.at_size(image_size, fit).batches(batch_size, order):
             yield pictures
         return
-    if _is_single(images):
-        images = [images]
-    if len(images) and all(isinstance(image, str | os.PathLike) for image in images):
+    images = images[own]
+    if len(images) and _are_paths(images):
         # Decoded ahead on threads, and not kept.
         paths = [os.fspath(image) for image in images]
         loader = core.PictureStore(paths, image_size, 0, fit).loader(np.arange(len(paths)))

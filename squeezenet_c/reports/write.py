@@ -3,11 +3,13 @@
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..base.language import translate
+from ..base.ranks import over_ranks
 from ..base.write import write_table, write_text
 from ..data import palm
 from ..data.check import DataCheck, check_data
@@ -15,7 +17,7 @@ from ..data.dataset import Dataset
 from ..inference.cam import explain
 from ..inference.intervals import RESAMPLES, SEED, measure
 from ..inference.metrics import Evaluation, decide, softmax
-from ..inference.predict import dataset_logits, match_classes
+from ..inference.predict import dataset_logits, match_classes, refuse_differences
 from ..network import Network
 from .findings import Report
 from .page import write_page
@@ -24,6 +26,7 @@ WORST, WORST_ENDING = 8, ".cam.png"  # pictures that are shown, and how their fi
 PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
 
 
+@over_ranks
 def report(
     model: Network,
     dataset: Dataset,
@@ -33,6 +36,7 @@ def report(
     title: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    comm: Any = None,
 ) -> Report:
     """Evaluate `model` on `dataset` and write into `folder` (made if need be):
 
@@ -46,6 +50,8 @@ def report(
     title       of the page (default: "SqueezeNet: report", in the language)
     training    its training pictures: checked for pictures that are in both sets
     resamples, seed     of the intervals
+    comm        an mpi4py communicator, whose ranks share the pictures; rank 0 alone writes, and its
+                Report alone has `plots` and `worst`
 
     ValueError: a set of other classes, see match_classes. OSError: a file cannot be written.
     """
@@ -53,8 +59,10 @@ def report(
     if training is not None:
         training = match_classes(training, model.class_names, model.num_classes)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    logits = dataset_logits(model, dataset)
+    if comm.leads:
+        folder.mkdir(parents=True, exist_ok=True)
+    refuse_differences(comm, model, dataset)
+    logits = dataset_logits(model, dataset, comm=comm)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     probabilities = softmax(logits)
     predicted = decide(probabilities, model.threshold, model.positive)
@@ -79,6 +87,8 @@ def report(
             for path, why in dataset.skipped
         ],
     )
+    if not comm.leads:
+        return findings
     checked = _check(training, dataset)
     _explain_worst(findings, model, folder / "worst")
     _write_plots(findings, folder)

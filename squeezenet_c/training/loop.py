@@ -13,18 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
+from ..base.ranks import Ranks, hash_of, over_ranks
 from ..data.dataset import Dataset
-from ..data.marks import add_marks, refuse_training_pictures
+from ..data.marks import add_marks, fingerprint, refuse_training_pictures
 from ..files import native
 from ..inference.calibration import check_set as check_calibration_set
 from ..inference.calibration import fold_best_temperature
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import NotFiniteError, dataset_logits, evaluate, match_classes
-from ..network import Network
+from ..network import Network, level_outside
 from .history import Epoch, History
 from .optimizer import Adam
+from .progress import Progress
 from .recipe import Recipe
-from .resume import RunState, fingerprint, state_path, write_state
+from .resume import RunState, state_path, write_state
 
 # A loss this near to ln(classes), the loss of knowing nothing, for this many epochs is stuck. (The
 # tutorial's network gets there and stays at 0.6931.)
@@ -51,6 +53,7 @@ class CollapseWarning(UserWarning):
     """The network has stopped learning, and such a network seldom recovers."""
 
 
+@over_ranks
 def train(
     model: Network,
     train: Dataset,
@@ -77,6 +80,7 @@ def train(
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     optimizer: Adam | None = None,
+    comm: Any = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
     best epoch's.
@@ -119,6 +123,10 @@ def train(
                     with, and not with the cosine schedule
     optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
                     and body_lr_scale; its lr follows the recipe
+    comm            an mpi4py communicator, whose ranks, 1, 2, 4, 8 or 16, call this alike and share
+                    the pictures. Each ends in the weights and the history of one process, bit for
+                    bit; files are written, and things said, by rank 0. Where a rank fails, and not
+                    all do, it says why and ends all of them (MPI's Abort)
 
     Class names are taken from the set where the model has none; a decision threshold that it had is
     dropped. Ctrl-C stops within a batch and
@@ -126,15 +134,18 @@ def train(
     that has collapsed says so in a CollapseWarning and in history.collapsed.
 
     ValueError: an argument, a label or a class's name is not what it should be, or not what the run
-    to resume was begun with. OSError: the checkpoint or the state cannot be written. BadFileError:
+    to resume was begun with, or a rank has other arguments, pictures or weights than rank 0, or
+    would have other bits. OSError: the checkpoint or the state cannot be written. BadFileError:
     `resume` is no run's state. TrainingError: training has diverged: a loss, logit or weight is no
     finite number, or an epoch's mean loss is above 87 and ten times that of the first batch. The
     epochs before stand, in its history and on disk.
     """
+    ranks: Ranks = comm  # see over_ranks
+    ranks.check_training()
     _check(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
     if resume is not None:
-        resumed = RunState.read(resume)
+        resumed = ranks.from_leader(lambda: RunState.read(resume))
         state = state_path(resume) if state is None else state
     if (model.precision if precision is None else precision) == "int8":
         raise ValueError(
@@ -144,7 +155,7 @@ def train(
     if precision is not None:
         model.precision = precision
     for path in (checkpoint, state):
-        if path is not None:
+        if path is not None and ranks.leads:
             check_writable(path)
     if checkpoint and state and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
@@ -165,7 +176,7 @@ def train(
         warnings.warn(
             f"all {len(train)} training pictures are of one class, "
             f"{train.class_names[train.labels[0]]}: there is nothing to tell apart",
-            stacklevel=2,
+            stacklevel=level_outside(),
         )
     model.threshold, model.temperature = None, 1.0  # they were for other weights
     if model.class_names is None and len(train.class_names) == model.num_classes:
@@ -191,9 +202,9 @@ def train(
         "label_smoothing": label_smoothing,
         "class_weights": weights,
         "calibrate": calibrate,
-        "train": fingerprint(train),
-        "valid": fingerprint(valid),
-        "the set held out": fingerprint(held_out),
+        "train": _fingerprint(train),
+        "valid": _fingerprint(valid),
+        "the set held out": _fingerprint(held_out),
     }
     if optimizer is None:
         optimizer = Adam(
@@ -207,28 +218,44 @@ def train(
     arguments |= optimizer.arguments
     if resumed is not None:
         resumed.check(arguments)
+    ranks.refuse_differences(
+        lambda: {
+            **arguments,
+            "epochs": epochs,
+            "the hash of the training files' sizes": fingerprint(model.trained_on),
+            "the hash of the weights": hash_of(model.state_dict()),
+        }
+    )
     loss = {"label_smoothing": label_smoothing, "class_weights": weights}
     train = train.at_size(model.image_size, model.preprocessing.fit)
-    run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss)
+    run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss, ranks)
     if valid is not None:
         valid = valid.at_size(model.image_size, model.preprocessing.fit)
-    keeper = _Keeper(model, optimizer, arguments, checkpoint, state)
+    files = (checkpoint, state) if ranks.leads else (None, None)
+    keeper = _Keeper(model, optimizer, arguments, *files)
     keeper.begin(resumed)
     run.note_whole_epoch()
     history = keeper.history
-    with _Progress(progress, epochs, len(train), len(history)) as shown:
+    with Progress(progress and ranks.leads, epochs, len(train), len(history)) as shown:
         try:
             for number in range(len(history) + 1, epochs + 1):
                 if early_stopping is not None and history.stale >= early_stopping:
                     break
                 row, logits = _epoch(run, number, valid, shown, history)
                 run.note_whole_epoch()
+                row = ranks.every(row)[0]  # another rank's clock, or NumPy, may differ
+                ranks.refuse_differences(
+                    lambda: {
+                        f"after {len(history) + 1} epochs the weights' hash": hash_of(run.whole)
+                    }
+                )
                 history.rows.append(row)
                 shown.line(row.line())
                 keeper.keep_best()
                 _note_collapse(history, logits, model)
                 keeper.write_state()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
+            ranks.meet(error)
             history.interrupted = True
         except _DivergedError as error:
             run.back_to_whole_epoch()
@@ -240,11 +267,12 @@ def train(
             ) from None
     if keeper.best is not None and not history.interrupted:
         best = _with_weights(model, keeper.best)
-        if calibrate and valid is not None and checkpoint is not None:  # see _check_calibration
-            fold_best_temperature(best, valid)
-            native.save(best, checkpoint)
+        if calibrate and valid is not None:  # see _check_calibration
+            fold_best_temperature(best, valid, comm=ranks)
+            if keeper.checkpoint is not None:
+                native.save(best, keeper.checkpoint)
         if held_out is not None:
-            history.held_out = evaluate(best, held_out)
+            history.held_out = evaluate(best, held_out, comm=ranks)
     return history
 
 
@@ -315,10 +343,13 @@ class _Run:
         seed: int,
         augment: bool,
         loss: dict[str, Any],
+        ranks: Ranks,
     ):
         self.model, self.train, self.recipe, self.optimizer = model, train, recipe, optimizer
         self.epochs, self.batch_size, self.seed, self.augment = epochs, batch_size, seed, augment
         self.loss = loss  # its arguments
+        self.ranks = ranks
+        self.logits = np.zeros((0, model.num_classes), np.float32)  # the last step's, our own
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
         self.loss_limit: float | None = None  # known from the first batch on
         self.whole: dict[str, NDArray[np.float32]] = {}
@@ -336,29 +367,61 @@ class _Run:
         indices: NDArray[np.int64],
         pictures: NDArray[np.uint8],
         losses: Sequence[float],
-    ) -> float:
-        """One update from these pictures; their mean loss before it, finite or not (if not, nothing
-        is updated). losses: of the epochs so far, for the schedule."""
+    ) -> tuple[float, int]:
+        """One update from the pictures at `indices`, of which `pictures` are our own; their mean
+        loss before it, finite or not (if not, nothing is updated), and of how many the answer was
+        right. losses: of the epochs so far, for the schedule."""
         step = self.optimizer.step_count
-        flips = core.augment_flips(self.seed, epoch, indices) if self.augment else None
-        x = self.model.preprocessing.normalise(pictures, flips)
-        labels = self.train.labels[indices]
-        loss = self.model.compute_gradients(
-            x, labels, step=step, seed=self.seed, frozen=self.optimizer.frozen, **self.loss
-        )
+        rows = np.zeros((len(indices), 2))  # of each picture: its loss, and whether it was right
+        self.logits = self.logits[:0]
+        own = self.ranks.of_batch(len(indices))
+        if len(own):
+            rows[own] = self._pass(epoch, indices, own, pictures)
+        self.ranks.add(self.model.flat_gradients, self.optimizer.learning, rows)
+        loss = _sum(rows[:, 0]) / self.weight(indices)
         if math.isfinite(loss):
             if self.loss_limit is None:
                 self.loss_limit = max(DIVERGED_LOSS, DIVERGED_TIMES * loss)
             self.optimizer.lr = self.recipe.rate(step, self.steps_per_epoch, self.epochs, losses)
             self.optimizer.step()
-        return loss
+        return loss, int(rows[:, 1].sum())
+
+    def _pass(
+        self,
+        epoch: int,
+        indices: NDArray[np.int64],
+        own: NDArray[np.int64],
+        pictures: NDArray[np.uint8],
+    ) -> NDArray[np.float64]:
+        """Our own pictures forward and back; their rows."""
+        flips = core.augment_flips(self.seed, epoch, indices[own]) if self.augment else None
+        labels = self.train.labels[indices[own]]
+        self.model.compute_gradients(
+            self.model.preprocessing.normalise(pictures, flips),
+            labels,
+            len(indices),
+            own,
+            step=self.optimizer.step_count,
+            seed=self.seed,
+            frozen=self.optimizer.frozen,
+            total_weight=self.weight(indices),
+            **self.loss,
+        )
+        self.logits = self.model.last_logits
+        right = self.logits.argmax(axis=1) == labels
+        return np.column_stack([self.model.last_losses, right])
 
     def weight(self, indices: NDArray[np.int64]) -> float:
-        """What these pictures' mean loss weighs in the epoch's."""
+        """What these pictures' mean loss weighs in the epoch's, and divides by."""
         weights = self.loss["class_weights"]
         if weights is None:
             return len(indices)
-        return float(np.asarray(weights)[self.train.labels[indices]].sum())
+        return _sum(np.asarray(weights)[self.train.labels[indices]])
+
+
+def _sum(values: NDArray[np.float64]) -> float:
+    """One after the other, as C adds, where NumPy's sum has an order of its own."""
+    return float(np.add.accumulate(values)[-1])
 
 
 class _DivergedError(Exception):
@@ -369,7 +432,7 @@ def _epoch(
     run: _Run,
     number: int,
     valid: Dataset | None,
-    shown: "_Progress",
+    shown: Progress,
     history: History,
 ) -> tuple[Epoch, NDArray[np.float32]]:
     """Train for one epoch, then validate. The row, and the logits a collapse would show in.
@@ -378,14 +441,13 @@ def _epoch(
     loss_sum, weight_sum, correct = 0.0, 0.0, 0
     losses = [row.loss for row in history]
     order = core.shuffle(len(run.train), run.seed, number)
-    for indices, pictures in run.train.batches(run.batch_size, order):
-        loss = run.step(number, indices, pictures, losses)
+    for indices, pictures in run.train.batches(run.batch_size, order, run.ranks.of_batch):
+        loss, right = run.step(number, indices, pictures, losses)
         if not math.isfinite(loss):
             raise _DivergedError(f"the loss became {loss} in epoch {number}")
-        logits = run.model.last_logits
         loss_sum += loss * run.weight(indices)
         weight_sum += run.weight(indices)
-        correct += int((logits.argmax(axis=1) == run.train.labels[indices]).sum())
+        correct += right
         shown.pictures(len(indices), number)
     valid_acc = valid_loss = None
     train_loss = loss_sum / weight_sum
@@ -393,9 +455,11 @@ def _epoch(
         raise _DivergedError(f"the mean loss of epoch {number} is {train_loss:.3g}")
     if not all(np.isfinite(values).all() for values in run.model.state_dict().values()):
         raise _DivergedError(f"weights are no longer finite numbers after epoch {number}")
-    if valid is not None:
+    if valid is None:
+        logits = run.ranks.joined(run.logits)
+    else:
         try:
-            logits = dataset_logits(run.model, valid)
+            logits = dataset_logits(run.model, valid, comm=run.ranks)
         except NotFiniteError:
             raise _DivergedError(
                 f"the logits of validation pictures are no finite numbers after epoch {number}"
@@ -415,6 +479,10 @@ def _epoch(
 
 
 # -- Checks ----------------------------------------------------------------------------------------
+
+
+def _fingerprint(dataset: Dataset | None) -> str | None:
+    return None if dataset is None else fingerprint(dataset.paths, dataset.labels.tolist())
 
 
 def _check(
@@ -523,45 +591,4 @@ def _note_collapse(history: History, logits: NDArray[np.float32], model: Network
         f"training has collapsed in epoch {history.rows[-1].epoch}: {what}. Why: {why}. "
         f"What to change: {change}, or a lower learning rate"
     )
-    warnings.warn(history.collapsed, CollapseWarning, stacklevel=3)
-
-
-# -- Progress --------------------------------------------------------------------------------------
-
-
-class _Progress:
-    """A bar over the whole run, with pictures a second and the time left, and lines beside it."""
-
-    def __init__(self, wanted: bool, epochs: int, pictures: int, done: int):
-        self._bar = None
-        if wanted:
-            from tqdm import tqdm
-
-            # disable=None: no bar where stderr is no terminal.
-            self._bar = tqdm(
-                total=epochs * pictures,
-                initial=done * pictures,
-                unit=" pictures",
-                leave=False,
-                disable=None,
-                smoothing=0.05,
-            )
-        self._epochs = epochs
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def pictures(self, count: int, epoch: int) -> None:
-        if self._bar is not None:
-            self._bar.set_description(f"epoch {epoch}/{self._epochs}", refresh=False)
-            self._bar.update(count)
-
-    def line(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.clear()
-            print(text, flush=True)
-            self._bar.refresh()
+    warnings.warn(history.collapsed, CollapseWarning, stacklevel=level_outside())

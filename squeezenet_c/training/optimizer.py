@@ -71,6 +71,20 @@ class Adam(core.Adam):
         """The names of the parameters that no step changes."""
         return self._frozen
 
+    @property
+    def learning(self) -> list[slice]:
+        """The stretches of the flat parameters that steps change."""
+        ends = np.cumsum([count for count, _, _ in self.spans]).tolist()
+        found: list[slice] = []
+        for end, (count, scale, _) in zip(ends, self.spans, strict=True):
+            if scale == 0:
+                continue
+            if found and found[-1].stop == end - count:
+                found[-1] = slice(found[-1].start, end)
+            else:
+                found.append(slice(end - count, end))
+        return found
+
     def _without_rate(self) -> frozenset[str]:
         """Those in spans whose learning rate is 0 whatever `lr` is."""
         ends = np.cumsum([count for count, _, _ in self.spans])

@@ -31,9 +31,8 @@ from numpy.typing import NDArray
 from .._native import core
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief
-from ..data.dataset import Dataset
 from ..files.native import check_tensors
-from ..network import SPEC_KEYS, AnyNetwork, Network
+from ..network import SPEC_KEYS, AnyNetwork, Network, level_outside
 from ..preprocessing import Preprocessing
 from .history import Epoch, History
 from .optimizer import Adam
@@ -49,21 +48,6 @@ def state_path(path: str | os.PathLike) -> Path:
     """The state file that `path`, itself one or a run's folder, means."""
     path = Path(path)
     return path / STATE_IN_RUN_FOLDER if path.is_dir() else path
-
-
-def fingerprint(dataset: Dataset | None) -> str | None:
-    """What a data set is, wherever its folder may lie: how many pictures, and a hash of their
-    names and labels in order."""
-    if dataset is None:
-        return None
-    import hashlib
-
-    lines = (
-        f"{os.path.basename(path)}\0{label}\n"
-        for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True)
-    )
-    digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{len(dataset)} pictures with names and labels of hash {digest[:12]}"
 
 
 def _machine() -> dict[str, str]:
@@ -226,7 +210,7 @@ class RunState:
             warnings.warn(
                 f"the run in {self.path} was computed by {was} and is resumed by {now}: rounding "
                 "will differ from that of a run that was never stopped",
-                stacklevel=3,
+                stacklevel=level_outside(),
             )
 
     def new_network(self, kind: type[AnyNetwork]) -> AnyNetwork:

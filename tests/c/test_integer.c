@@ -261,10 +261,10 @@ static void check_refusals(const uint8_t *pictures) {
     CHECK_FAILS(sqz_model_forward(model, logits, x, 1, SIDE, SIDE, &error), error, SQZ_INVALID,
                 "float32");
     int64_t label = 0;
-    double loss;
+    double loss, losses[1];
     sqz_batch batch = {.x = x, .labels = &label, .n = 1, .h = SIDE, .w = SIDE, .global_batch = 1};
-    CHECK_FAILS(sqz_model_compute_gradients(model, &loss, NULL, &batch, &error), error, SQZ_INVALID,
-                "inference");
+    CHECK_FAILS(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error), error,
+                SQZ_INVALID, "inference");
     CHECK_OK(sqz_model_begin_write(model, &error), error);
     sqz_model_end_write(model);
     CHECK_FAILS(sqz_model_forward_pictures(model, logits, pictures, 1, SIDE, SIDE, &error), error,

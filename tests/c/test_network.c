@@ -44,9 +44,9 @@ static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
                        .dropout = 0.3,
                        .seed = 1,
                        .step = step};
-    double loss = NAN;
+    double loss = NAN, losses[N];
     sqz_error error;
-    CHECK(sqz_model_compute_gradients(model, &loss, NULL, &batch, &error) == SQZ_OK);
+    CHECK(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error) == SQZ_OK);
     return loss;
 }
 
@@ -214,16 +214,18 @@ static void check_class_weights(const float *x) {
     const double equal[3] = {2, 2, 2}, none[3] = {1, 0, 1};
     sqz_batch batch = {.x = x, .labels = labels, .n = N, .h = SIDE, .w = SIDE, .global_batch = N};
     sqz_error error;
-    double plain = NAN, weighted = NAN;
-    CHECK(sqz_model_compute_gradients(model, &plain, NULL, &batch, &error) == SQZ_OK);
+    double plain = NAN, weighted = NAN, losses[N];
+    CHECK(sqz_model_compute_gradients(model, &plain, losses, NULL, &batch, &error) == SQZ_OK);
     batch.class_weights = equal;
-    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_OK);
+    CHECK(sqz_model_compute_gradients(model, &weighted, losses, NULL, &batch, &error) == SQZ_OK);
     CHECK(fabs(weighted - plain) < 1e-12);
     batch.label_smoothing = 1.5;
-    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_INVALID);
+    CHECK(sqz_model_compute_gradients(model, &weighted, losses, NULL, &batch, &error) ==
+          SQZ_INVALID);
     batch.label_smoothing = 0;
     batch.class_weights = none;
-    CHECK(sqz_model_compute_gradients(model, &weighted, NULL, &batch, &error) == SQZ_INVALID);
+    CHECK(sqz_model_compute_gradients(model, &weighted, losses, NULL, &batch, &error) ==
+          SQZ_INVALID);
     sqz_model_destroy(model);
 }
 

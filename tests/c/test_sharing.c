@@ -210,9 +210,9 @@ static void train(sqz_model *model, const float *x) {
                        .w = 48,
                        .global_batch = MOST,
                        .dropout = 0.5};
-    double loss;
+    double loss, losses[MOST];
     sqz_error error;
-    CHECK_OK(sqz_model_compute_gradients(model, &loss, NULL, &batch, &error), error);
+    CHECK_OK(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error), error);
 }
 
 /* -- Training takes its threads too ------------------------------------------------------------ */
