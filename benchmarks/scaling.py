@@ -96,7 +96,7 @@ def work(job: dict[str, Any]) -> dict[str, Any]:
         if len(steps) == 2:
             sent = _sent()
         start = time.perf_counter()
-        model.compute_gradients(x, labels, job["batch"], own)
+        model.compute_gradients(x, labels, job["batch"], indices=own)
         middle = time.perf_counter()
         ranks.add(model.flat_gradients, optimizer.learning, np.zeros((job["batch"], 2)))
         exchanges.append(time.perf_counter() - middle)

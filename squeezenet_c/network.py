@@ -3,6 +3,7 @@ names. It is the base of Model, and all that data, inference, training, files an
 one."""
 
 import math
+import operator
 import sys
 import warnings
 from collections.abc import Collection, Sequence
@@ -269,10 +270,11 @@ class Network(core.Network):
         x: NDArray[np.float32],
         labels: ArrayLike,
         global_batch: int | None = None,
-        indices: ArrayLike | None = None,
+        first_index: int = 0,
         step: int | None = None,
         seed: int | None = None,
         *,
+        indices: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
@@ -281,11 +283,11 @@ class Network(core.Network):
         """The mean loss of a batch; its gradients are then in `gradients`.
 
         x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0. The mean is over
-        `global_batch` pictures (default N), of which these are those at `indices`, N places that
-        ascend (default: the first N). Dropout depends on `seed` (default: the model's), `step`
-        (default: the updates its optimizer has done) and the picture's place in the global batch,
-        so a batch in parts is the batch: to the bit where each part has the pictures of a subtree
-        of the sum, as csrc/README.md has it, and parts are added by that tree.
+        `global_batch` pictures (default N), of which these are `first_index` and following, or
+        those at `indices`, N places that ascend. Dropout depends on `seed` (default: the model's),
+        `step` (default: the updates its optimizer has done) and the picture's place in the global
+        batch, so a batch in parts is the batch: to the bit where each part has the pictures of a
+        subtree of the sum, as csrc/README.md has it, and parts are added by that tree.
 
         The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
         share of the target evenly over the classes; `class_weights`, one number above 0 a class,
@@ -296,13 +298,17 @@ class Network(core.Network):
         """
         step = self.step if step is None else step
         seed = self.seed if seed is None else seed
+        if first_index:
+            if indices is not None:
+                raise ValueError("first_index and indices are both given, expected one of them")
+            indices = operator.index(first_index) + np.arange(len(x))
         return super().compute_gradients(
             x,
             labels,
-            global_batch,
-            indices,
-            step,
-            seed,
+            global_batch=global_batch,
+            indices=indices,
+            step=step,
+            seed=seed,
             label_smoothing=label_smoothing,
             class_weights=class_weights,
             total_weight=total_weight,

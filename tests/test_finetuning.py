@@ -296,13 +296,13 @@ def test_a_batch_in_parts_is_the_batch():
     for first in (0, 4):
         part = slice(first, first + 4)
         parts += model.compute_gradients(
-            x[part], labels[part], 6, range(6)[part], total_weight=total, **options
+            x[part], labels[part], 6, first, total_weight=total, **options
         )
         summed = summed + model.flat_gradients.astype(np.float64)
     assert parts == pytest.approx(whole, rel=1e-12)
     np.testing.assert_allclose(summed, gradients, rtol=1e-3, atol=1e-6)
     with pytest.raises(ValueError, match=r"part of a batch \(4 of 6 pictures\) needs the whole"):
-        model.compute_gradients(x[:4], labels[:4], 6, **options)
+        model.compute_gradients(x[:4], labels[:4], 6, 0, **options)
 
 
 def test_weights_of_one_and_no_smoothing_change_no_bit():

@@ -96,7 +96,9 @@ def test_dropout_parity_with_torch(backend):
     logits, gradients, losses = networks.torch_run(
         network.spec, network.state_dict(), x, labels, steps=1, mask=mask
     )
-    loss = network.compute_gradients(x, labels, 9, first + np.arange(len(x)), step=step, seed=seed)
+    loss = network.compute_gradients(
+        x, labels, global_batch=9, indices=first + np.arange(len(x)), step=step, seed=seed
+    )
     assert relative(network.last_logits, logits) < LOGITS
     assert loss * 9 / len(x) == pytest.approx(losses[0], rel=LOSSES)
     for key, expected in gradients.items():
@@ -302,7 +304,7 @@ def test_parts_of_a_batch_add_up_to_its_bits(backend, ranks, count):
         sums.append(None)
         if len(own):
             network.compute_gradients(
-                x[own], labels[own], count, own, total_weight=total, **options
+                x[own], labels[own], global_batch=count, indices=own, total_weight=total, **options
             )
             sums[rank] = network.flat_gradients.copy()
             assert np.array_equal(network.last_losses, losses[own])

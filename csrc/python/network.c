@@ -141,7 +141,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
     PyObject *indices_given = Py_None, *frozen_given = Py_None;
     sqz_batch batch = {0};
     if (!model || !PyArg_ParseTupleAndKeywords(
-                      args, kwargs, "OO|OOO&O&$dOdO:compute_gradients", names, &x_given,
+                      args, kwargs, "OO|$OOO&O&dOdO:compute_gradients", names, &x_given,
                       &labels_given, &global_batch, &indices_given, sqz_py_to_uint64, &batch.step,
                       sqz_py_to_uint64, &batch.seed, &batch.label_smoothing, &weights_given,
                       &batch.total_weight, &frozen_given))
@@ -386,7 +386,7 @@ static PyMethodDef methods[] = {
     SQZ_PY_QUANTIZATION_METHODS,
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
-     "compute_gradients(x, labels, global_batch=None, indices=None, step=0, seed=0, *,\n"
+     "compute_gradients(x, labels, *, global_batch=None, indices=None, step=0, seed=0,\n"
      "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=()) -> "
      "loss\n\n"
      "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"

@@ -399,8 +399,8 @@ class _Run:
         self.model.compute_gradients(
             self.model.preprocessing.normalise(pictures, flips),
             labels,
-            len(indices),
-            own,
+            global_batch=len(indices),
+            indices=own,
             step=self.optimizer.step_count,
             seed=self.seed,
             frozen=self.optimizer.frozen,
