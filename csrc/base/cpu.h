@@ -15,7 +15,8 @@ static inline int sqz_isa_block(sqz_isa isa) {
 const char *sqz_isa_name(sqz_isa isa);
 
 /* Whether the CPU has `isa`'s instruction that multiplies four bytes at a time and adds (VNNI), and
- * the environment's SQZ_VNNI is not "0". sqz_cpu_isa refuses other words than "0" and "1" there. */
+ * the environment's SQZ_VNNI is not "0". sqz_cpu_isa refuses other words than "0" and "1" there. A
+ * test may have AVX-VNNI emulated (cpu.c). */
 bool sqz_cpu_vnni(sqz_isa isa);
 
 /* The best set this CPU has, capped by the environment's SQZ_ISA ("avx512", "avx2", "baseline").
