@@ -177,7 +177,7 @@ function paint() {
 function showAnswer() {
   element("answer").hidden = shown === null;
   if (shown === null) return;
-  const { label, probabilities, milliseconds } = shown.answer;
+  const { label, probabilities } = shown.answer;
   const file = shown.picture.file.name;
   const name = nameOf(label);
   element("file").textContent = file;
@@ -191,9 +191,6 @@ function showAnswer() {
     "The map shows where in the picture the evidence for {name} is: red most, blue least.",
     { name },
   );
-  element("time").textContent = say("Computed in {milliseconds} ms.", {
-    milliseconds: milliseconds.toFixed(0),
-  });
   const labels = Array.from(probabilities.keys());
   labels.sort((a, b) => probabilities[b] - probabilities[a]);
   element("probabilities").replaceChildren(

@@ -25,7 +25,6 @@ const CHINESE = {
   "The answer is the class of the largest probability.": "结果为概率最大的类别。",
   "The map shows where in the picture the evidence for {name} is: red most, blue least.":
     "激活图显示图片中支持“{name}”的证据所在：红色最多，蓝色最少。",
-  "Computed in {milliseconds} ms.": "计算用时 {milliseconds} 毫秒。",
   "All pictures": "全部图片",
   "Save as CSV": "保存为 CSV",
   Clear: "清空",

@@ -44,14 +44,12 @@ async function start(text) {
   return instance.exports;
 }
 
-// {square, the picture as the network sees it; probabilities; label; cells, the label's map;
-// milliseconds, without decoding}
+// {square, the picture as the network sees it; probabilities; label; cells, the label's map}
 async function look(file) {
   const { memory, answer, square, logits, maps } = await engine;
   const bitmap = await createImageBitmap(file, AS_STORED).catch(() => {
     throw new Problem("no picture that this browser can read");
   });
-  const begun = performance.now();
   try {
     nextRow = rowsOf(bitmap, throughCanvas(bitmap));
     let status = answer(bitmap.width, bitmap.height);
@@ -73,7 +71,6 @@ async function look(file) {
     probabilities,
     label,
     cells: new Float32Array(memory.buffer, maps() + 4 * label * cells, cells).slice(),
-    milliseconds: performance.now() - begun,
   };
 }
 
