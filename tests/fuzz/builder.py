@@ -63,8 +63,9 @@ def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
     common += [f"-I{ROOT / 'csrc'}", f"-I{externals.find_stb_image(ROOT / 'build').parent}"]
 
     def compile_unit(unit: sources.Unit) -> str:
-        path = folder / f"{unit.source.stem}-{unit.isa}-{unit.element}.o"
-        inside = unit.source.relative_to(ROOT / "csrc").parts[0] in WATCHED
+        parts = unit.source.relative_to(ROOT / "csrc").with_suffix("").parts
+        path = folder / f"{'-'.join([*parts, unit.isa, unit.element])}.o"
+        inside = parts[0] in WATCHED
         how = [*watched, "-fsanitize=fuzzer-no-link"] if inside else ["-O0"]
         # How the unit is compiled comes before the flags of its own that are not about speed.
         own = [flag for flag in unit.flags if not flag.startswith("-O")]

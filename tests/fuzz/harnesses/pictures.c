@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     EXPECT(again.h == image.h && again.w == image.w);
     EXPECT(memcmp(again.pixels, image.pixels, count) == 0);
     sqz_image_free(&again);
+    EXPECT(sqz_image_fit(image.pixels, 0, SQZ_FIT_PAD, image.pixels, 1, 1, &error) == SQZ_INVALID);
     int side = 1 + (int)(size % MOST_SIZE); /* any, but the same for the same file */
     check_square(&image, side, SQZ_FIT_PAD, sqz_augment_flips(1, 2, size));
     check_square(&image, side, SQZ_FIT_CROP, sqz_augment_flips(2, 3, size));
