@@ -69,7 +69,8 @@ static uint32_t crc_of(const uint8_t *bytes, size_t count) {
 
 /* A mutated PNG has a wrong CRC, at which reading ends: mostly it gets the right one. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
-    size = LLVMFuzzerMutate(data, size, max_size);
+    __msan_unpoison(data, size);
+    size = harness_mutate(data, size, max_size);
     if (size < 8 || memcmp(data, "\x89PNG", 4) != 0 || seed % 8 == 0)
         return size;
     for (size_t at = 8; at + 12 <= size;) {

@@ -113,20 +113,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 /* The header's length has to fit the header, so a mutation of the header changes it too: of what
  * can be a file the header and the data are mutated, one at a time. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+    __msan_unpoison(data, size);
     enum { LENGTH = 8 };
     uint64_t header = 0;
     for (size_t i = 0; size >= LENGTH && i < LENGTH; i++)
         header |= (uint64_t)data[i] << 8 * i;
     if (size < LENGTH || header > size - LENGTH || max_size < 2 * LENGTH || seed % 16 == 0)
-        return LLVMFuzzerMutate(data, size, max_size);
+        return harness_mutate(data, size, max_size);
     size_t others = size - LENGTH - (size_t)header;
     if (others && seed % 4 == 0)
         return LENGTH + (size_t)header +
-               LLVMFuzzerMutate(data + LENGTH + header, others, max_size - LENGTH - header);
+               harness_mutate(data + LENGTH + header, others, max_size - LENGTH - header);
     uint8_t *tail = malloc(others + 1);
     EXPECT(tail);
     memcpy(tail, data + LENGTH + header, others);
-    header = LLVMFuzzerMutate(data + LENGTH, (size_t)header, max_size - LENGTH - others);
+    header = harness_mutate(data + LENGTH, (size_t)header, max_size - LENGTH - others);
     memcpy(data + LENGTH + header, tail, others);
     free(tail);
     for (size_t i = 0; i < LENGTH; i++)
