@@ -1,14 +1,11 @@
 """Files by grammar: what Hypothesis makes of the rules of pickles, spreadsheets, archives, YAML,
 JSON and lists goes through tests/fuzz/targets.py, where only documented exceptions may come out;
 and memory stays below a stated multiple of what was read.
-
-SQZ_EXAMPLES=10000 tries so many of each, others every time; else the same ones every time.
 """
 
 import csv
 import io
 import json
-import os
 import struct
 import sys
 import tracemalloc
@@ -23,20 +20,13 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent / "fuzz"))
 
 import targets  # noqa: E402
-from hypothesis import HealthCheck, example, given, settings  # noqa: E402
+from hypothesis import example, given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from property_support import plainly  # noqa: E402
 
 from squeezenet_c._native import core  # noqa: E402
 from squeezenet_c.base.write import write_table  # noqa: E402
 
-EXAMPLES = int(os.environ.get("SQZ_EXAMPLES", "0"))
-plainly = settings(
-    max_examples=EXAMPLES or 60,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,  # the machine may be busy
-    suppress_health_check=list(HealthCheck),
-)
 # What reading may take: bytes a byte of input, and bytes besides (a model, openpyxl's own).
 MULTIPLE, BESIDE = 100, 8 << 20
 

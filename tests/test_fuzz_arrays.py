@@ -2,7 +2,6 @@
 the compiled part take arrays: an answer, or one of the exceptions that are documented. What is
 read out of bounds the C tests notice; here it is that checks stand before every use."""
 
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -10,21 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
+from property_support import plainly
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
 
-EXAMPLES = int(os.environ.get("SQZ_EXAMPLES", "0"))
-plainly = settings(
-    max_examples=EXAMPLES or 50,
-    derandomize=not EXAMPLES,
-    database=None,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
 DOCUMENTED = (TypeError, ValueError)
 SIDE = 32
 

@@ -41,13 +41,9 @@ def names(sanitizer: str = "address") -> list[str]:
     return [name for name in found if sanitizer == "address" or name != GUARDED]
 
 
-def library_units() -> list[sources.Unit]:
-    return sources.library_units(onednn=False)
-
-
 def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
-    """The program of each harness, as folder/NAME; coverage: instrumented for llvm-cov,
-    not for libFuzzer's search. What was built of the same sources stays."""
+    """The program of each harness, as folder/NAME; coverage: made for llvm-cov too. What was built
+    of the same sources stays."""
     if not shutil.which(COMPILER):
         raise BuildError(f"{COMPILER} is not installed (Debian: apt-get install {COMPILER})")
     folder.mkdir(parents=True, exist_ok=True)
@@ -57,15 +53,18 @@ def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
     stamp.unlink(missing_ok=True)
     watched = [f"-fsanitize={SANITIZERS[sanitizer]}", "-fno-sanitize-recover=all", "-O1", "-g"]
     watched += ["-fno-omit-frame-pointer"]
+    # MemorySanitizer has to see every write, or it takes what was written for not written.
+    everywhere = watched[:1] if sanitizer == "memory" else []
     if coverage:
         watched += ["-fprofile-instr-generate", "-fcoverage-mapping"]
     common = ["-std=gnu11", "-D_GNU_SOURCE", "-pthread", "-Wno-unknown-pragmas"]
     common += [f"-I{ROOT / 'csrc'}", f"-I{externals.find_stb_image(ROOT / 'build').parent}"]
 
     def compile_unit(unit: sources.Unit) -> str:
-        path = folder / f"{unit.source.stem}-{unit.isa}-{unit.element}.o"
-        inside = unit.source.relative_to(ROOT / "csrc").parts[0] in WATCHED
-        how = [*watched, "-fsanitize=fuzzer-no-link"] if inside else ["-O0"]
+        parts = unit.source.relative_to(ROOT / "csrc").with_suffix("").parts
+        path = folder / f"{'-'.join([*parts, unit.isa, unit.element])}.o"
+        inside = parts[0] in WATCHED
+        how = [*watched, "-fsanitize=fuzzer-no-link"] if inside else ["-O0", *everywhere]
         # How the unit is compiled comes before the flags of its own that are not about speed.
         own = [flag for flag in unit.flags if not flag.startswith("-O")]
         compile_with([*common, *how, *own, "-c", str(unit.source), "-o", str(path)])
@@ -73,7 +72,7 @@ def build(folder: Path, sanitizer: str, coverage: bool = False) -> None:
 
     archive = folder / "library.a"
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        objects = list(pool.map(compile_unit, library_units()))
+        objects = list(pool.map(compile_unit, sources.library_units(onednn=False)))
         archive.unlink(missing_ok=True)
         subprocess.run(["ar", "rcs", archive, *objects], check=True)
         export_model(folder)

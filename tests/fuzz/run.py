@@ -126,8 +126,7 @@ def _read(name: str, program: list[str], status: int, said: str, inputs: int) ->
     if status == 0:
         return found
     reasons = re.findall(
-        r"^(?: === Uncaught Python exception: ===\n)?"
-        r"(SUMMARY: .*|.*does not hold: .*|.*runtime error: .*|(?<====\n).+)$",
+        r"^(?:SUMMARY: .*|.*does not hold: .*|.*runtime error: .*|(?<=exception: ===\n).+)$",
         said,
         re.MULTILINE,
     )

@@ -63,8 +63,34 @@ def _jpegs() -> Seeds:
         found[f"orientation-{number}"] = upright[:2] + segment + upright[2:]
     adobe = found["CMYK-0-baseline"].index(b"\xff\xee")
     found["no-adobe"] = found["CMYK-0-baseline"][:adobe] + found["CMYK-0-baseline"][adobe + 16 :]
+    for number in (1, 3, 0x82):  # Adobe's transform; of three components it is the decoder's
+        found[f"adobe-{number}"] = found["CMYK-0-baseline"][: adobe + 15] + bytes([number])
+        found[f"adobe-{number}"] += found["CMYK-0-baseline"][adobe + 16 :]
+    frame = upright.index(b"\xff\xc0")
+    for code in (0xC3, 0xC5, 0xC8, 0xC9, 0xF7):  # kinds that are not read
+        found[f"kind-{code:x}"] = upright[: frame + 1] + bytes([code]) + upright[frame + 2 :]
+    found["12-bit"] = upright[: frame + 4] + b"\x0c" + upright[frame + 5 :]
+    found["restart-length"] = upright[:2] + b"\xff\xdd\0\3\0" + upright[2:]
+    found["ends-in-marker"] = upright[:frame] + b"\xff"
+    found["ends-in-length"] = upright[: frame + 2]
+    for side in (1, 2):
+        found[f"narrow-{side}"] = _saved(drawn(9, 9)[:, :side], "JPEG", subsampling=2)
+    found |= {f"bomb-{i}": data for i, data in enumerate(_jpeg_bombs())}
     found["fill-bytes"] = upright[:2] + b"\xff\xff\xff" + upright[2:]
     return found
+
+
+def _jpeg_bombs() -> list[bytes]:
+    """Of a few bytes, which ask for much: those of tests/test_jpeg_bombs.py, small."""
+    import test_jpeg_bombs as bombs
+
+    dc = bombs.scan(bytes(9), bombs.DC)
+    again = bombs.scan(bombs.RUNS, bombs.AC_AGAIN)
+    frame = bombs.frame(bombs.PROGRESSIVE, 64, 64)
+    return [
+        bombs.jpeg(frame, bombs.scan(bombs.RUNS, bombs.AC)),
+        bombs.jpeg(frame, dc, bombs.scan(bombs.RUNS, bombs.AC), again * 400),
+    ]
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -93,6 +119,12 @@ def _png(depth: int, colour: int, interlaced: bool) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
+def _bomb(png: bytes) -> bytes:
+    """The same header, and 200 kB of zeros."""
+    data = _chunk(b"IDAT", zlib.compress(bytes(200_000)))
+    return png[:33] + data + _chunk(b"IEND", b"")
+
+
 def _pngs() -> Seeds:
     depths = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
     return {
@@ -100,7 +132,11 @@ def _pngs() -> Seeds:
         for colour, all_depths in depths.items()
         for depth in all_depths
         for interlaced in (False, True)
-    } | {"png-stored": _saved(drawn(9, 9), "PNG", compress_level=0)}
+    } | {
+        "png-stored": _saved(drawn(9, 9), "PNG", compress_level=0),
+        "png-bomb": _bomb(_png(8, 0, False)),
+        "png-wide": _saved(np.zeros((1, 200_000, 3), np.uint8), "PNG", "L"),
+    }
 
 
 def _bmps() -> Seeds:

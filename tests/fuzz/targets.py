@@ -84,8 +84,7 @@ def _archive(data: bytes, folder: Path) -> object:
 
 def _arguments(data: bytes, folder: Path) -> object:
     _written(data, folder, "args.yaml")
-    parser = _parser()
-    return begun_with(parser.parse_args(["train", "--resume", str(folder)]))
+    return begun_with(_options_parser().parse_args(["train", "--resume", str(folder)]))
 
 
 SHEET_PARTS = ("xl/worksheets/sheet1.xml", "xl/sharedStrings.xml", "xl/workbook.xml")
@@ -147,6 +146,11 @@ def _changed(data: bytes, folder: Path, tensors: Any, metadata: dict[str, str]) 
 
 
 # -- What they begin with --------------------------------------------------------------------------
+
+
+@cache
+def _options_parser() -> argparse.ArgumentParser:
+    return _parser()
 
 
 def _small_model() -> sq.Model:

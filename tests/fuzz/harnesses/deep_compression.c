@@ -41,13 +41,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 /* A file has just the length that its counts say: mostly it is given that. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+    __msan_unpoison(data, size);
     prepare();
     size_t fields =
         seed % 4 == 1 && size > CONVOLUTIONS * COUNT_BYTES ? CONVOLUTIONS * COUNT_BYTES : size;
     if (fields < size) /* the counts alone */
-        LLVMFuzzerMutate(data, fields, fields);
+        harness_mutate(data, fields, fields);
     else
-        size = LLVMFuzzerMutate(data, size, max_size);
+        size = harness_mutate(data, size, max_size);
     if (size < CONVOLUTIONS * COUNT_BYTES || seed % 8 == 0)
         return size;
     size_t expected = CONVOLUTIONS * COUNT_BYTES;

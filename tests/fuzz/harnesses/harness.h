@@ -22,6 +22,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max_size); /* libFuzzer's own */
 
+#if __has_feature(memory_sanitizer)
+#include <sanitizer/msan_interface.h>
+#else
+#define __msan_unpoison(memory, size) ((void)(memory), (void)(size))
+#endif
+
 #define EXPECT(condition)                                                                          \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -53,6 +59,13 @@ static inline const char *harness_file(const uint8_t *data, size_t size) {
     EXPECT(ftruncate(descriptor, 0) == 0);
     EXPECT(pwrite(descriptor, data, size, 0) == (ssize_t)size);
     return path;
+}
+
+/* LLVMFuzzerMutate of bytes that libFuzzer wrote, as it is not instrumented. */
+static inline size_t harness_mutate(uint8_t *data, size_t size, size_t max_size) {
+    size = LLVMFuzzerMutate(data, size, max_size);
+    __msan_unpoison(data, size);
+    return size;
 }
 
 /* Sums bytes, so that the sanitizers see every one of them read. */

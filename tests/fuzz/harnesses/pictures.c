@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     EXPECT(again.h == image.h && again.w == image.w);
     EXPECT(memcmp(again.pixels, image.pixels, count) == 0);
     sqz_image_free(&again);
+    EXPECT(sqz_image_fit(image.pixels, 0, SQZ_FIT_PAD, image.pixels, 1, 1, &error) == SQZ_INVALID);
     int side = 1 + (int)(size % MOST_SIZE); /* any, but the same for the same file */
     check_square(&image, side, SQZ_FIT_PAD, sqz_augment_flips(1, 2, size));
     check_square(&image, side, SQZ_FIT_CROP, sqz_augment_flips(2, 3, size));
@@ -68,7 +69,8 @@ static uint32_t crc_of(const uint8_t *bytes, size_t count) {
 
 /* A mutated PNG has a wrong CRC, at which reading ends: mostly it gets the right one. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
-    size = LLVMFuzzerMutate(data, size, max_size);
+    __msan_unpoison(data, size);
+    size = harness_mutate(data, size, max_size);
     if (size < 8 || memcmp(data, "\x89PNG", 4) != 0 || seed % 8 == 0)
         return size;
     for (size_t at = 8; at + 12 <= size;) {

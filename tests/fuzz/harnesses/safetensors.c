@@ -15,6 +15,34 @@ static const char *written_path(void) {
     return path;
 }
 
+/* What no file may hold is not written, and nothing is left of it. */
+static void check_refused(void) {
+    static const float large[] = {1e30f};
+    static const sqz_tensor good = {
+        .name = "a", .dtype = SQZ_F32, .rank = 1, .shape = {1}, .count = 1, .values = large};
+    enum { CASES = 8 };
+    sqz_tensor wrong[CASES][2];
+    for (size_t i = 0; i < CASES; i++)
+        wrong[i][0] = wrong[i][1] = good;
+    wrong[0][0].name = "\xff";
+    wrong[1][0].name = "a"; /* twice */
+    wrong[2][0].name = "__metadata__";
+    wrong[3][0].rank = 9;
+    wrong[4][0].shape[0] = -1;
+    wrong[5][0].count = 2;
+    wrong[6][0].dtype = (sqz_dtype)5;
+    wrong[7][0].dtype = SQZ_F16; /* beyond which the value is, which is found while it is written */
+    for (size_t i = 0; i < CASES; i++) {
+        wrong[i][1].name = i == 1 ? "a" : "b";
+        EXPECT(sqz_tensor_file_write(written_path(), wrong[i], 2, NULL, 0, NULL) == SQZ_INVALID);
+    }
+    const sqz_metadata metadata = {"key", "\xff"};
+    EXPECT(sqz_tensor_file_write(written_path(), &good, 1, &metadata, 1, NULL) == SQZ_INVALID);
+    EXPECT(sqz_tensor_file_write("/proc/none/a", &good, 1, NULL, 0, NULL) == SQZ_IO);
+    EXPECT(sqz_tensor_file_write("/proc", &good, 1, NULL, 0, NULL) == SQZ_IO);
+    EXPECT(sqz_file_write(written_path(), "a", 1, NULL) == SQZ_OK);
+}
+
 /* The same float; NaNs are the same whatever their bits, of which a half has not room for all. */
 static bool same(float a, float b) {
     return memcmp(&a, &b, sizeof a) == 0 || (a != a && b != b);
@@ -67,6 +95,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         EXPECT(!file);
         return 0;
     }
+    static bool refused;
+    if (!refused)
+        check_refused();
+    refused = true;
     for (size_t i = 0; i < sqz_tensor_file_count(file); i++) {
         const sqz_tensor *tensor = sqz_tensor_file_tensor(file, i);
         harness_read(tensor->name, strlen(tensor->name));
@@ -81,20 +113,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 /* The header's length has to fit the header, so a mutation of the header changes it too: of what
  * can be a file the header and the data are mutated, one at a time. */
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsigned seed) {
+    __msan_unpoison(data, size);
     enum { LENGTH = 8 };
     uint64_t header = 0;
     for (size_t i = 0; size >= LENGTH && i < LENGTH; i++)
         header |= (uint64_t)data[i] << 8 * i;
     if (size < LENGTH || header > size - LENGTH || max_size < 2 * LENGTH || seed % 16 == 0)
-        return LLVMFuzzerMutate(data, size, max_size);
+        return harness_mutate(data, size, max_size);
     size_t others = size - LENGTH - (size_t)header;
     if (others && seed % 4 == 0)
         return LENGTH + (size_t)header +
-               LLVMFuzzerMutate(data + LENGTH + header, others, max_size - LENGTH - header);
+               harness_mutate(data + LENGTH + header, others, max_size - LENGTH - header);
     uint8_t *tail = malloc(others + 1);
     EXPECT(tail);
     memcpy(tail, data + LENGTH + header, others);
-    header = LLVMFuzzerMutate(data + LENGTH, (size_t)header, max_size - LENGTH - others);
+    header = harness_mutate(data + LENGTH, (size_t)header, max_size - LENGTH - others);
     memcpy(data + LENGTH + header, tail, others);
     free(tail);
     for (size_t i = 0; i < LENGTH; i++)
