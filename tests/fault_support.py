@@ -72,6 +72,11 @@ def command(
     return process.returncode, said
 
 
+def sentences(said: str) -> list[str]:
+    """The lines of stderr that are no warnings, as that a plot needs matplotlib."""
+    return [line for line in said.splitlines() if "warning:" not in line]
+
+
 # -- A run -----------------------------------------------------------------------------------------
 
 

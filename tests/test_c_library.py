@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -68,6 +69,31 @@ def test_clang_compiles_everything(tmp_path: Path) -> None:
     units = sources.library_units(onednn) + sources.binding_units(onednn)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_unit, units))
+
+
+def _other_pythons() -> list[Path]:
+    """Of the versions that the package is for: those on PATH, and pyenv's."""
+    found = [Path(shutil.which(f"python3.{minor}") or "/none") for minor in range(10, 15)]
+    found += sorted(Path.home().glob(".pyenv/versions/3.1[0-4].*/bin/python3"))
+    return [path for path in found if path.is_file() and path.resolve() != Path(sys.executable)]
+
+
+def test_other_pythons_compile_the_binding() -> None:
+    """Without a warning, against the headers of each that is installed here."""
+    folders = set()
+    for python in _other_pythons():
+        code = "import sysconfig; print(sysconfig.get_paths()['include'])"
+        asked = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True)
+        if asked.returncode == 0 and Path(asked.stdout.strip(), "Python.h").is_file():
+            folders.add(asked.stdout.strip())
+    folders.discard(sysconfig.get_paths()["include"])
+    if not folders:
+        pytest.skip("build: no other Python with its headers is installed")
+    flags = [*sources.compile_flags(["gcc"]), "-O0", "-Werror", "-fsyntax-only"]
+    flags += [f"-I{numpy.get_include()}"]
+    for folder in sorted(folders):
+        for unit in sources.binding_units(False):
+            run([*c_programs.own_compiler(), *flags, f"-I{folder}", *unit.flags, unit.source])
 
 
 @pytest.mark.parametrize("name", ["SQZ_ONEDNN", "SQZ_STB_IMAGE"])
