@@ -63,27 +63,28 @@ class Unit:
     element: str = ""
 
 
-def kernel_isas() -> tuple[str, ...]:
-    """The instruction sets that kernels are compiled for, on this kind of machine."""
-    return _sets(ISA_FLAGS)
+def kernel_isas(machine: str | None = None) -> tuple[str, ...]:
+    """The instruction sets that kernels are compiled for, on this kind of machine (or another)."""
+    return _sets(ISA_FLAGS, machine)
 
 
-def _sets(flags: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
-    x86_64 = platform.machine().lower() in ("x86_64", "amd64")
+def _sets(flags: dict[str, tuple[str, ...]], machine: str | None) -> tuple[str, ...]:
+    x86_64 = (machine or platform.machine()).lower() in ("x86_64", "amd64")
     return tuple(flags) if x86_64 else ("baseline",)
 
 
-def library_units(onednn: bool) -> list[Unit]:
-    """The C library without Python; `onednn` says whether oneDNN's backend is part of it."""
+def library_units(onednn: bool, machine: str | None = None) -> list[Unit]:
+    """The C library without Python; `onednn` says whether oneDNN's backend is part of it. For this
+    kind of machine, or another, as platform.machine() would name it."""
     units = []
     for folder in LIBRARY_FOLDERS:
         for source in sorted((ROOT / folder).rglob("*.c")):
             if source.parent == INTEGER_KERNELS:
-                units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS)]
+                units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS, machine)]
             elif source.parent in KERNELS:
                 units += [
                     _kernel_unit(source, isa, element)
-                    for isa in kernel_isas()
+                    for isa in kernel_isas(machine)
                     for element in ELEMENTS.get(source.name, ("float32",))
                 ]
             elif onednn or not _is_onednn(source):

@@ -15,6 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "squeezenet_c needs a little-endian machine: the numbers in its files are read as they are"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -6,8 +6,10 @@ openpyxl, tqdm, Pillow) are imported where they are used.
 
 from typing import Any
 
+from ._native import core as _core  # first, for it refuses sub-interpreters
+
+# isort: split
 from . import palm
-from ._native import core as _core
 from ._version import __version__
 from .base.language import language, set_language
 from .compression.compress import compress

@@ -1,80 +1,21 @@
 """The C library without Python, compiled with the sanitizers and run by tests/c."""
 
-import importlib.util
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import ModuleType
 
+import c_programs
 import numpy
 import pytest
+from c_programs import ROOT, TEST_NAMES, TESTS, externals, run, sources
 
 import squeezenet_c
 
-ROOT = Path(__file__).resolve().parent.parent
-TESTS = ROOT / "tests" / "c"
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
-
-
-def _load(name: str) -> ModuleType:
-    """A module of csrc/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"csrc_{name}", ROOT / "csrc" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-sources = _load("sources")
-externals = _load("externals")
-
-
-def _compiler() -> list[str]:
-    compiler = shlex.split(os.environ.get("CC", "")) or [shutil.which("gcc") or "cc"]
-    assert shutil.which(compiler[0]), "these tests need a C compiler"
-    return compiler
-
-
-def _run(command: list[str], **kwargs: object) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, **kwargs)
-    assert result.returncode == 0, f"{shlex.join(command)}\n{result.stdout}\n{result.stderr}"
-
-
-def _build(folder: Path, onednn: bool) -> Path:
-    """Compile library and tests into `folder`, and link them to one program."""
-    compiler = _compiler()
-    include = [ROOT / "csrc", TESTS, externals.find_stb_image(ROOT / "build").parent]
-    found = externals.find_onednn() if onednn else None
-    if found:
-        include.append(found.include)
-    tests = sorted(TESTS.glob("test_*.c"))
-    names = " ".join(f"X({test.stem})" for test in tests)
-    flags = [*sources.compile_flags(compiler), "-O1", "-g", "-Werror", *SANITIZE]
-    flags += [f"-I{path}" for path in include]
-
-    units = sources.library_units(onednn)
-    units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
-    units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
-
-    def compile_unit(numbered: tuple[int, object]) -> str:
-        number, unit = numbered
-        target = folder / f"{number}-{unit.source.stem}.o"
-        _run([*compiler, *flags, *unit.flags, "-c", str(unit.source), "-o", str(target)])
-        return str(target)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        objects = list(pool.map(compile_unit, enumerate(units)))
-    program = folder / "tests"
-    link = [*sources.link_flags(compiler), *SANITIZE]
-    if found:
-        link = [str(found.library), f"-Wl,-rpath,{found.library.parent}", *link]
-    _run([*compiler, *objects, *link, "-o", str(program)])
-    return program
+SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 
 
 def _environment(shared: Path | None) -> dict[str, str]:
@@ -87,23 +28,28 @@ def _environment(shared: Path | None) -> dict[str, str]:
     return environment
 
 
-def test_c_library_under_sanitizers(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_c_library_under_sanitizers(tmp_path: Path) -> None:
     onednn = bool(squeezenet_c.build_info()["onednn_version"])
-    program = _build(tmp_path, onednn)
+    flags = ("-O1", "-g", *SANITIZE)
+    compiler = tuple(c_programs.own_compiler())
+    program = c_programs.Build(compiler, flags, onednn=onednn).program(tmp_path)
     shared = Path(os.environ.get("SQZ_SHARED") or ROOT.parent / "shared")
     environment = _environment(shared if shared.is_dir() else None)
     result = subprocess.run(
-        [str(program)], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
+        [program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=300,
     )
     print(result.stdout, result.stderr)
     assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-    for test in sorted(TESTS.glob("test_*.c")):
-        assert f"{test.stem}: passed" in result.stdout
+    for name in TEST_NAMES:
+        assert f"{name}: passed" in result.stdout
     # The integer kernels of less than this CPU has, too.
     for less in ({"SQZ_VNNI": "0"}, {"SQZ_VNNI": "0", "SQZ_ISA": "avx2"}, {"SQZ_ISA": "baseline"}):
-        command = [str(program), "test_integer"]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment | less)
-        assert result.returncode == 0, f"{less}\n{result.stdout}\n{result.stderr}"
+        run([program, "test_integer"], env=environment | less)
 
 
 def test_clang_compiles_everything(tmp_path: Path) -> None:
@@ -118,11 +64,36 @@ def test_clang_compiles_everything(tmp_path: Path) -> None:
 
     def compile_unit(unit: object) -> None:
         target = tmp_path / f"{unit.source.stem}-{unit.isa}-{unit.element}.o"
-        _run(["clang", *flags, *unit.flags, "-c", str(unit.source), "-o", str(target)])
+        run(["clang", *flags, *unit.flags, "-c", str(unit.source), "-o", str(target)])
 
     units = sources.library_units(onednn) + sources.binding_units(onednn)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(compile_unit, units))
+
+
+def _other_pythons() -> list[Path]:
+    """Of the versions that the package is for: those on PATH, and pyenv's."""
+    found = [Path(shutil.which(f"python3.{minor}") or "/none") for minor in range(10, 15)]
+    found += sorted(Path.home().glob(".pyenv/versions/3.1[0-4].*/bin/python3"))
+    return [path for path in found if path.is_file() and path.resolve() != Path(sys.executable)]
+
+
+def test_other_pythons_compile_the_binding() -> None:
+    """Without a warning, against the headers of each that is installed here."""
+    folders = set()
+    for python in _other_pythons():
+        code = "import sysconfig; print(sysconfig.get_paths()['include'])"
+        asked = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True)
+        if asked.returncode == 0 and Path(asked.stdout.strip(), "Python.h").is_file():
+            folders.add(asked.stdout.strip())
+    folders.discard(sysconfig.get_paths()["include"])
+    if not folders:
+        pytest.skip("build: no other Python with its headers is installed")
+    flags = [*sources.compile_flags(["gcc"]), "-O0", "-Werror", "-fsyntax-only"]
+    flags += [f"-I{numpy.get_include()}"]
+    for folder in sorted(folders):
+        for unit in sources.binding_units(False):
+            run([*c_programs.own_compiler(), *flags, f"-I{folder}", *unit.flags, unit.source])
 
 
 @pytest.mark.parametrize("name", ["SQZ_ONEDNN", "SQZ_STB_IMAGE"])
@@ -148,7 +119,7 @@ def test_missing_onednn_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_flags_suit_every_machine_of_a_kind() -> None:
-    flags = sources.compile_flags(_compiler())
+    flags = sources.compile_flags(c_programs.own_compiler())
     for unit in sources.library_units(True) + sources.binding_units(True):
         flags += unit.flags
     assert "-march=native" not in flags

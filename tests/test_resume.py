@@ -99,6 +99,60 @@ def test_the_resumed_run_is_the_run(sets, tmp_path, monkeypatch, options, stops)
             assert history.held_out.to_dict() == straight.held_out.to_dict()
 
 
+def test_a_run_that_is_asked_to_stop(sets, tmp_path):
+    """At each of the places where it asks, and again where it has been resumed: three steps and a
+    validation an epoch."""
+    options = {**EVERYTHING, "epochs": 2, "batch_size": 8, **QUIET}
+    whole, state, best = fresh(), tmp_path / "state", tmp_path / "best"
+    asked = []
+    stop = lambda: asked.append(1) or False  # noqa: E731
+    straight = sq.train(whole, *sets, **options, checkpoint=tmp_path / "whole", stop=stop)
+    assert len(asked) == 2 * (3 + 1)
+
+    def stop_at(place):
+        left = [place]
+
+        def stop():
+            left[0] -= 1
+            return left[0] == 0
+
+        return stop
+
+    for place in range(1, len(asked) + 1):
+        files = {"checkpoint": best, "state": state}
+        stopped = sq.train(fresh(), *sets, **options, **files, stop=stop_at(place))
+        assert stopped.interrupted and len(stopped) == (place - 1) // 4
+        assert RunState.read(state).begun.steps == (place - 1) % 4
+        resume = {"checkpoint": best, "resume": state}
+        if place > 1:
+            again = sq.train(fresh(), *sets, **options, **resume, stop=stop_at(2))
+            assert again.interrupted == (place < len(asked))
+        resumed = fresh(seed=77)
+        history = sq.train(resumed, *sets, **options, **resume)
+        assert not history.interrupted and courses(history) == courses(straight)
+        assert same(resumed.state_dict(), whole.state_dict())
+        assert best.read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_begun_epoch_that_cannot_be(sets, tmp_path):
+    options = {"epochs": 1, "batch_size": 8, **QUIET}
+    state = tmp_path / "state"
+    sq.train(fresh(), *sets, **options, state=state)
+    tensors, metadata = core.read_safetensors(str(state))
+    good = {"steps": 3, "loss_sum": 5.0, "weight_sum": 22.0, "correct": 3}
+    for change, words in (
+        ({"steps": 4}, "an epoch of 3 steps that was stopped after 4"),
+        ({"weight_sum": 0.0}, "an epoch of 3 steps that was stopped after 3"),
+        ({"steps": -1}, "begun has steps -1"),
+        ({"steps": 0.5}, "steps is a float"),
+        ({"speed": 1}, "speed"),
+    ):
+        begun = metadata | {"squeezenet_c.state": "2", "begun": json.dumps(good | change)}
+        core.write_safetensors(str(state), tensors, begun)
+        with pytest.raises(sq.BadFileError, match=words):
+            sq.train(fresh(), *sets, **options, resume=state)
+
+
 def test_plateau_and_early_stopping_count_over_the_stop(sets, tmp_path, monkeypatch):
     recipe = sq.Recipe(1e-30, 0, schedule="plateau", factor=0.5, patience=1)  # nothing gets better
     options = {"epochs": 9, "batch_size": 8, "early_stopping": 5, "recipe": recipe, **QUIET}
@@ -198,9 +252,9 @@ def test_what_is_no_state(sets, begun, tmp_path):
             "no run's state .*speed",
         ),
         (
-            written("e", tensors, metadata | {"squeezenet_c.state": "2"}),
+            written("e", tensors, metadata | {"squeezenet_c.state": "3"}),
             sq.BadFileError,
-            "format is '2'; expected one of format '1'",
+            "format is '3'; expected one of format '1' or '2'",
         ),
         (
             written("f", tensors | bytes_, metadata),

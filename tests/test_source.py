@@ -134,7 +134,8 @@ def test_c_style() -> None:
     tool = str(beside_python) if beside_python.exists() else shutil.which("clang-format")
     if not tool:
         pytest.skip("clang-format is not installed")
-    tests = [path for name in ("c", "portable") for path in (ROOT / "tests" / name).glob("*.[ch]")]
+    folders = [ROOT / "tests" / name for name in ("c", "faults", "portable")]
+    tests = [path for folder in folders for path in folder.glob("*.[ch]")]
     files = [str(path) for path in [*C_FILES, *sorted(tests)]]
     result = subprocess.run(
         [tool, "--dry-run", "-Werror", *files], capture_output=True, text=True, cwd=ROOT

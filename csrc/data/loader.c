@@ -105,7 +105,7 @@ static sqz_status start_threads(sqz_loader *loader, int wanted, sqz_error *error
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (wanted > 0 && loader->thread_count == 0)
-        return sqz_fail(error, SQZ_INTERNAL, "no thread could be started to decode pictures: %s",
+        return sqz_fail(error, SQZ_NO_MEMORY, "no thread could be started to decode pictures: %s",
                         strerror(code));
     return SQZ_OK;
 }

@@ -151,7 +151,7 @@ static sqz_status create_temporary(sqz_atomic_file *file, sqz_error *error) {
 sqz_status sqz_atomic_open(sqz_atomic_file *file, const char *path, sqz_error *error) {
     *file = (sqz_atomic_file){.path = path, .descriptor = -1};
     file->target = realpath(path, NULL); /* NULL if it is not there yet */
-    if (!file->target)
+    if (!file->target && errno != ENOMEM)
         file->target = strdup(path);
     if (!file->target)
         return sqz_fail_memory(error, "a file's name", strlen(path));

@@ -28,6 +28,11 @@ static bool interrupted(void) {
 }
 
 static int execute(PyObject *module) {
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) { /* waits ask the main one */
+        PyErr_SetString(PyExc_ImportError, "squeezenet_c works in Python's main interpreter alone, "
+                                           "and this is a sub-interpreter");
+        return -1;
+    }
     import_array1(-1);
     sqz_set_interrupt(interrupted);
     static int (*const parts[])(PyObject *) = {

@@ -5,6 +5,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from .._native import core
@@ -29,3 +30,20 @@ def write_table(
     writer.writerow(header)
     writer.writerows(rows)
     write_bytes(path, text.getvalue().encode("utf-8", "surrogateescape"))
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """OSError where a file at `path` could not be written, before any work is done for it. What is
+    there stays as it is."""
+    import tempfile
+
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder, expected a file to write")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise type(error)(error.errno, f"cannot write in the folder {path.parent}") from None

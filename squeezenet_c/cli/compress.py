@@ -4,13 +4,14 @@ import argparse
 import inspect
 
 from .. import compress
+from ..base.write import check_writable
 from ..compression.size import size_table
 from ..files.native import model_file
 from ..model import Model
-from ..training.loop import check_writable
 from .classes import classes_line
 from .judged import Row, comparison, load_sets
-from .options import add_data_options, add_model, fail, positive, whole
+from .options import add_data_options, add_model, positive, whole
+from .stopping import stopped
 
 DEFAULTS = inspect.signature(compress).parameters
 
@@ -72,7 +73,7 @@ def _compress(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         state = options.state or options.resume_from
         hint = f"; to resume it, the same with --resume-from {state}" if state else ""
-        return fail(f"stopped by Ctrl-C{hint}")
+        return stopped(hint)
     before = Row.of(model, source, judged)  # now, for --out may be the same file
     compressed.save(options.out)
     after = Row.of(compressed, options.out, judged)

@@ -1,6 +1,7 @@
 """The command line. Exit status: 0 done, 1 the work failed (one sentence on stderr), 2 wrong usage.
 
-A run that Ctrl-C ended is work that failed; what it had done is written all the same.
+A run that Ctrl-C ended is work that failed; what it had done is written all the same. SIGTERM, by
+which schedulers end a process, does the same with status 143.
 
 Of the processes that an MPI launcher has started, all do a command together, and the first alone
 says things.
@@ -26,6 +27,7 @@ from .options import fail, positive
 from .predict import add_explain, add_predict
 from .quantize import add_quantize
 from .report import add_check, add_evaluate
+from .stopping import handling_sigterm, stopped
 from .threshold import add_threshold
 from .train import add_demo, add_train
 
@@ -56,14 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     ranks = ALONE
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), handling_sigterm():
         warnings.showwarning = _show_warning
         try:
             ranks = launched_ranks()
             with ranks, _stdout_of(ranks):
-                return _run(options, arguments, ranks)
+                status = _run(options, arguments, ranks)
+                sys.stdout.flush()  # now, where it can still be said that it failed
+                return status
         except KeyboardInterrupt:
-            return fail("stopped by Ctrl-C", ranks)
+            return stopped(ranks=ranks)
         except BrokenPipeError:  # the reader of our output has gone; so has stdout's flush at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1

@@ -16,11 +16,11 @@ DEFAULT_ARCH = "1_1"
 # Of what argparse hands us, not of a run.
 
 
-def fail(sentence: str, ranks: Ranks = ALONE) -> int:
+def fail(sentence: str, ranks: Ranks = ALONE, status: int = 1) -> int:
     """Say why a command's work failed, of `ranks` the first; its exit status."""
     if ranks.leads:
         print(f"squeezenet-c: {sentence}", file=sys.stderr)
-    return 1
+    return status
 
 
 def model_path(text: str) -> str:

@@ -29,6 +29,7 @@ from .options import (
 )
 from .predict import answer_line
 from .run_folder import RunFolder, add_out, given_folder, new_folder
+from .stopping import sigterm_raises, sigterm_waits, stopped
 
 DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 
@@ -69,6 +70,7 @@ def _train(options: argparse.Namespace) -> int:
         run.remove_run()
         write_arguments(run.folder / ARGUMENTS_FILE, options)
     failure = None
+    stop = sigterm_waits()
     try:
         history = train(
             model,
@@ -90,10 +92,12 @@ def _train(options: argparse.Namespace) -> int:
             calibrate=options.calibrate,
             state=run.state,
             resume=run.state if options.resume else None,
+            stop=stop,
             comm=ranks,
         )
     except TrainingError as error:
         history, failure = error.history, str(error)
+    sigterm_raises()
     if ranks.leads:
         if options.resume:  # only now that they were not refused
             write_arguments(run.folder / ARGUMENTS_FILE, options)
@@ -104,8 +108,8 @@ def _train(options: argparse.Namespace) -> int:
             end_run(options, history, run, training, valid, fraction)
         _print_best(history, run.best)
     if history.interrupted:
-        failure = f"stopped by Ctrl-C after {len(history)} whole epochs"
-        failure += f"; to resume it: squeezenet-c train --resume {options.out}"
+        how = f" after {len(history)} whole epochs; to resume it: "
+        return stopped(f"{how}squeezenet-c train --resume {options.out}", ranks)
     return fail(failure, ranks) if failure else 0
 
 
@@ -283,7 +287,7 @@ def _demo(options: argparse.Namespace) -> int:
     model.save(run.last)
     _write_history(history, run)
     if history.interrupted:
-        return fail("stopped by Ctrl-C")
+        return stopped()
     _print_best(history, run.best)
     example = valid.paths[-1]
     answer = predict(Model.load(run.best), example)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..base.plots import caption, draw_figure
+from ..base.write import check_writable
 from ..data.dataset import Dataset
 from ..data.marks import add_marks
 from ..inference.predict import match_classes
@@ -77,7 +78,7 @@ def compress(
     learnt, judged = (rest, part) if valid is None else (train, valid)
     for path in (state, plot):
         if path is not None:
-            loop.check_writable(path)
+            check_writable(path)
     quantize(model, learnt)  # refuses now what it would refuse in the end
     twin = model.copy()
     twin.precision = "float32"

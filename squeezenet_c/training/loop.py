@@ -4,9 +4,8 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..base.ranks import Ranks, hash_of, over_ranks
+from ..base.write import check_writable
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint, refuse_training_pictures
 from ..files import native
@@ -26,7 +26,7 @@ from .history import Epoch, History
 from .optimizer import Adam
 from .progress import Progress
 from .recipe import Recipe
-from .resume import RunState, state_path, write_state
+from .resume import EpochSoFar, RunState, state_path, write_state
 
 # A loss this near to ln(classes), the loss of knowing nothing, for this many epochs is stuck. (The
 # tutorial's network gets there and stays at 0.6931.)
@@ -80,6 +80,7 @@ def train(
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     optimizer: Adam | None = None,
+    stop: Callable[[], bool] | None = None,
     comm: Any = None,
 ) -> History:
     """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
@@ -118,11 +119,15 @@ def train(
     resume          resume the run of this state file (or run folder: its weights/last.state):
                     `model` gets its weights, the checkpoint is written anew, and the history is the
                     whole run's. The final weights are the uninterrupted run's bit for bit, wherever
-                    it was stopped: it continues after the last whole epoch. `state` is then this
+                    it was stopped: it continues after the last whole epoch, or where `stop` ended
+                    it. `state` is then this
                     file, if no other is named. Only `epochs` may differ from what the run was begun
                     with, and not with the cosine schedule
     optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
                     and body_lr_scale; its lr follows the recipe
+    stop            asked before each step and each validation: where it answers True (on any rank),
+                    the state is written, as far as the epoch has come, and the History so far
+                    returned, with `interrupted` set. `resume` continues with the next step
     comm            an mpi4py communicator, whose ranks, 1, 2, 4, 8 or 16, call this alike and share
                     the pictures. Each ends in the weights and the history of one process, bit for
                     bit; files are written, and things said, by rank 0. Where a rank fails, and not
@@ -218,6 +223,7 @@ def train(
     arguments |= optimizer.arguments
     if resumed is not None:
         resumed.check(arguments)
+        resumed.check_begun(math.ceil(len(train) / batch_size), valid is not None)
     ranks.refuse_differences(
         lambda: {
             **arguments,
@@ -234,6 +240,7 @@ def train(
     files = (checkpoint, state) if ranks.leads else (None, None)
     keeper = _Keeper(model, optimizer, arguments, *files)
     keeper.begin(resumed)
+    run.stop = stop
     run.note_whole_epoch()
     history = keeper.history
     with Progress(progress and ranks.leads, epochs, len(train), len(history)) as shown:
@@ -241,7 +248,7 @@ def train(
             for number in range(len(history) + 1, epochs + 1):
                 if early_stopping is not None and history.stale >= early_stopping:
                     break
-                row, logits = _epoch(run, number, valid, shown, history)
+                row, logits = _epoch(run, number, valid, shown, history, keeper.begun)
                 run.note_whole_epoch()
                 row = ranks.every(row)[0]  # another rank's clock, or NumPy, may differ
                 ranks.refuse_differences(
@@ -250,12 +257,16 @@ def train(
                     }
                 )
                 history.rows.append(row)
+                keeper.begun = EpochSoFar()
                 shown.line(row.line())
                 keeper.keep_best()
                 _note_collapse(history, logits, model)
                 keeper.write_state()
         except KeyboardInterrupt as error:
             ranks.meet(error)
+            history.interrupted = True
+        except _StopError:
+            keeper.write_state()
             history.interrupted = True
         except _DivergedError as error:
             run.back_to_whole_epoch()
@@ -297,12 +308,13 @@ class _Keeper:
         self.checkpoint, self.state = checkpoint, state
         self.history = History()
         self.best: dict[str, NDArray[np.float32]] | None = None
+        self.begun = EpochSoFar()
 
     def begin(self, resumed: RunState | None) -> None:
         """Before the first epoch, or where the run to resume stopped."""
         if resumed is not None:
             resumed.restore(self.model, self.optimizer)
-            self.history, self.best = resumed.history, resumed.best
+            self.history, self.best, self.begun = resumed.history, resumed.best, resumed.begun
             if self.checkpoint is not None and self.best is not None:
                 native.save(_with_weights(self.model, self.best), self.checkpoint)
         self.write_state()
@@ -317,9 +329,8 @@ class _Keeper:
     def write_state(self) -> None:
         """All that is needed to resume from here."""
         if self.state is not None:
-            write_state(
-                self.state, self.arguments, self.model, self.optimizer, self.history, self.best
-            )
+            course = (self.history, self.best, self.begun)
+            write_state(self.state, self.arguments, self.model, self.optimizer, *course)
 
 
 def _with_weights(model: Network, weights: dict[str, NDArray[np.float32]]) -> Network:
@@ -353,6 +364,11 @@ class _Run:
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
         self.loss_limit: float | None = None  # known from the first batch on
         self.whole: dict[str, NDArray[np.float32]] = {}
+        self.stop: Callable[[], bool] | None = None
+
+    def check_stop(self) -> None:
+        if self.stop is not None and any(self.ranks.every(self.stop())):
+            raise _StopError
 
     def note_whole_epoch(self) -> None:
         """These weights are what is left if the next epoch diverges."""
@@ -428,29 +444,33 @@ class _DivergedError(Exception):
     """What shows that training has diverged."""
 
 
+class _StopError(Exception):
+    """`stop` says so, between two steps."""
+
+
 def _epoch(
     run: _Run,
     number: int,
     valid: Dataset | None,
     shown: Progress,
     history: History,
+    so_far: EpochSoFar,
 ) -> tuple[Epoch, NDArray[np.float32]]:
-    """Train for one epoch, then validate. The row, and the logits a collapse would show in.
-    _DivergedError: what shows that training has diverged."""
+    """Train for one epoch, of which so_far is done and which is counted there, then validate. The
+    row, and the logits a collapse would show in. _DivergedError: what shows that training has
+    diverged. _StopError."""
     start = time.perf_counter()
-    loss_sum, weight_sum, correct = 0.0, 0.0, 0
     losses = [row.loss for row in history]
-    order = core.shuffle(len(run.train), run.seed, number)
+    order = core.shuffle(len(run.train), run.seed, number)[so_far.steps * run.batch_size :]
     for indices, pictures in run.train.batches(run.batch_size, order, run.ranks.of_batch):
+        run.check_stop()
         loss, right = run.step(number, indices, pictures, losses)
         if not math.isfinite(loss):
             raise _DivergedError(f"the loss became {loss} in epoch {number}")
-        loss_sum += loss * run.weight(indices)
-        weight_sum += run.weight(indices)
-        correct += right
+        so_far.add(loss, run.weight(indices), right)
         shown.pictures(len(indices), number)
     valid_acc = valid_loss = None
-    train_loss = loss_sum / weight_sum
+    train_loss = so_far.loss_sum / so_far.weight_sum
     if run.loss_limit is not None and not train_loss <= run.loss_limit:
         raise _DivergedError(f"the mean loss of epoch {number} is {train_loss:.3g}")
     if not all(np.isfinite(values).all() for values in run.model.state_dict().values()):
@@ -458,6 +478,7 @@ def _epoch(
     if valid is None:
         logits = run.ranks.joined(run.logits)
     else:
+        run.check_stop()
         try:
             logits = dataset_logits(run.model, valid, comm=run.ranks)
         except NotFiniteError:
@@ -468,7 +489,7 @@ def _epoch(
         valid_loss = cross_entropy(logits, valid.labels)
     row = Epoch(
         epoch=number,
-        train_acc=correct / len(run.train),
+        train_acc=so_far.correct / len(run.train),
         train_loss=train_loss,
         valid_acc=valid_acc,
         valid_loss=valid_loss,
@@ -546,23 +567,6 @@ def _check_calibration(
         refuse_training_pictures(
             model.trained_on, selection, "a temperature is found", "the selection set"
         )
-
-
-def check_writable(path: str | os.PathLike) -> None:
-    """OSError where a file at `path` could not be written, before any work is done for it. What is
-    there stays as it is."""
-    import tempfile
-
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder, expected a file to write")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} in")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise type(error)(error.errno, f"cannot write in the folder {path.parent}") from None
 
 
 def _note_collapse(history: History, logits: NDArray[np.float32], model: Network) -> None:

@@ -5,13 +5,15 @@ It is a safetensors file. Tensors, each by the parameter's name behind
 and, uint8, where the optimizer has one, its
   mask
 Metadata, JSON by key:
-  squeezenet_c.state  the format, "1"
+  squeezenet_c.state  the format, "1"; "2" where an epoch is begun, which earlier
+                      programs do not know
   arguments           what the run was begun with, as far as it changes the result
   optimizer           step, lr, betas, eps, spans
   history             the epochs so far ("rows"), and "collapsed"
   class_names         of the model
   positive, trained_on    its positive class, and the marks of pictures that it has learnt from;
                       states of the first versions have neither
+  begun               of format "2": the epoch after those of the history, as far as it is done
   machine             what its bits depend on besides: backend and instruction set
 Order, flips and dropout are functions of the seed, the epoch and the step; the schedules and early
 stopping are functions of the history. So there is nothing else to keep.
@@ -37,7 +39,7 @@ from ..preprocessing import Preprocessing
 from .history import Epoch, History
 from .optimizer import Adam
 
-FORMAT_KEY, FORMAT = "squeezenet_c.state", "1"
+FORMAT_KEY, FORMAT, FORMAT_BEGUN = "squeezenet_c.state", "1", "2"
 STATE_IN_RUN_FOLDER = Path("weights", "last.state")
 OPTIMIZER_NUMBERS = ("step", "lr", "betas", "eps", "spans")
 
@@ -48,6 +50,23 @@ def state_path(path: str | os.PathLike) -> Path:
     """The state file that `path`, itself one or a run's folder, means."""
     path = Path(path)
     return path / STATE_IN_RUN_FOLDER if path.is_dir() else path
+
+
+@dataclass
+class EpochSoFar:
+    """What an epoch has done: steps, the sums of its row, and how many pictures were right."""
+
+    steps: int = 0
+    loss_sum: float = 0.0
+    weight_sum: float = 0.0
+    correct: int = 0
+
+    def add(self, loss: float, weight: float, correct: int) -> None:
+        """A step: its mean loss, what that weighs, and how many pictures were right."""
+        self.steps += 1
+        self.loss_sum += loss * weight
+        self.weight_sum += weight
+        self.correct += correct
 
 
 def _machine() -> dict[str, str]:
@@ -67,9 +86,10 @@ def write_state(
     optimizer: Adam,
     history: History,
     best: Tensors | None,
+    begun: EpochSoFar,
 ) -> None:
-    """Write all of it, atomically: what was at `path` stays until the new file is complete.
-    OSError: it cannot be written."""
+    """Write all of it, atomically: what was at `path` stays until the new file is complete. begun:
+    the epoch after the history's. OSError: it cannot be written."""
     state = optimizer.state_dict()
     groups = {
         "model": model.state_dict(),
@@ -93,8 +113,11 @@ def write_state(
         "trained_on": model.trained_on,
         "machine": _machine(),
     }
+    if begun.steps:
+        values["begun"] = asdict(begun)
     metadata = {key: json.dumps(value, ensure_ascii=False) for key, value in values.items()}
-    core.write_safetensors(os.fspath(path), tensors, {FORMAT_KEY: FORMAT, **metadata})
+    form = FORMAT_BEGUN if begun.steps else FORMAT
+    core.write_safetensors(os.fspath(path), tensors, {FORMAT_KEY: form, **metadata})
 
 
 def _typed(said: Mapping[str, Any], key: str, kind: Any) -> Any:
@@ -130,6 +153,14 @@ def _history(said: dict[str, Any]) -> History:
     return History(rows, collapsed=_typed(said, "collapsed", str | None))
 
 
+def _begun(said: dict[str, Any]) -> EpochSoFar:
+    begun = EpochSoFar(**said)
+    for name, value in said.items():
+        if _typed(said, name, int if name in ("steps", "correct") else int | float) < 0:
+            raise ValueError(f"begun has {name} {value}")
+    return begun
+
+
 @dataclass(frozen=True)
 class RunState:
     """A state file's contents."""
@@ -142,6 +173,7 @@ class RunState:
     positive: int | None
     trained_on: tuple[str, ...]
     machine: dict[str, str]
+    begun: EpochSoFar
     groups: dict[str, Tensors]
     mask: NDArray[np.uint8] | None
 
@@ -151,14 +183,16 @@ class RunState:
         BadFileError: it is something else."""
         path = os.fspath(state_path(path))
         tensors, metadata = core.read_safetensors(path)
-        if metadata.get(FORMAT_KEY) != FORMAT:
+        if metadata.get(FORMAT_KEY) not in (FORMAT, FORMAT_BEGUN):
             found = metadata.get(FORMAT_KEY)
             what = (
                 "this is no state of a run"
                 if found is None
                 else f"its state's format is {found!r:.200}"
             )
-            raise core.BadFileError(f"{path}: {what}; expected one of format {FORMAT!r}")
+            raise core.BadFileError(
+                f"{path}: {what}; expected one of format {FORMAT!r} or {FORMAT_BEGUN!r}"
+            )
         groups: dict[str, Tensors] = {"model": {}, "exp_avg": {}, "exp_avg_sq": {}, "best": {}}
         mask = tensors.pop("mask", None)
         try:
@@ -179,6 +213,7 @@ class RunState:
                 positive=_typed({"positive": None} | said, "positive", int | None),
                 trained_on=tuple(map(str, _typed({"trained_on": []} | said, "trained_on", list))),
                 machine=_typed(said, "machine", dict),
+                begun=_begun(_typed({"begun": {}} | said, "begun", dict)),
                 groups=groups,
                 mask=mask,
             )
@@ -211,6 +246,16 @@ class RunState:
                 f"the run in {self.path} was computed by {was} and is resumed by {now}: rounding "
                 "will differ from that of a run that was never stopped",
                 stacklevel=level_outside(),
+            )
+
+    def check_begun(self, steps: int, validated: bool) -> None:
+        """BadFileError where an epoch of so many steps, with a validation or without, cannot have
+        been stopped where this one was."""
+        stopped = self.begun.steps
+        if stopped >= steps + validated or (stopped and not self.begun.weight_sum > 0):
+            raise core.BadFileError(
+                f"{self.path}: its contents are no run's state (an epoch of {steps} steps that was "
+                f"stopped after {stopped})"
             )
 
     def new_network(self, kind: type[AnyNetwork]) -> AnyNetwork:

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 enum { N = 2, SIDE = 61, PICTURE = 3 * SIDE * SIDE, CLASSES = 3, MOST = 64 };
+#define NOTED_HASH 0x59dfe1abu /* of check_noted_bits */
 
 /* -- The definition ---------------------------------------------------------------------------- */
 
@@ -245,6 +246,54 @@ static void check_bits(sqz_version version, sqz_bypass bypass, bool final_relu,
     sqz_model_destroy(model);
 }
 
+/* -- The same bits everywhere -------------------------------------------------------------------
+ */
+
+/* Weights and scales without libm or a sum of floats, so that every machine has the same; then so
+ * are the logits, which were noted on an x86-64 with AVX-512. */
+static void check_noted_bits(const uint8_t *pictures) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE, false);
+    float activations[MOST], weights[4096], logits[N * CLASSES];
+    int groups[MOST];
+    size_t count = 0, channels = 0;
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    sqz_rng rng;
+    sqz_error error;
+    sqz_rng_start(&rng, 5, SQZ_RNG_INIT, 0);
+    CHECK_OK(sqz_model_begin_write(model, &error), error);
+    for (size_t i = 0; i < sqz_model_tensor_count(model); i++) {
+        const sqz_parameter *row = sqz_model_tensor(model, i);
+        for (size_t j = 0; j < row->count; j++)
+            sqz_model_parameters(model)[row->offset + j] =
+                (float)((int)sqz_rng_below(&rng, 255) - 120) / 512.0f;
+        for (size_t o = 0; row->rank == 1 && o < row->count; o++, channels++)
+            weights[channels] = i < 2 ? 1.0f / 32768 : 1.0f / 512;
+    }
+    sqz_model_end_write(model);
+    CHECK_OK(sqz_model_activation_groups(model, groups, MOST, &count, &error), error);
+    for (size_t i = 0; i < count; i++)
+        activations[i] = groups[i] < 0 ? 1 : (float)(1 << groups[i] / 4) / 32;
+    sqz_quantization wanted = {.activation_scales = activations,
+                               .activation_count = count,
+                               .weight_scales = weights,
+                               .weight_scale_count = channels,
+                               .mean = {0.5f, 0.4f, 0.3f},
+                               .std = {0.5f, 0.3f, 0.2f}};
+    CHECK_OK(sqz_model_quantize(model, &wanted, &error), error);
+    CHECK_OK(sqz_model_set_precision(model, SQZ_INT8, &error), error);
+    CHECK_OK(sqz_model_forward_pictures(model, logits, pictures, N, SIDE, SIDE, &error), error);
+    for (size_t i = 0; i < N * CLASSES; i++) {
+        uint32_t bits;
+        memcpy(&bits, &logits[i], sizeof bits);
+        for (int shift = 0; shift < 32; shift += 8)
+            hash = (hash ^ (bits >> shift & 0xFF)) * 16777619u;
+    }
+    for (size_t i = 1; i < N * CLASSES; i++)
+        CHECK(logits[i] != logits[0]);
+    CHECK(hash == NOTED_HASH);
+    sqz_model_destroy(model);
+}
+
 /* -- What is refused --------------------------------------------------------------------------- */
 
 static void check_refusals(const uint8_t *pictures) {
@@ -285,6 +334,7 @@ void test_integer(void) {
         pictures[i] = (uint8_t)(256 * sqz_rng_uniform(&rng));
     check_bits(SQZ_VERSION_1_0, SQZ_BYPASS_NONE, false, pictures);
     check_bits(SQZ_VERSION_1_1, SQZ_BYPASS_SIMPLE, true, pictures);
+    check_noted_bits(pictures);
     check_refusals(pictures);
     CHECK_OK(sqz_set_num_threads(threads, &error), error);
     free(pictures);

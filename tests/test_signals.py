@@ -1,0 +1,138 @@
+"""What ends a command from outside, and what Python does around the library: SIGTERM as schedulers
+send it, Ctrl-C, many threads, sub-interpreters."""
+
+import importlib.util
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import fault_support as faults
+import pytest
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures, a model to start from, and a run of it that was never stopped."""
+    home = tmp_path_factory.mktemp("signals")
+    faults.make_data(home)
+    assert faults.command(faults.train_command(home, home / "whole", "--epochs", "40"))[0] == 0
+    return home
+
+
+def signalled(arguments: list, sent: int, after: float) -> tuple[int, str]:
+    """Status and stderr of a run that gets a signal so many seconds after its first epoch."""
+    process = faults.start(arguments)
+    for line in process.stdout:
+        if line.startswith("Epoch"):
+            break
+    time.sleep(after)
+    process.send_signal(sent)
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize(
+    ("sent", "name", "status"), [(signal.SIGTERM, "SIGTERM", 143), (signal.SIGINT, "Ctrl-C", 1)]
+)
+def test_a_stopped_run(home: Path, tmp_path: Path, sent: int, name: str, status: int) -> None:
+    """One sentence; and resumed, it ends in the weights of the run that was not stopped."""
+    run, chance = tmp_path / "run", random.Random(name)
+    arguments = faults.train_command(home, run, "--epochs", "40")
+    for _ in range(3):
+        found, said = signalled(arguments, sent, chance.uniform(0, 0.3))
+        if found == 0:  # a machine so fast that the run was over
+            break
+        assert found == status
+        (sentence,) = faults.sentences(said)
+        assert sentence.startswith(f"squeezenet-c: stopped by {name} after ")
+        assert sentence.endswith(f"to resume it: squeezenet-c train --resume {run}")
+        faults.check_run_folder(run)
+        arguments = ["train", "--resume", run]
+    assert faults.command(arguments)[0] == 0
+    faults.check_same_run(run, home / "whole")
+
+
+def test_sigterm_where_nothing_is_trained(home: Path) -> None:
+    pictures = [str(home / "pictures")] * 2000
+    process = faults.start(["predict", home / "start.safetensors", *pictures])
+    process.stdout.readline()  # it is at work
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (143, "squeezenet-c: stopped by SIGTERM\n")
+
+
+def run(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=faults.HERE,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_many_threads_predict_while_one_trains() -> None:
+    """64 of them; what was learnt is what is learnt alone."""
+    code = """
+        import threading
+        import numpy as np
+        from squeezenet_c._native import core
+
+        x = np.random.default_rng(0).standard_normal((4, 3, 48, 48)).astype(np.float32)
+
+        def train(network):
+            adam = core.Adam(network)
+            for step in range(12):
+                network.compute_gradients(x, [0, 1, 0, 1], step=step)
+                adam.step()
+            return {name: values.tobytes() for name, values in network.state_dict().items()}
+
+        expected = train(core.Network("1_1", 2))
+        network, done, wrong, predicted = core.Network("1_1", 2), False, [], [0] * 64
+
+        def predict(index):
+            while not done or not predicted[index]:
+                try:
+                    logits = network.forward(x[: 1 + index % 4, :, : 40 + index % 3])
+                except BaseException as error:
+                    wrong.append(error)
+                    return
+                if not np.isfinite(logits).all():
+                    wrong.append(logits)
+                predicted[index] += 1
+
+        threads = [threading.Thread(target=predict, args=(index,)) for index in range(64)]
+        for thread in threads:
+            thread.start()
+        found = train(network)
+        done = True
+        for thread in threads:
+            thread.join()
+        print(found == expected, wrong, min(predicted) > 0)
+    """
+    assert run(code) == "True [] True"
+
+
+def test_a_sub_interpreter_is_refused() -> None:
+    """By a sentence. NumPy, too, is for the main interpreter alone."""
+    names = ("_interpreters", "_xxsubinterpreters")  # of Python 3.13 on, and before
+    module = next((name for name in names if importlib.util.find_spec(name)), None)
+    if module is None:
+        pytest.skip("build: this Python has no sub-interpreters")
+    inner = f"""
+        import sys
+        sys.path[:] = {sys.path!r}
+        try:
+            import squeezenet_c
+        except ImportError as error:
+            print(error)
+        """
+    code = f"import {module} as interpreters; number = interpreters.create()\n"
+    said = run(f"{code}interpreters.run_string(number, {textwrap.dedent(inner)!r})")
+    assert len(said.splitlines()) == 1 and ("sub-interpreter" in said or "subinterpreter" in said)
