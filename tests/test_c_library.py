@@ -12,13 +12,21 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy
+import portable_support
 import pytest
 
 import squeezenet_c
+from squeezenet_c._native import core
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "c"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+
+# Models that the exporter writes for tests/c/test_engine.c, which has their specs.
+ENGINES = {
+    "plain": {"version": "1_0", "base_e": 20, "incr_e": 12},
+    "coded": {"bypass": "simple", "final_relu": True, "compressed": True},
+}
 
 
 def _load(name: str) -> ModuleType:
@@ -40,15 +48,29 @@ def _compiler() -> list[str]:
     return compiler
 
 
-def _run(command: list[str], **kwargs: object) -> None:
+def _run(command: list[str], **kwargs: object) -> str:
     result = subprocess.run(command, capture_output=True, text=True, **kwargs)
     assert result.returncode == 0, f"{shlex.join(command)}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def _write_engines(folder: Path) -> None:
+    """Each model as C, and as arrays that the library takes."""
+    for name, arguments in ENGINES.items():
+        model = portable_support.quantised(61, num_classes=3, **arguments)
+        model.export(folder / f"{name}.c")
+        parameters = [values.ravel() for values in model.state_dict().values()]
+        pictures = portable_support.pictures_of(61)
+        tensors = {"parameters": numpy.concatenate(parameters), "pictures": pictures}
+        tensors |= model.quantization
+        core.write_safetensors(folder / f"{name}.safetensors", tensors, {})
 
 
 def _build(folder: Path, onednn: bool) -> Path:
-    """Compile library and tests into `folder`, and link them to one program."""
+    """Compile library, tests and engines into `folder`, and link them to one program."""
     compiler = _compiler()
-    include = [ROOT / "csrc", TESTS, externals.find_stb_image(ROOT / "build").parent]
+    _write_engines(folder)
+    include = [ROOT / "csrc", TESTS, folder, externals.find_stb_image(ROOT / "build").parent]
     found = externals.find_onednn() if onednn else None
     if found:
         include.append(found.include)
@@ -60,6 +82,7 @@ def _build(folder: Path, onednn: bool) -> Path:
     units = sources.library_units(onednn)
     units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
     units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
+    units += [sources.Unit(folder / f"{name}.c", "", ()) for name in ENGINES]
 
     def compile_unit(numbered: tuple[int, object]) -> str:
         number, unit = numbered
@@ -101,9 +124,9 @@ def test_c_library_under_sanitizers(tmp_path: Path, request: pytest.FixtureReque
         assert f"{test.stem}: passed" in result.stdout
     # The integer kernels of less than this CPU has, too.
     for less in ({"SQZ_VNNI": "0"}, {"SQZ_VNNI": "0", "SQZ_ISA": "avx2"}, {"SQZ_ISA": "baseline"}):
-        command = [str(program), "test_integer"]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment | less)
-        assert result.returncode == 0, f"{less}\n{result.stdout}\n{result.stderr}"
+        command = [str(program), "test_integer", "test_engine"]
+        said = _run(command, env=environment | less, cwd=tmp_path)
+        assert said == "test_integer: passed\ntest_engine: passed\n"
 
 
 def test_clang_compiles_everything(tmp_path: Path) -> None:
