@@ -367,8 +367,8 @@ def _comment(model: Network, tables: _Tables, stem: str, name: str) -> str:
     return f"""/* {file}: {what}. Written by squeezenet_c {__version__}, not to be edited.
  *
  * {model.num_classes} classes: {classes}.{threshold}
- * Memory: {name}_state {state:,} bytes, constants {constants:,}, stack about 1,300; no heap.
- * C99; compile with -O3 or -O2: -Os is 8 times slower. Logits have the same bits everywhere.
+ * Memory: {name}_state {state:,} bytes, constants {constants:,}, stack about 1,350; no heap.
+ * C99; compile with -O3: -Os is up to 3 times slower. Logits have the same bits everywhere.
  *
  *     #define {upper}_DECLARATIONS    // of this file, only what a user needs
  *     #include "{file}"    // which is compiled too, beside this one
