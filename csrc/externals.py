@@ -123,3 +123,19 @@ def _download_stb() -> bytes:
             header = file.read()
     _check_stb(header, f"{STB_MEMBER} of libstb {STB_VERSION}")
     return header
+
+
+def main(arguments: list[str]) -> None:
+    """Prints what meson.build asks for, a path a line: the folder of stb_image.h and, where
+    `onednn` is an argument, oneDNN's folder of headers and its library."""
+    try:
+        print(find_stb_image(Path(__file__).resolve().parents[1] / "build").parent)
+        if "onednn" in arguments:
+            found = find_onednn()
+            print(found.include, found.library, sep="\n")
+    except Missing as missing:
+        sys.exit(str(missing))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""What is compiled and how: the one list that setup.py and the C tests both read.
+"""What is compiled and how: the one list that setup.py, meson.build and the C tests read.
 
 Every C file is compiled once, except kernels (the OpenMP backend's, the integers' and the
 pictures'): these are compiled once for each instruction set, the first for each type of element
@@ -11,13 +11,16 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+VERSION = ROOT.parent / "squeezenet_c" / "_version.py"
 
 LIBRARY_FOLDERS = ("base", "image", "ops", "net", "data", "io")
 PORTABLE = ROOT / "portable"  # compiled by users, of what the exporter makes of it
@@ -122,12 +125,16 @@ def _integer_unit(source: Path, name: str) -> Unit:
     return Unit(source, name, flags)
 
 
+# What Meson has options of its own for.
+OPTIMISATION, PLACEABLE = "-O3", "-fPIC"
+
+
 def compile_flags(compiler: Sequence[str]) -> list[str]:
     """Flags that all units share. `compiler` is the command that will get them."""
     openmp = ["-fopenmp"] if has_openmp(compiler) else ["-Wno-unknown-pragmas"]
     warnings = ["-Wall", "-Wextra", *(["-Werror"] if _switch("SQZ_WERROR") else [])]
     return [
-        *("-std=gnu11", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden"),
+        *("-std=gnu11", OPTIMISATION, PLACEABLE, "-pthread", "-fvisibility=hidden"),
         *openmp,
         *warnings,
         *sanitizer_flags(),
@@ -182,3 +189,40 @@ def digest() -> str:
         contents = path.read_bytes()
         found.update(f"{path.relative_to(ROOT).as_posix()} {len(contents)}\n".encode() + contents)
     return found.hexdigest()
+
+
+# -- For meson.build -------------------------------------------------------------------------------
+
+
+def version() -> str:
+    """The library's and the package's."""
+    found = re.search(r'__version__ = "(.*)"', VERSION.read_text(encoding="utf-8"))
+    assert found, f"{VERSION} has no version"
+    return found[1]
+
+
+def unit_lines(onednn: bool) -> list[str]:
+    """Units of the same flags a line: the flags, a colon, the sources."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for unit in library_units(onednn):
+        groups.setdefault(unit.flags, []).append(unit.source.relative_to(ROOT).as_posix())
+    return [f"{' '.join(flags)}:{' '.join(names)}" for flags, names in groups.items()]
+
+
+def main(arguments: list[str]) -> None:
+    """Prints what meson.build asks for."""
+    what, *rest = arguments
+    if what == "version":
+        print(version())
+    elif what == "flags":
+        print(*(flag for flag in compile_flags(rest) if flag not in (OPTIMISATION, PLACEABLE)))
+    elif what == "links":
+        print(*link_flags(rest))
+    elif what == "units":
+        print(*unit_lines("onednn" in rest), sep="\n")
+    else:
+        sys.exit(f"sources.py: {what} is none of version, flags, links, units")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

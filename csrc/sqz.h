@@ -23,6 +23,11 @@
 extern "C" {
 #endif
 
+/* All else is compiled with -fvisibility=hidden. Not so in Python's module, where this is too. */
+#ifdef SQZ_SHARED
+#pragma GCC visibility push(default)
+#endif
+
 /* -- Errors ------------------------------------------------------------------------------------ */
 
 typedef enum {
@@ -541,6 +546,10 @@ sqz_status sqz_codes_decode(const uint8_t *bytes, size_t size_bytes, size_t *use
  * says. */
 sqz_status sqz_deep_compression_read(float *parameters, const sqz_spec *spec, const char *path,
                                      sqz_error *error);
+
+#ifdef SQZ_SHARED
+#pragma GCC visibility pop
+#endif
 
 #ifdef __cplusplus
 }

@@ -5,22 +5,29 @@ import importlib.util
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import pytest
+import numpy as np
+from portable_support import pictures_of, quantised, run
+
+from squeezenet_c._native import core
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "c"
 # Of the library: they pass through tests/c/test_allocations.c.
 WRAPPED = "malloc calloc realloc posix_memalign strdup strndup realpath opendir pthread_create"
 TEST_NAMES = [path.stem for path in sorted(TESTS.glob("test_*.c"))]
+
+# Models that the exporter writes for tests/c/test_engine.c, which has their specs.
+ENGINES = {
+    "plain": {"version": "1_0", "base_e": 20, "incr_e": 12},
+    "coded": {"bypass": "simple", "final_relu": True, "compressed": True},
+}
 
 
 def _load(name: str) -> ModuleType:
@@ -42,18 +49,16 @@ def own_compiler() -> list[str]:
     return compiler
 
 
-def need(*commands: str) -> None:
-    for command in commands:
-        if not shutil.which(command):
-            pytest.skip(f"build: {command} is not installed")
-
-
-def run(command: Sequence[str | Path], **options: Any) -> str:
-    """What it prints. A failure shows all of it."""
-    result = subprocess.run(command, capture_output=True, text=True, **options)
-    said = f"{shlex.join(map(str, command))}\n{result.stdout}\n{result.stderr}"
-    assert result.returncode == 0, said
-    return result.stdout
+def _write_engines(folder: Path) -> None:
+    """Each model as C, and as arrays that the library takes."""
+    for name, arguments in ENGINES.items():
+        model = quantised(61, num_classes=3, **arguments)
+        model.export(folder / f"{name}.c")
+        parameters = [values.ravel() for values in model.state_dict().values()]
+        pictures = pictures_of(61)
+        tensors = {"parameters": np.concatenate(parameters), "pictures": pictures}
+        tensors |= model.quantization
+        core.write_safetensors(folder / f"{name}.safetensors", tensors, {})
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,10 @@ class Build:
     onednn: bool = False
 
     def program(self, folder: Path) -> Path:
-        """Compile into `folder`, and link to one program."""
-        include = [ROOT / "csrc", TESTS, externals.find_stb_image(ROOT / "build").parent]
+        """Write engines into `folder`, compile library, tests and engines, link to one program,
+        which is to run there."""
+        _write_engines(folder)
+        include = [ROOT / "csrc", TESTS, folder, externals.find_stb_image(ROOT / "build").parent]
         found = externals.find_onednn() if self.onednn else None
         if found:
             include.append(found.include)
@@ -78,6 +85,8 @@ class Build:
         units = sources.library_units(self.onednn, self.machine)
         units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
         units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
+
+        units += [sources.Unit(folder / f"{name}.c", "", ()) for name in ENGINES]
 
         def compile_unit(numbered: tuple[int, Any]) -> Path:
             number, unit = numbered

@@ -19,9 +19,9 @@ def _on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
+def run(*arguments: str, script: str = "run.py") -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, str(BENCHMARKS / "run.py"), *arguments],
+        [sys.executable, str(BENCHMARKS / script), *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
@@ -50,6 +50,16 @@ def row(**changes) -> dict:
 
 
 # -- The whole way ---------------------------------------------------------------------------------
+
+
+def test_peers_of_the_c_file() -> None:
+    """They are measured on our integers, and have our logits."""
+    pytest.importorskip("onnxruntime", reason="build: onnxruntime is not installed")
+    result = run("--peers", "--runs", "1", script="portable.py")
+    assert result.returncode == 0, result.stderr
+    (line,) = (line for line in result.stdout.splitlines() if line.startswith("ONNX Runtime"))
+    if sq.build_info()["vnni"]:
+        assert float(line.split()[-4]) < 1e-5
 
 
 def test_runs_with_our_package_alone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from .. import Model, build_info
 from ..compression.quantize import quantize
 from ..compression.size import size_table, total_size
 from ..data.layouts import load_training_data
-from ..files.export import TOLERANCE, export, verify
+from ..files.export import STEPS_TOLERANCE, TOLERANCE, export, exported_precision, verify
 from ..files.native import model_file
 from ..inference.predict import match_classes
 from ..summary import summary_totals
@@ -47,12 +47,15 @@ def _export(options: argparse.Namespace) -> int:
     if not options.verify:
         return 0
     difference = verify(model, options.out, options.verify)
-    print(
-        f"Largest difference of logits over {len(options.verify)} pictures: {difference:.2g} of "
-        "the largest logit"
-    )
-    if not difference <= TOLERANCE:  # so that NaN fails too
-        return fail(f"{options.out} does not compute what the model does, within {TOLERANCE:g}")
+    tolerance, unit = TOLERANCE, "of the largest logit"
+    if exported_precision(model, options.out) == "int8":
+        tolerance, unit = STEPS_TOLERANCE, "steps of the last convolution's sums"
+    count = len(options.verify)
+    print(f"Largest difference of logits over {count} pictures: {difference:.2g} {unit}")
+    if not difference <= tolerance:  # so that NaN fails too
+        return fail(
+            f"{options.out} does not compute what the model does, within {tolerance:g} {unit}"
+        )
     return 0
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .._native import core
 from .._version import __version__
 from ..network import Network
+from . import integers
+from .integers import Layer
 
 SOURCES = Path(core.__file__).with_name("portable")
 """Where the build puts the files of csrc/portable."""
@@ -25,8 +27,6 @@ NEEDS_INT8 = (
     "the model is not quantised, which a C file and a page need: `squeezenet-c quantize MODEL DATA "
     "--out FILE` first, or `squeezenet-c export` with --calibrate DATA"
 )
-
-Layer = dict[str, Any]
 
 
 def c_source(model: Network, stem: str) -> str:
@@ -131,39 +131,16 @@ def _up(count: int, step: int = VECTOR) -> int:
 
 
 def _convolutions(model: Network, layers: list[Layer]) -> Iterator[_Convolution]:
-    """By the formulas of csrc/README.md, "int8"."""
-    quantization = model.quantization
-    assert quantization is not None
-    state = model.state_dict()
-    scales = quantization["activation_scales"].astype(np.float64)
-    place = 0
-    for layer in layers:
-        channels, columns, rows = layer["out_shape"]
-        weight = state[f"{layer['name']}.weight"].astype(np.float64)
-        bias = state[f"{layer['name']}.bias"].astype(np.float64)
-        scale = quantization["weight_scales"][place : place + channels].astype(np.float64)
-        place += channels
-        if layer is layers[0]:
-            mean, std = (
-                quantization[key].astype(np.float64)[None, :, None, None] for key in ("mean", "std")
-            )
-            # The shift is summed in order, as everywhere.
-            terms = (weight * mean / std).reshape(channels, -1)
-            shift = np.zeros(channels)
-            for column in range(terms.shape[1]):
-                shift = shift + terms[:, column]
-            weight, bias = weight / (255.0 * std), bias - shift
-        whole = np.clip(np.rint(weight / scale[:, None, None, None]), -127, 127).astype(np.int8)
-        unit = scale * scales[layer["inputs"][0]]
-        if layer is layers[-1]:
-            multipliers = unit / (columns * rows)
-        else:
-            multipliers = unit / scales[layer["output"]]
+    found = integers.convolutions_of(model, layers)
+    for conv in found:
+        _, columns, rows = conv.layer["out_shape"]
+        last = conv is found[-1]
+        multipliers = conv.units / (columns * rows if last else conv.output_scale)
         yield _Convolution(
-            _patches(whole, layer is not layers[0]),
-            np.clip(np.rint(bias / unit), -(1 << 30), 1 << 30).astype(np.int32),
+            _patches(conv.weights, conv is not found[0]),
+            conv.biases,
             multipliers.astype(np.float32),
-            unit.astype(np.float32),
+            conv.units.astype(np.float32),
         )
 
 
@@ -210,9 +187,7 @@ class _Tables:
     def __init__(self, model: Network):
         self.model = model
         layers = model.layers(model.image_size, model.image_size)
-        self.convolutions = list(
-            _convolutions(model, [layer for layer in layers if layer["kind"] == "conv"])
-        )
+        self.convolutions = list(_convolutions(model, layers))
         self.rows: list[_Row] = []
         self.windows = self.patches = 0  # bytes
         self._convolution = 0  # the next one's number
@@ -392,8 +367,8 @@ def _comment(model: Network, tables: _Tables, stem: str, name: str) -> str:
     return f"""/* {file}: {what}. Written by squeezenet_c {__version__}, not to be edited.
  *
  * {model.num_classes} classes: {classes}.{threshold}
- * Memory: {name}_state {state:,} bytes, constants {constants:,}, stack about 1,300; no heap.
- * C99; compile with -O3 or -O2: -Os is 8 times slower. Logits have the same bits everywhere.
+ * Memory: {name}_state {state:,} bytes, constants {constants:,}, stack about 1,350; no heap.
+ * C99; compile with -O3: -Os is up to 3 times slower. Logits have the same bits everywhere.
  *
  *     #define {upper}_DECLARATIONS    // of this file, only what a user needs
  *     #include "{file}"    // which is compiled too, beside this one

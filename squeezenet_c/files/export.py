@@ -15,14 +15,16 @@ from ..network import Network
 from . import native
 from .c_write import c_source
 from .graph import LOGITS, PICTURES, PROBABILITIES, Graph, graph_of
+from .integers import convolutions_of
 from .page_write import html_page
+from .qdq import qdq_graph_of
 
 TOLERANCE = 1e-4  # of logits, between two programs that both compute in float32
+STEPS_TOLERANCE = 1.0  # between two that both compute in 8-bit integers, in steps (see verify)
 DESCRIPTION = (
     "SqueezeNet. pictures: RGB bytes, made square as fit says in the JSON of metadata "
-    "preprocessing (pad: fitted into a black square; crop: the middle); the graph scales and "
-    "normalises them. metadata class_names: JSON, the names of the columns of probabilities and "
-    "logits."
+    "preprocessing (pad: fitted into a black square; crop: the middle); the graph does the rest. "
+    "metadata class_names: JSON, the names of the columns of probabilities and logits."
 )
 
 
@@ -34,7 +36,9 @@ def export(model: Network, path: str | os.PathLike) -> None:
                 final_relu is True: else make its classifier[2] a torch.nn.Identity().
     .onnx       opset 13. Input `pictures` (N, image_size, image_size, 3) uint8, RGB, any N: scaling
                 and normalisation are in the graph. Outputs `probabilities` and `logits`, both
-                (N, classes) float32. metadata: class_names, spec and preprocessing as JSON.
+                (N, classes) float32. metadata: class_names, spec and preprocessing as JSON. Of a
+                model of precision int8 in QDQ form: int8 weights with a scale a channel, int32
+                biases, uint8 activations, all of zero point 0.
     .c          C99 without a library or a heap, of a quantised model, whose int8 logits it gives
                 bit for bit; its first lines say how it is used. Names in it begin with the file's.
     .html       of a quantised model, a page that answers pictures in a browser (Chrome 97, Firefox
@@ -42,7 +46,8 @@ def export(model: Network, path: str | os.PathLike) -> None:
                 ziglang, a compiler: `pip install "squeezenet_c[web]"`.
     .safetensors   what Model.save writes.
 
-    A quantised model goes to PyTorch and ONNX as floats, with its rounded weights.
+    A quantised model goes to PyTorch, and to ONNX if its precision is not int8, as floats, with its
+    rounded weights.
 
     Neither PyTorch nor onnx is needed. What was at `path` stays until the new file is complete.
     Model.load reads all but .onnx, .c and .html again. ValueError: another ending; .c or .html of a
@@ -78,7 +83,7 @@ def _onnx(model: Network) -> bytes:
     side = model.image_size
     answer = ("float32", ("N", model.num_classes))
     return encode(
-        graph_of(model),
+        qdq_graph_of(model) if model.precision == "int8" else graph_of(model),
         {PICTURES: ("uint8", ("N", side, side, 3))},
         {PROBABILITIES: answer, LOGITS: answer},
         native.metadata_of(model),
@@ -94,7 +99,8 @@ def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> 
     """The largest difference between the model's logits of some pictures (of predict_proba's kinds)
     and those that ONNX Runtime (.onnx) or PyTorch (.pth, .pt) computes from the file, as a share of
     the largest logit (where that is above 1). Not of probabilities: where one is near 1, they are
-    alike whatever was computed.
+    alike whatever was computed. Where both compute in integers (see exported_precision), it is in
+    steps instead: of what 1 is worth in the last convolution's sums.
     ValueError: another ending, or no pictures. ImportError: that program is not installed.
     RuntimeError: it cannot run the file."""
     kind = Path(path).suffix.lower()
@@ -111,11 +117,22 @@ def verify(model: Network, path: str | os.PathLike, pictures: Sequence[Any]) -> 
     except Exception as error:  # both programs have exceptions of their own kinds
         reason = str(error).partition("\n")[0]
         raise RuntimeError(f"{path} cannot be run to verify it: {reason}") from error
-    if model.precision == "int8":  # what is exported computes in float32, with the rounded weights
+    precision = exported_precision(model, path)
+    if model.precision != precision:  # what is exported computes in float32, with rounded weights
         model = model.copy()
-        model.precision = "float32"
+        model.precision = precision
     ours = model.forward(model.input_of(fitted))
-    return float(np.abs(theirs - ours).max() / max(1.0, np.abs(ours).max()))
+    difference = np.abs(theirs - ours)
+    if precision == "int8":
+        layers = model.layers(model.image_size, model.image_size)
+        return float((difference / convolutions_of(model, layers)[-1].units).max())
+    return float(difference.max() / max(1.0, np.abs(ours).max()))
+
+
+def exported_precision(model: Network, path: str | os.PathLike) -> str:
+    """What other programs compute in that run the file: "int8" or "float32"."""
+    onnx = Path(path).suffix.lower() == ".onnx"
+    return "int8" if onnx and model.precision == "int8" else "float32"
 
 
 def _run_onnx(model: Network, path: str, pictures: np.ndarray) -> np.ndarray:

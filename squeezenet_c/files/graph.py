@@ -1,8 +1,8 @@
 """A model as a list of the elementary operations that other runtimes know, by ONNX's names.
 
-Values have names; the first node reads PICTURES, which the preprocessing turns into the network's
-input as normalise does, one float32 operation after the other. Dropout is not there: it does
-nothing in a prediction.
+Values have names; the first node reads PICTURES. In float32, as here, the preprocessing turns them
+into the network's input as normalise does, one operation after the other; qdq.py has the graph of a
+quantised model. Dropout is not there: it does nothing in a prediction.
 """
 
 from dataclasses import dataclass, field
@@ -35,23 +35,37 @@ class Graph:
 
 
 def graph_of(model: Network) -> Graph:
-    """From pictures to LOGITS and PROBABILITIES."""
-    builder = _Builder(model.state_dict(), model.layers(model.image_size, model.image_size))
-    builder.preprocessing(model.preprocessing.mean, model.preprocessing.std)
-    builder.network()
-    builder.add("Flatten", (builder.last,), LOGITS, axis=1)
-    builder.add("Softmax", (LOGITS,), PROBABILITIES, axis=1)
-    return Graph(builder.nodes, builder.constants)
+    """From pictures to LOGITS and PROBABILITIES, in float32."""
+    return _FloatBuilder(model).graph()
 
 
-class _Builder:
-    """Turns layers, which read and write numbered activations, into nodes over named values."""
+class GraphBuilder:
+    """Turns layers, which read and write numbered activations, into nodes over named values. What
+    depends on the numbers that are computed with is a subclass's: pictures, sum, convolution."""
 
-    def __init__(self, state: dict[str, np.ndarray], layers: list[dict[str, Any]]):
+    def __init__(self, constants: dict[str, np.ndarray], layers: list[dict[str, Any]]):
         self.nodes: list[Node] = []
-        self.constants = dict(state)
+        self.constants = dict(constants)
         self.layers = layers
         self.values: dict[int, str] = {}  # by activation
+
+    def graph(self) -> Graph:
+        self.values[0] = self.pictures()
+        self.network()
+        self.add("Flatten", (self.last,), LOGITS, axis=1)
+        self.add("Softmax", (LOGITS,), PROBABILITIES, axis=1)
+        return Graph(self.nodes, self.constants)
+
+    def pictures(self) -> str:
+        """What the network reads of PICTURES."""
+        raise NotImplementedError
+
+    def sum(self, layer: dict[str, Any], *inputs: str) -> str:
+        """The output of a row of Model.layers for its inputs' values, as of the others below."""
+        raise NotImplementedError
+
+    def convolution(self, layer: dict[str, Any], source: str, window: dict[str, Any]) -> str:
+        raise NotImplementedError
 
     @property
     def last(self) -> str:
@@ -61,16 +75,6 @@ class _Builder:
     def add(self, operation: str, inputs: tuple[str, ...], output: str, **attributes: Any) -> str:
         self.nodes.append(Node(operation, inputs, output, attributes))
         return output
-
-    def preprocessing(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-        self.constants["white"] = np.float32(255).reshape(1)
-        self.constants["mean"] = np.asarray(mean, np.float32).reshape(1, 3, 1, 1)
-        self.constants["std"] = np.asarray(std, np.float32).reshape(1, 3, 1, 1)
-        self.add("Cast", (PICTURES,), "samples", to="float32")
-        self.add("Div", ("samples", "white"), "shares")
-        self.add("Transpose", ("shares",), "planes", perm=[0, 3, 1, 2])
-        self.add("Sub", ("planes", "mean"), "centred")
-        self.values[0] = self.add("Div", ("centred", "std"), "input")
 
     def network(self) -> None:
         """Where several layers write one activation, it is their outputs side by side, in the order
@@ -87,21 +91,46 @@ class _Builder:
                 self.values[layer["output"]] = self.add("Concat", parts, name, axis=1)
 
     def layer(self, layer: dict[str, Any], *inputs: str) -> str:
-        """The output of a row of Model.layers for its inputs' values."""
         name, kind = layer["name"], layer["kind"]
         if kind == "dropout":
             return inputs[0]
         if kind == "sum":
-            return self.add("Add", inputs, name)
+            return self.sum(layer, *inputs)
         if kind == "average_pool":
             return self.add("GlobalAveragePool", inputs, name)
-        window = {
+        window: dict[str, Any] = {
             "kernel_shape": [layer["kernel"]] * 2,
             "strides": [layer["stride"]] * 2,
             "pads": [layer["padding"]] * 4,
         }
         if kind == "max_pool":  # the last window may reach past the edge
             return self.add("MaxPool", inputs, name, **window, ceil_mode=1)
+        return self.convolution(layer, inputs[0], window)
+
+
+class _FloatBuilder(GraphBuilder):
+    """Parameters are the constants of their names."""
+
+    def __init__(self, model: Network):
+        super().__init__(model.state_dict(), model.layers(model.image_size, model.image_size))
+        self.preprocessing = model.preprocessing
+
+    def pictures(self) -> str:
+        mean, std = self.preprocessing.mean, self.preprocessing.std
+        self.constants["white"] = np.float32(255).reshape(1)
+        self.constants["mean"] = np.asarray(mean, np.float32).reshape(1, 3, 1, 1)
+        self.constants["std"] = np.asarray(std, np.float32).reshape(1, 3, 1, 1)
+        self.add("Cast", (PICTURES,), "samples", to="float32")
+        self.add("Div", ("samples", "white"), "shares")
+        self.add("Transpose", ("shares",), "planes", perm=[0, 3, 1, 2])
+        self.add("Sub", ("planes", "mean"), "centred")
+        return self.add("Div", ("centred", "std"), "input")
+
+    def sum(self, layer: dict[str, Any], *inputs: str) -> str:
+        return self.add("Add", inputs, layer["name"])
+
+    def convolution(self, layer: dict[str, Any], source: str, window: dict[str, Any]) -> str:
+        name = layer["name"]
         linear = f"{name}.linear" if layer["relu"] else name
-        self.add("Conv", (*inputs, f"{name}.weight", f"{name}.bias"), linear, **window)
+        self.add("Conv", (source, f"{name}.weight", f"{name}.bias"), linear, **window)
         return self.add("Relu", (linear,), name) if layer["relu"] else name

@@ -14,8 +14,7 @@ from .graph import Graph, Node
 # Operator set 13 is from ONNX 1.8 (2020), the file's format version 7 too: read by all runtimes
 # since. https://github.com/onnx/onnx/blob/main/docs/Versioning.md has the table.
 OPERATOR_SET, IR_VERSION = 13, 7
-FLOAT, UINT8 = 1, 2  # TensorProto.DataType
-ELEMENTS = {"float32": FLOAT, "uint8": UINT8}
+ELEMENTS = {"float32": 1, "uint8": 2, "int8": 3, "int32": 6}  # TensorProto.DataType
 INT, INTS = 2, 7  # AttributeProto.AttributeType
 VARINT, BYTES = 0, 2  # wire types
 
@@ -82,10 +81,10 @@ def _attribute(name: str, value: int | list[int] | str) -> bytes:
 
 
 def _tensor(name: str, array: np.ndarray) -> bytes:
-    """TensorProto of a float32 array; raw data is little-endian, row by row."""
+    """TensorProto; raw data is little-endian, row by row."""
     sizes = b"".join(_whole(1, side) for side in array.shape)
-    values = np.ascontiguousarray(array, "<f4").tobytes()
-    return sizes + _whole(2, FLOAT) + _text(8, name) + _bytes(9, values)
+    values = array.astype(array.dtype.newbyteorder("<")).tobytes()
+    return sizes + _whole(2, ELEMENTS[array.dtype.name]) + _text(8, name) + _bytes(9, values)
 
 
 def _value(name: str, element: str, shape: Shape) -> bytes:
