@@ -180,9 +180,9 @@ static sqz_status run_train(void *thing, float found[N * CLASSES], sqz_error *er
     trained *made = thing;
     sqz_batch batch = {
         .x = x, .labels = labels, .n = N, .h = SIDE, .w = SIDE, .global_batch = N, .dropout = 0.5};
-    double loss = 0;
+    double loss = 0, losses[N];
     if (made->adam->step == 0) {
-        SQZ_TRY(sqz_model_compute_gradients(made->model, &loss, NULL, &batch, error));
+        SQZ_TRY(sqz_model_compute_gradients(made->model, &loss, losses, NULL, &batch, error));
         SQZ_TRY(sqz_model_begin_write(made->model, error));
         sqz_status status = sqz_adam_step(made->adam, sqz_model_parameters(made->model),
                                           sqz_model_gradients(made->model), error);

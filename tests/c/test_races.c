@@ -37,11 +37,12 @@ static void *train(void *context) {
     run *run = context;
     sqz_batch batch = {.x = x, .labels = labels, .n = N, .global_batch = N, .dropout = 0.5};
     for (int step = 0; step < STEPS; step++) {
-        double loss;
+        double loss, losses[N];
         sqz_error error;
         batch.h = batch.w = LARGEST - step;
         batch.step = (uint64_t)step;
-        CHECK_OK(sqz_model_compute_gradients(run->model, &loss, NULL, &batch, &error), error);
+        CHECK_OK(sqz_model_compute_gradients(run->model, &loss, losses, NULL, &batch, &error),
+                 error);
         CHECK_OK(sqz_model_begin_write(run->model, &error), error);
         CHECK_OK(sqz_adam_step(run->adam, sqz_model_parameters(run->model),
                                sqz_model_gradients(run->model), &error),

@@ -17,10 +17,10 @@ static const float mean[] = {0.5f, 0.5f, 0.5f}, std[] = {0.25f, 0.25f, 0.25f};
 static sqz_status learn(sqz_model *model, sqz_batch *batch, sqz_error *error) {
     sqz_adam *adam = NULL;
     size_t count = sqz_model_parameter_count(model);
-    double loss = 0;
+    double loss = 0, losses[MOST];
     sqz_status status = sqz_adam_create(&adam, count, 1e-3, 0.9, 0.999, 1e-8, error);
     for (; status == SQZ_OK && batch->step < STEPS; batch->step++) {
-        status = sqz_model_compute_gradients(model, &loss, NULL, batch, error);
+        status = sqz_model_compute_gradients(model, &loss, losses, NULL, batch, error);
         if (status != SQZ_OK || (status = sqz_model_begin_write(model, error)) != SQZ_OK)
             break;
         status =
