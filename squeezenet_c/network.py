@@ -321,10 +321,11 @@ class Network(core.Network):
             temperature=temperature,
         )
 
-    def copy(self: AnyNetwork) -> AnyNetwork:
-        """An independent network with the same weights, and quantised as this one is."""
-        remake, parts = self.__reduce__()
-        return remake(*parts)
+    def copy(self: AnyNetwork, *, dropout: float | None = None) -> AnyNetwork:
+        """An independent network with the same weights, and quantised as this one is; with another
+        probability of `dropout`, if one is given."""
+        remake, (kind, arguments, *rest) = self.__reduce__()
+        return remake(kind, arguments | ({} if dropout is None else {"dropout": dropout}), *rest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickle keeps, and `copy` copies."""

@@ -12,17 +12,20 @@ import numpy as np
 from ..base.plots import caption, draw_figure
 from ..base.write import check_writable
 from ..data.dataset import Dataset
-from ..data.marks import add_marks
+from ..data.marks import add_marks, fingerprint
 from ..inference.predict import match_classes
 from ..network import AnyNetwork, Network
 from ..training import loop
+from ..training.distillation import mark_of
 from ..training.history import History
 from ..training.recipe import Recipe
+from ..training.resume import RunState
 from .prune import PruningAdam, prune, weight_names
 from .quantize import quantize
-from .sensitivity import DENSITIES, TRIED, Curves, allocate, bits_a_weight, sensitivity
+from .sensitivity import DENSITIES, TRIED, allocate, bits_a_weight, fitted, sensitivity
 from .shared_values import SharedValuesAdam, codebooks, write_weights
 from .size import bytes_besides_codes, coded_bytes, file_bytes, scales_of
+from .way import Way
 
 HELD_OUT_FRACTION = 0.2  # of the training pictures: layers are measured on it
 PRUNING_SHARE = 0.7  # of the epochs; in the rest what is left settles
@@ -61,21 +64,23 @@ def compress(
     sharing_epochs      in which a layer has 15 values besides 0, and these and the biases learn
     lr          the peak learning rate of both, for all layers alike; it falls along half a cosine
     batch_size, seed, augment, progress     as `train` has them
-    state       file for the state of the pruning, from which a run that was stopped is resumed
-    resume      resume the run of this file, with the other arguments as they were; one that was
-                stopped later than in the pruning begins again at its end
+    state       file for the state of the run, from which it is resumed where it was stopped.
+                Written atomically at its beginning and after every epoch
+    resume      resume the run of this file, with the other arguments as they were. The result is
+                the uninterrupted run's bit for bit. `state` is then this file, if no other is named
     plot        file for a plot of accuracy against size over the run
 
-    The result is a function of the arguments, bit for bit. A threshold and a
-    temperature of the model's are dropped.
+    The result is a function of the arguments, bit for bit. A threshold and a temperature of the
+    model's are dropped.
 
-    ValueError: an argument is not what it should be; a size that cannot be reached, with the least
-    that can be; what `quantize` refuses. OSError, BadFileError, TrainingError: see `train`.
-    KeyboardInterrupt: as ever.
+    ValueError: an argument is not what it should be, or not what the run to resume was begun with;
+    a size that cannot be reached, with the least that can be; what `quantize` refuses. OSError,
+    BadFileError, TrainingError: see `train`. KeyboardInterrupt: as ever.
     """
     train = match_classes(train, model.class_names or train.class_names, model.num_classes)
     rest, part = train.split(HELD_OUT_FRACTION, seed)
     learnt, judged = (rest, part) if valid is None else (train, valid)
+    state = resume if state is None else state
     for path in (state, plot):
         if path is not None:
             check_writable(path)
@@ -85,38 +90,57 @@ def compress(
     twin.threshold, twin.temperature = None, 1.0  # they were for other weights
     most = _most_bytes(twin, learnt, size_kb)
     say = print if progress else _say_nothing
+    arguments = {
+        "model": mark_of(twin),
+        "training set": fingerprint(learnt.paths, learnt.labels.tolist()),
+        "pictures to measure on": fingerprint(part.paths, part.labels.tolist()),
+        "size_kb": size_kb,
+        "epochs": epochs,
+        "sharing_epochs": sharing_epochs,
+        "lr": lr,
+    }
+    run = None if resume is None else RunState.read(resume)
+    way = Way(arguments) if run is None else Way.resumed(run, arguments, twin)
 
-    curves = _measured(twin, part, progress)
+    if way.rises is None:
+        if state is not None:
+            way.begin(state, twin)
+        run, way.rises = None, _measured(twin, part, progress)
+    curves = fitted(way.rises)
     counts = {name: twin.gradients[name].size for name in curves}
     densities = allocate(curves, counts, lambda d: coded_bytes(twin, d), SPARE * most)
     say(f"Pruning to {_mean(densities, counts):.1%} of the weights")
     steps = -(-len(learnt) // batch_size) * epochs
     pruning = PruningAdam(twin, densities, max(1, round(PRUNING_SHARE * steps)), lr=lr)
     given: dict[str, Any] = {
+        "state": state,
         "batch_size": batch_size,
         "seed": seed,
         "augment": augment,
         "progress": progress,
     }
-    pruned = loop.train(
-        twin,
-        learnt,
-        judged,
-        epochs=epochs,
-        recipe=Recipe(lr=lr),
-        optimizer=pruning,
-        state=state,
-        resume=resume,
-        **given,
-    )
-    _go_on(pruned)
-
-    densities = allocate(curves, counts, lambda d: coded_bytes(twin, d), most)
-    twin.load_state_dict(prune(twin.state_dict(), densities))
-    scales = scales_of(twin)
-    books = codebooks(twin.state_dict(), scales, twin)
+    if way.pruned is None or way.scales is None or run is None:
+        pruning.notes = way.notes()
+        way.pruned = loop.train(
+            twin,
+            learnt,
+            judged,
+            epochs=epochs,
+            recipe=Recipe(lr=lr),
+            optimizer=pruning,
+            resume=None if run is None else resume,
+            **given,
+        )
+        _go_on(way.pruned)
+        densities = allocate(curves, counts, lambda d: coded_bytes(twin, d), most)
+        twin.load_state_dict(prune(twin.state_dict(), densities))
+        run, way.scales = None, scales_of(twin)
+        books = codebooks(twin.state_dict(), way.scales, twin)
+    else:
+        books = way.books_of(run, twin)
     say("Training the values that the weights of a layer share")
     sharing = SharedValuesAdam(twin, books, SHARING_RATE * lr)
+    sharing.notes = way.notes()
     shared = loop.train(
         twin,
         learnt,
@@ -124,6 +148,7 @@ def compress(
         epochs=sharing_epochs,
         recipe=Recipe(lr=SHARING_RATE * lr),
         optimizer=sharing,
+        resume=None if run is None else resume,
         **given,
     )
     _go_on(shared)
@@ -132,9 +157,9 @@ def compress(
     write_weights(twin, books)
     _round_biases(twin)
     twin.trained_on = twin.trained_on[:MOST_MARKS]
-    result = quantize(twin, learnt, scales=scales)
+    result = quantize(twin, learnt, scales=way.scales)
     if plot is not None:
-        _plot(plot, pruning, pruned, shared, file_bytes(result))
+        _plot(plot, pruning, way.pruned, shared, file_bytes(result))
     return result
 
 
@@ -167,7 +192,7 @@ def _most_bytes(network: Network, train: Dataset, size_kb: float) -> int:
     return math.ceil(size_kb * 1000) - 1 - besides
 
 
-def _measured(network: Network, pictures: Dataset, progress: bool) -> Curves:
+def _measured(network: Network, pictures: Dataset, progress: bool) -> dict[str, list[float]]:
     """sensitivity with a progress bar."""
     pictures = pictures.at_size(network.image_size, network.preprocessing.fit)
     if not progress:

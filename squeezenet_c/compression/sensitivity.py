@@ -28,8 +28,8 @@ Curves = dict[str, NDArray[np.float64]]
 
 def sensitivity(
     network: Network, pictures: Dataset, tick: Callable[[], object] = lambda: None
-) -> Curves:
-    """What it adds to the loss to prune one layer alone to each of DENSITIES. The loss is the
+) -> dict[str, list[float]]:
+    """What it adds to the loss to prune one layer alone to each density of TRIED. The loss is the
     cross-entropy with the unpruned network's probabilities for labels, whose rise is the
     Kullback-Leibler divergence from these, in nats a picture: with the pictures' own labels it
     would be lost in what pruning gets right by chance. `tick` is called after each measurement."""
@@ -42,7 +42,7 @@ def sensitivity(
             twin.load_state_dict(prune(state, {name: density}))
             rises[name].append(divergence(expected, softmax(dataset_logits(twin, pictures))))
             tick()
-    return fitted(rises)
+    return rises
 
 
 def divergence(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:

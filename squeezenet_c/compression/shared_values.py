@@ -3,7 +3,7 @@ trained by the summed gradients of the weights that have them (Han et al. 2016, 
 section 3). They are counted in steps of the output channel's scale, of which an int8 weight has at
 most 127, and so end as whole numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,15 +48,27 @@ class Codebook:
     values  float32: [0] is 0 and stays it
     """
 
-    def __init__(self, weights: NDArray[np.float32], layer_units: NDArray[np.float64]):
+    def __init__(
+        self,
+        shape: Sequence[int],
+        layer_units: NDArray[np.float64],
+        codes: NDArray[np.uint8],
+        values: NDArray[np.float32],
+    ):
+        self.shape = tuple(shape)
+        self.units = np.broadcast_to(layer_units, (*self.shape[:2], 1, 1)).ravel()
+        self.codes, self.values = codes, values
+        self._units = self.units.astype(np.float32)
+
+    @classmethod
+    def found(cls, weights: NDArray[np.float32], layer_units: NDArray[np.float64]) -> "Codebook":
+        """By k-means, and 0 where a weight is."""
         steps = (weights / layer_units).reshape(weights.shape[0] * weights.shape[1], -1)
-        self.shape = weights.shape
-        self.units = np.broadcast_to(layer_units, (*weights.shape[:2], 1, 1)).ravel()
         found = shared_values(steps[steps != 0])
         nearest = np.searchsorted((found[1:] + found[:-1]) / 2, steps) + 1 if len(found) else 0
-        self.codes = np.where(steps != 0, nearest, 0).astype(np.uint8)
-        self.values = np.concatenate([[0.0], found]).astype(np.float32)
-        self._units = self.units.astype(np.float32)
+        codes = np.where(steps != 0, nearest, 0).astype(np.uint8)
+        values = np.concatenate([[0.0], found]).astype(np.float32)
+        return cls(weights.shape, layer_units, codes, values)
 
     def weights(self) -> NDArray[np.float32]:
         return core.codebook_weights(self.values, self._units, self.codes).reshape(self.shape)
@@ -85,7 +97,29 @@ def codebooks(
 ) -> dict[str, Codebook]:
     """By name of the weight tensors."""
     units = weight_units(network, weight_scales)
-    return {name: Codebook(state[name], unit) for name, unit in units.items()}
+    return {name: Codebook.found(state[name], unit) for name, unit in units.items()}
+
+
+def kept_codebooks(
+    kept: Tensors, weight_scales: NDArray[np.float32], network: Network
+) -> dict[str, Codebook]:
+    """Those of a SharedValuesAdam whose state kept this. ValueError: not of such a network."""
+    units = weight_units(network, weight_scales)
+    books = {}
+    for name, unit in units.items():
+        codes, values = (kept.get(f"{part}.{name}", np.empty(0)) for part in ("codes", "values"))
+        shape = network.gradients[name].shape
+        rows = (shape[0] * shape[1], shape[2] * shape[3])
+        fits = (codes.shape, codes.dtype, values.ndim, values.dtype) == (
+            rows,
+            np.uint8,
+            1,
+            np.float32,
+        )
+        if not (fits and 0 < len(values) <= VALUES + 1 and codes.max() < len(values)):
+            raise ValueError(f"the shared values of {name} are not those of such a layer")
+        books[name] = Codebook(shape, unit, codes, values)
+    return books
 
 
 class SharedValuesAdam(Adam):
@@ -119,6 +153,25 @@ class SharedValuesAdam(Adam):
         for name, book in self.books.items():
             book.values -= self._change(book, self._moments[name], self._model.gradients[name])
         write_weights(self._model, self.books)
+
+    def state_dict(self) -> dict[str, Any]:
+        kept: Tensors = {}
+        for name, book in self.books.items():
+            kept[f"codes.{name}"] = book.codes
+            kept[f"values.{name}"] = book.values.copy()
+            kept[f"moments.{name}"] = self._moments[name].copy()
+        return super().state_dict() | {"kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        kept, read = state["kept"], {}
+        for name, book in self.books.items():
+            values, moments = (kept.get(f"{part}.{name}") for part in ("values", "moments"))
+            if np.shape(values) != book.values.shape or np.shape(moments) != (2, *np.shape(values)):
+                raise ValueError(f"the shared values of {name} do not fit their moments")
+            read[name] = values, moments
+        super().load_state_dict(state)
+        for name, (values, moments) in read.items():
+            self.books[name].values, self._moments[name] = values.copy(), moments.copy()
 
     def _change(
         self, book: Codebook, moments: NDArray[np.float32], gradients: NDArray[np.float32]
