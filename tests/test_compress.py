@@ -48,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sq.synthetic.write(home / "train", 40, seed=0, size=48)
     sq.synthetic.write(home / "val", 16, seed=1, size=48)
     model = sq.Model(**SMALL)
-    sq.train(model, part(home, "train"), epochs=8, batch_size=4, lr=2e-3, progress=False)
+    sq.train(model, part(home, "train"), epochs=16, batch_size=4, lr=2e-3, progress=False)
     model.threshold = 0.4
     model.save(home / "model.safetensors")
     return home
@@ -147,7 +147,7 @@ def test_densities_fall_as_the_paper_has_it_and_what_is_pruned_stays_0() -> None
 
 
 def test_a_layer_that_the_answers_need_more_keeps_more_and_the_size_is_kept() -> None:
-    rises = np.array([0.001, 0.01, 0.02, 0.5, 0.5])  # it has lost what it can
+    rises = np.array([0.002, 0.02, 0.5])
     curves = fitted({"needed": 100 * rises, "spare": rises, "like it": rises})
     counts = {"needed": 1000, "spare": 1000, "like it": 1000}
 
@@ -226,8 +226,9 @@ def test_values_and_biases_learn_by_adam_on_summed_gradients() -> None:
         step = first / (1 - 0.9**done) / (np.sqrt(second / (1 - 0.999**done)) + 1e-8)
         values -= 1e-3 / mean_unit * step
     np.testing.assert_allclose(book.values, values, rtol=1e-4, atol=1e-4)
-    found = model.state_dict()
-    np.testing.assert_allclose(found[name], units * values[codes], rtol=1e-4, atol=1e-6)
+    found, whole = model.state_dict(), np.rint(values)
+    assert (whole != values).any()
+    np.testing.assert_allclose(found[name], units * whole[codes], rtol=1e-6)
     assert ((found[name] == 0) == (state[name] == 0)).all()
     bias = "features.6.expand3x3.bias"
     assert np.array_equal(found[bias], plain.state_dict()[bias])
@@ -248,9 +249,11 @@ def test_a_model_of_the_size(home, compressed) -> None:
     valid = part(home, "val")
     logits = found.predict_proba(valid)
     assert np.array_equal(logits, compressed.predict_proba(valid))
+    assert found.spec == model.spec  # its dropout too
     found.precision = "float32"
     assert np.abs(found.predict_proba(valid) - logits).max() < 0.1
-    assert found.evaluate(valid).accuracy >= model.evaluate(valid).accuracy - 0.15
+    assert found.evaluate(valid).accuracy >= model.evaluate(valid).accuracy - 0.1
+    assert np.abs(found.predict_proba(valid) - model.predict_proba(valid)).mean() < 0.05
 
 
 STOPS = {  # where, and at which call of what

@@ -1,7 +1,9 @@
 """Weights that share values: a layer has at most 15 of them besides 0, found by k-means and then
 trained by the summed gradients of the weights that have them (Han et al. 2016, arXiv:1510.00149,
 section 3). They are counted in steps of the output channel's scale, of which an int8 weight has at
-most 127, and so end as whole numbers."""
+most 127. The network computes with whole steps throughout, the nearest to the values that learn
+(a straight-through estimator: Bengio et al. 2013, arXiv:1308.3432): rounded at the end only, all
+weights of a layer that share a value would be off in the same direction."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,7 +47,7 @@ class Codebook:
 
     units   [output channels, input channels]: what 1 is worth in each weight
     codes   uint8 [output channels * input channels, kernel * kernel]: each weight's value
-    values  float32: [0] is 0 and stays it
+    values  float32, what learns: [0] is 0 and stays it
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class Codebook:
         return cls(weights.shape, layer_units, codes, values)
 
     def weights(self) -> NDArray[np.float32]:
-        return core.codebook_weights(self.values, self._units, self.codes).reshape(self.shape)
+        steps = self.whole_values()
+        return core.codebook_weights(steps, self._units, self.codes).reshape(self.shape)
 
     def gradient(self, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         """The loss's, of the values, from that of the weights."""
@@ -80,16 +83,12 @@ class Codebook:
         found[0] = 0
         return found
 
-    def round(self) -> None:
-        """Make the values whole numbers of int8, but for [0] none of them 0: a dense layer with a
-        few zeros has longer codes than without."""
+    def whole_values(self) -> NDArray[np.float32]:
+        """The nearest whole numbers of int8, but for [0] none of them 0: a dense layer with a few
+        zeros has longer codes than without."""
         whole = np.clip(np.rint(self.values), -LARGEST_WEIGHT, LARGEST_WEIGHT)
         whole[1:] = np.where(whole[1:] == 0, np.copysign(1, self.values[1:]), whole[1:])
-        self.values = whole
-
-    def whole(self) -> NDArray[np.int8]:
-        """The weights in steps, once rounded."""
-        return np.rint(self.values).astype(np.int8)[self.codes].reshape(self.shape)
+        return whole.astype(np.float32)
 
 
 def codebooks(

@@ -89,8 +89,8 @@ def refuse_others(arguments: Mapping[str, Any], begun: Mapping[str, Any], path: 
         expected = begun.get(name)
         if found != expected:
             raise ValueError(
-                f"{name} is {found!r}, expected {expected!r:.200}, with which the run in {path} was "
-                "begun"
+                f"{name} is {found!r}, expected {expected!r:.200}, with which the run in {path} "
+                "was begun"
             )
 
 
