@@ -1,8 +1,8 @@
 """What int8 and compression cost on the PALM photographs: accuracy, AUC and calibration error of a
 model in float32, in int8, and compressed, over several seeds.
 
-    python benchmarks/compression.py PALM_FOLDER --pretrained WEIGHTS [--arch 1_1] [--seeds 5]
-    python benchmarks/compression.py PALM_FOLDER --arch 1_1            # from scratch
+    python benchmarks/compression.py PALM_FOLDER --pretrained WEIGHTS [--seeds 0 1 2 3 4]
+    python benchmarks/compression.py PALM_FOLDER --arch 1_1                # from scratch
 
 Everything is trained on the training photographs (without those that are validation photographs
 too), nothing is chosen on the validation photographs, and these are looked at once a model. With
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("data", metavar="PALM_FOLDER")
     parser.add_argument("--pretrained", metavar="WEIGHTS", help="default: from scratch")
     parser.add_argument("--arch", default="1_1", choices=("1_0", "1_1"), help="from scratch")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(5)))
     parser.add_argument("--epochs", type=int, help="default: 8 from WEIGHTS, 20 from scratch")
     parser.add_argument("--size-kb", type=float, nargs="*", default=[100.0, 64.0])
     parser.add_argument("--results", metavar="FILE", help="JSON of all rows, written one by one")
@@ -144,7 +144,7 @@ def main() -> None:
             part.write_text(json.dumps(seeds, indent=1))
             part.replace(results)
 
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         rows = seeds.setdefault(str(seed), {})
         add_rows(rows, options, training, validation, seed, write)
         print(seed, json.dumps(rows), flush=True)
