@@ -355,7 +355,7 @@ typedef struct {
     double label_smoothing;      /* 0..1 */
     const double *class_weights; /* [num_classes], each above 0; NULL: all 1 */
     double total_weight;         /* of the global batch's labels. 0: it is summed here, which needs
-                                    the whole of it. Without both class_weights and labels not used */
+                                    the whole of it. Used with class_weights and labels only */
     const bool *frozen;          /* [tensor count], as sqz_model_tensor numbers them: what needs no
                                     gradient, whose gradient becomes 0. The way back ends where
                                     nothing before it learns. NULL: all learn */

@@ -375,7 +375,7 @@ def test_what_is_no_state_of_such_a_run(home, tmp_path, monkeypatch) -> None:
     notes = json.loads(metadata["notes"])
     notes["rises"].popitem()
     core.write_safetensors(str(wrong), tensors, metadata | {"notes": json.dumps(notes)})
-    refused("wrong.state: this is no state of compress .*of other layers")
+    refused("wrong.state: its rises are those of other layers")
 
 
 def test_a_size_that_cannot_be_reached_says_what_can(home) -> None:

@@ -9,12 +9,12 @@
 #include <math.h>
 #include <string.h>
 
+#define SUM_WITHIN 1e-4 /* of 1: what was rounded to float32 is much nearer */
+
 /* A picture's place in the global batch. */
 static int64_t index_of(const sqz_batch *batch, int picture) {
     return batch->indices ? batch->indices[picture] : picture;
 }
-
-#define SUM_WITHIN 1e-4 /* 1: probabilities rounded to float32 are, of any number of classes */
 
 /* Conditions here are written so that NaN is refused too. */
 static sqz_status check_targets(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {

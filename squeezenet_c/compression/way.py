@@ -47,19 +47,16 @@ class Way:
                 pruned and history_of(pruned),
                 scales and np.array(scales, np.float32),
             )
-            if way.rises is not None:
-                shape = (len(weight_names(network)), len(TRIED))
-                if (
-                    list(way.rises) != weight_names(network)
-                    or np.shape(list(way.rises.values())) != shape
-                ):
-                    raise ValueError("its rises are those of other layers")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"{type(error).__name__}: {brief(error)}"
             raise core.BadFileError(
                 f"{run.path}: this is no state of compress ({reason})"
             ) from None
         refuse_others(arguments, way.arguments, run.path)
+        if way.rises is not None:
+            names, shape = weight_names(network), np.shape(list(way.rises.values()))
+            if list(way.rises) != names or shape != (len(names), len(TRIED)):
+                raise core.BadFileError(f"{run.path}: its rises are those of other layers")
         return way
 
     def notes(self) -> dict[str, Any]:
@@ -68,7 +65,8 @@ class Way:
         if self.rises is not None:
             found["rises"] = self.rises
         if self.pruned is not None and self.scales is not None:
-            found["pruned"] = {"rows": [asdict(row) for row in self.pruned], "collapsed": None}
+            rows = [asdict(row) for row in self.pruned]
+            found["pruned"] = {"rows": rows, "collapsed": self.pruned.collapsed}
             found["scales"] = self.scales.tolist()
         return found
 
