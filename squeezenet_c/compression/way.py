@@ -13,7 +13,7 @@ from ..base.read import brief
 from ..network import Network
 from ..training.history import History
 from ..training.optimizer import Adam
-from ..training.resume import RunState, history_of, plain, refuse_others, write_state
+from ..training.resume import EpochSoFar, RunState, history_of, plain, refuse_others, write_state
 from .prune import weight_names
 from .sensitivity import TRIED
 from .shared_values import Codebook, kept_codebooks
@@ -82,4 +82,4 @@ class Way:
         """Write a state that says that nothing was found yet."""
         optimizer = Adam(network)
         optimizer.notes = self.notes()
-        write_state(state, {}, network, optimizer, History(), None)
+        write_state(state, {}, network, optimizer, History(), None, EpochSoFar())

@@ -15,13 +15,13 @@ from .._native import core
 from ..base.ranks import Ranks, hash_of, over_ranks
 from ..base.write import check_writable
 from ..data.dataset import Dataset
-from ..data.marks import add_marks, fingerprint, refuse_training_pictures
+from ..data.marks import add_marks, fingerprint
 from ..files import native
-from ..inference.calibration import check_set as check_calibration_set
 from ..inference.calibration import fold_best_temperature
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import NotFiniteError, dataset_logits, evaluate, match_classes
 from ..network import Network, level_outside
+from .checks import check_calibration, check_numbers, class_weights_of
 from .distillation import check_teacher, mark_of, soft_labels
 from .history import Epoch, History
 from .optimizer import Adam
@@ -154,7 +154,7 @@ def train(
     """
     ranks: Ranks = comm  # see over_ranks
     ranks.check_training()
-    _check(epochs, batch_size, early_stopping, label_smoothing)
+    check_numbers(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
     if resume is not None:
         resumed = ranks.from_leader(lambda: RunState.read(resume))
@@ -178,7 +178,7 @@ def train(
         held_out = valid
         train, valid = train.split(valid_fraction, seed)
     if calibrate:
-        _check_calibration(model, valid, valid_fraction, checkpoint, resumed)
+        check_calibration(model, valid, valid_fraction, checkpoint, resumed)
     train = match_classes(train, names, model.num_classes)
     if teacher is not None:
         check_teacher(teacher, temperature, model, names)
@@ -205,7 +205,7 @@ def train(
         model.positive = positive
     model.trained_on = add_marks(model.trained_on, train)
 
-    weights = _class_weights(class_weights, train, model.num_classes)
+    weights = class_weights_of(class_weights, train, model.num_classes)
     arguments = {
         **model.spec,
         **model.preprocessing.to_dict(),
@@ -533,69 +533,6 @@ def _epoch(
 
 def _fingerprint(dataset: Dataset | None) -> str | None:
     return None if dataset is None else fingerprint(dataset.paths, dataset.labels.tolist())
-
-
-def _check(
-    epochs: int, batch_size: int, early_stopping: int | None, label_smoothing: float
-) -> None:
-    for name, value in (
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("early_stopping", 1 if early_stopping is None else early_stopping),
-    ):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 1:
-            raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing is {label_smoothing!r}, expected 0 to 1")
-
-
-def _class_weights(
-    given: str | Sequence[float] | None, train: Dataset, classes: int
-) -> list[float] | None:
-    """One number a class, or None; of "balanced" by the training set."""
-    if given is None:
-        return None
-    counts = np.bincount(train.labels, minlength=classes)
-    if isinstance(given, str):
-        if given != "balanced":
-            raise ValueError(
-                f'class_weights is {given!r}, expected "balanced", one number a class or None'
-            )
-        if not counts.all():
-            raise ValueError(
-                f'class_weights is "balanced", and class {int(counts.argmin())} has no training '
-                "picture"
-            )
-        return (len(train) / (classes * counts)).tolist()
-    weights = np.asarray(given, dtype=np.float64)
-    if weights.shape != (classes,) or not (np.isfinite(weights) & (weights > 0)).all():
-        raise ValueError(
-            f"class_weights is {given!r}, expected {classes} finite numbers above 0, one a class"
-        )
-    return weights.tolist()
-
-
-def _check_calibration(
-    model: Network,
-    selection: Dataset | None,
-    valid_fraction: float | None,
-    checkpoint: str | os.PathLike | None,
-    resumed: RunState | None,
-) -> None:
-    """ValueError, before anything is trained, where the best model could not be calibrated."""
-    if valid_fraction is None or selection is None:
-        raise ValueError(
-            "calibrate needs valid_fraction, the share of the training pictures that the "
-            "temperature is found on"
-        )
-    if checkpoint is None:
-        raise ValueError("calibrate needs checkpoint, the file of the model that is calibrated")
-    check_calibration_set(selection)
-    if resumed is None:  # else the model may know this run's own
-        refuse_training_pictures(
-            model.trained_on, selection, "a temperature is found", "the selection set"
-        )
 
 
 def _note_collapse(history: History, logits: NDArray[np.float32], model: Network) -> None:
