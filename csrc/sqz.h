@@ -336,21 +336,26 @@ enum { SQZ_LANES = 16 };
  * process. (A process with no picture adds nothing, not zero.) After an error the gradients are
  * undefined and the parameters untouched.
  *
- * Label smoothing and class weights are those of torch.nn.functional.cross_entropy (net/loss.h has
- * the formula); with class weights the mean divides by the sum of the labels' weights. */
+ * Probabilities in place of labels, label smoothing and class weights are those of
+ * torch.nn.functional.cross_entropy (net/loss.h has the formula); with class weights and labels the
+ * mean divides by the sum of the labels' weights. */
 typedef struct {
-    const float *x;        /* [n][3][h][w] */
-    const int64_t *labels; /* [n], each 0..num_classes-1 */
+    const float *x;              /* [n][3][h][w] */
+    const int64_t *labels;       /* [n], each 0..num_classes-1 */
+    const double *probabilities; /* [n][num_classes], in place of labels: each at least 0, and of a
+                                    picture 1 in all, within 1e-4. NULL: there are labels */
     int n, h, w;
     int global_batch;
     const int64_t *indices; /* [n], ascending: the pictures' places in the global batch. NULL: 0, 1,
                                ..., n - 1 */
     double dropout;         /* probability, usually the spec's */
     uint64_t seed, step;
+    double temperature; /* above 0, usually 1: the loss is of the logits divided by it, times its
+                           square */
     double label_smoothing;      /* 0..1 */
     const double *class_weights; /* [num_classes], each above 0; NULL: all 1 */
     double total_weight;         /* of the global batch's labels. 0: it is summed here, which needs
-                                    the whole of it. Without class_weights not used */
+                                    the whole of it. Used with class_weights and labels only */
     const bool *frozen;          /* [tensor count], as sqz_model_tensor numbers them: what needs no
                                     gradient, whose gradient becomes 0. The way back ends where
                                     nothing before it learns. NULL: all learn */

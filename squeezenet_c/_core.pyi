@@ -200,10 +200,13 @@ class Network:
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
         frozen: Collection[str] | None = None,
+        temperature: float = 1.0,
     ) -> float:
-        """total_weight: the sum of the global batch's labels' class weights; 0: summed here, which
-        needs the whole batch. frozen: names of parameters whose gradient is not wanted; it becomes
-        0, and the way back ends where nothing before it learns."""
+        """labels: N integers, or (N, classes) probabilities. total_weight: the sum of the global
+        batch's labels' class weights; 0: summed here, which needs the whole batch. frozen: names of
+        parameters whose gradient is not wanted; it becomes 0, and the way back ends where nothing
+        before it learns."""
+
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""
     last_losses: NDArray[np.float64]

@@ -279,10 +279,12 @@ class Network(core.Network):
         class_weights: ArrayLike | None = None,
         total_weight: float = 0.0,
         frozen: Collection[str] | None = None,
+        temperature: float = 1.0,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 
-        x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0. The mean is over
+        x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0, or (N, classes)
+        probabilities, each row at least 0 and 1 in all (within 1e-4). The mean is over
         `global_batch` pictures (default N), of which these are `first_index` and following, or
         those at `indices`, N places that ascend. Dropout depends on `seed` (default: the model's),
         `step` (default: the updates its optimizer has done) and the picture's place in the global
@@ -292,7 +294,10 @@ class Network(core.Network):
         The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
         share of the target evenly over the classes; `class_weights`, one number above 0 a class,
         weigh the pictures, and the mean then divides by the sum of the labels' weights. Of a batch
-        in parts that sum must be given as `total_weight`. Parameters whose names are in `frozen`
+        in parts that sum must be given as `total_weight`. Probabilities are weighed class by class,
+        and their mean is over pictures. With a `temperature` T above 0 the loss is that of the
+        logits divided by T, times T * T, which keeps its gradient as large (Hinton et al. 2015,
+        arXiv:1503.02531, section 2.1). Parameters whose names are in `frozen`
         get no gradient (theirs becomes 0), and the pass does not go back further than those that do
         need. ValueError names what does not fit.
         """
@@ -313,12 +318,14 @@ class Network(core.Network):
             class_weights=class_weights,
             total_weight=total_weight,
             frozen=frozen,
+            temperature=temperature,
         )
 
-    def copy(self: AnyNetwork) -> AnyNetwork:
-        """An independent network with the same weights, and quantised as this one is."""
-        remake, parts = self.__reduce__()
-        return remake(*parts)
+    def copy(self: AnyNetwork, *, dropout: float | None = None) -> AnyNetwork:
+        """An independent network with the same weights, and quantised as this one is; with another
+        probability of `dropout`, if one is given."""
+        remake, (kind, arguments, *rest) = self.__reduce__()
+        return remake(kind, arguments | ({} if dropout is None else {"dropout": dropout}), *rest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickle keeps, and `copy` copies."""

@@ -324,6 +324,9 @@ def test_weights_of_one_and_no_smoothing_change_no_bit():
         ({"class_weights": [1.0, 1.0]}, r"class_weights has shape \(2,\), expected \(3,\)"),
         ({"class_weights": [1.0, 0.0, 1.0]}, "the weight of class 1 is 0, expected above 0"),
         ({"class_weights": [1, 1, 1], "total_weight": -1.0}, "total_weight is -1"),
+        ({"temperature": 0.0}, "temperature is 0, expected a finite number above 0"),
+        ({"temperature": float("nan")}, "temperature is nan, expected"),
+        ({"temperature": float("inf")}, "temperature is inf, expected"),
     ],
 )
 def test_wrong_arguments_of_the_loss(arguments, words):

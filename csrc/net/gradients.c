@@ -9,16 +9,45 @@
 #include <math.h>
 #include <string.h>
 
+#define SUM_WITHIN 1e-4 /* of 1: what was rounded to float32 is much nearer */
+
 /* A picture's place in the global batch. */
 static int64_t index_of(const sqz_batch *batch, int picture) {
     return batch->indices ? batch->indices[picture] : picture;
 }
 
-/* Conditions are written so that NaN is refused too. */
+/* Conditions here are written so that NaN is refused too. */
+static sqz_status check_targets(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
+    int classes = model->spec.num_classes;
+    for (int i = 0; !batch->probabilities && i < batch->n; i++)
+        if (batch->labels[i] < 0 || batch->labels[i] >= classes)
+            return sqz_fail(error, SQZ_INVALID, "label %lld of picture %d is outside 0..%d",
+                            (long long)batch->labels[i], i, classes - 1);
+    for (int i = 0; batch->probabilities && i < batch->n; i++) {
+        const double *probabilities = batch->probabilities + (size_t)i * (size_t)classes;
+        double sum = 0;
+        for (int class = 0; class < classes; class++) {
+            if (!(probabilities[class] >= 0))
+                return sqz_fail(error, SQZ_INVALID,
+                                "the probability of class %d for picture %d is %g, expected at "
+                                "least 0",
+                                class, i, probabilities[class]);
+            sum += probabilities[class];
+        }
+        if (!(fabs(sum - 1) <= SUM_WITHIN))
+            return sqz_fail(error, SQZ_INVALID,
+                            "the probabilities for picture %d add up to %g, expected 1", i, sum);
+    }
+    return SQZ_OK;
+}
+
 static sqz_status check_loss(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
     if (!(batch->label_smoothing >= 0 && batch->label_smoothing <= 1))
         return sqz_fail(error, SQZ_INVALID, "label_smoothing is %g, expected 0 to 1",
                         batch->label_smoothing);
+    if (!(batch->temperature > 0) || isinf(batch->temperature))
+        return sqz_fail(error, SQZ_INVALID, "temperature is %g, expected a finite number above 0",
+                        batch->temperature);
     if (!batch->class_weights)
         return SQZ_OK;
     for (int i = 0; i < model->spec.num_classes; i++)
@@ -28,7 +57,7 @@ static sqz_status check_loss(const sqz_model *model, const sqz_batch *batch, sqz
     if (!(batch->total_weight >= 0) || isinf(batch->total_weight))
         return sqz_fail(error, SQZ_INVALID, "total_weight is %g, expected a number of at least 0",
                         batch->total_weight);
-    if (batch->total_weight == 0 && batch->n != batch->global_batch)
+    if (!batch->probabilities && batch->total_weight == 0 && batch->n != batch->global_batch)
         return sqz_fail(error, SQZ_INVALID,
                         "with class weights a part of a batch (%d of %d pictures) needs the whole "
                         "batch's total_weight",
@@ -53,10 +82,7 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
     if (!(batch->dropout >= 0 && batch->dropout < 1))
         return sqz_fail(error, SQZ_INVALID, "dropout is %g, expected 0 or more, less than 1",
                         batch->dropout);
-    for (int i = 0; i < batch->n; i++)
-        if (batch->labels[i] < 0 || batch->labels[i] >= model->spec.num_classes)
-            return sqz_fail(error, SQZ_INVALID, "label %lld of picture %d is outside 0..%d",
-                            (long long)batch->labels[i], i, model->spec.num_classes - 1);
+    SQZ_TRY(check_targets(model, batch, error));
     return check_loss(model, batch, error);
 }
 
@@ -71,6 +97,18 @@ typedef struct {
     double divisor; /* of the mean loss */
 } training;
 
+/* What the loss of a picture is asked to reach. */
+static sqz_target target_of(const sqz_batch *batch, int classes, int picture) {
+    sqz_target target = {.smoothing = batch->label_smoothing,
+                         .weights = batch->class_weights,
+                         .temperature = batch->temperature};
+    if (batch->probabilities)
+        target.probabilities = batch->probabilities + (size_t)picture * (size_t)classes;
+    else
+        target.label = batch->labels[picture];
+    return target;
+}
+
 static sqz_status run_picture(const training *training, sqz_workspace *workspace, float *lane,
                               bool accumulate, int picture, sqz_error *error) {
     const sqz_plan *plan = training->entry->plan;
@@ -83,7 +121,7 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
                            .picture = (uint32_t)index_of(batch, picture),
                            .probability = batch->dropout};
     const sqz_dropout *used = batch->dropout > 0 ? &dropout : NULL;
-    sqz_target target = {batch->labels[picture], batch->label_smoothing, batch->class_weights};
+    sqz_target target = target_of(batch, classes, picture);
 
     SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, used, NULL, error));
@@ -158,7 +196,7 @@ static sqz_status unpack_slot(void *context, int slot, sqz_workspace *workspace,
 
 /* What the sum of the pictures' losses is divided by. */
 static double divisor_of(const sqz_batch *batch) {
-    if (!batch->class_weights)
+    if (!batch->class_weights || batch->probabilities)
         return batch->global_batch;
     double sum = 0;
     for (int i = 0; i < batch->n; i++)

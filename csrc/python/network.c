@@ -61,8 +61,7 @@ static void network_dealloc(sqz_py_network *self) {
 /* -- Training ---------------------------------------------------------------------------------- */
 
 /* The pass itself; the arrays are the caller's to release. */
-static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObject *x,
-                              PyArrayObject *labels) {
+static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch) {
     npy_intp shape[2] = {batch->n, sqz_model_spec(self->model)->num_classes};
     PyArrayObject *logits = (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
     PyArrayObject *losses = (PyArrayObject *)PyArray_SimpleNew(1, shape, NPY_FLOAT64);
@@ -71,8 +70,6 @@ static PyObject *gradients_of(sqz_py_network *self, sqz_batch *batch, PyArrayObj
         Py_XDECREF(losses);
         return NULL;
     }
-    batch->x = PyArray_DATA(x);
-    batch->labels = PyArray_DATA(labels);
     double loss;
     sqz_error error;
     sqz_status status;
@@ -104,6 +101,33 @@ static PyArrayObject *class_weights_of(const sqz_model *model, PyObject *given) 
     return weights;
 }
 
+/* What the batch is to reach, put into it: labels, or of an array of two dimensions the
+ * probabilities, double[n][num_classes]. The array that holds them; NULL with an exception set. */
+static PyArrayObject *targets_of(const sqz_model *model, sqz_batch *batch, PyObject *given) {
+    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_O(given);
+    if (!array)
+        return NULL;
+    PyArrayObject *targets;
+    if (PyArray_NDIM(array) != 2) {
+        targets = sqz_py_index_array(given, "labels", batch->n);
+        batch->labels = targets ? PyArray_DATA(targets) : NULL;
+        Py_DECREF(array);
+        return targets;
+    }
+    int classes = sqz_model_spec(model)->num_classes;
+    targets = (PyArrayObject *)PyArray_FROM_OTF((PyObject *)array, NPY_FLOAT64,
+                                                NPY_ARRAY_IN_ARRAY | NPY_ARRAY_ENSURECOPY);
+    Py_DECREF(array);
+    if (targets && (PyArray_DIM(targets, 0) != batch->n || PyArray_DIM(targets, 1) != classes)) {
+        char expected[48];
+        PyOS_snprintf(expected, sizeof expected, "(%d,) or (%d, %d)", batch->n, batch->n, classes);
+        sqz_py_refuse_shape(targets, "labels", expected);
+        Py_CLEAR(targets);
+    }
+    batch->probabilities = targets ? PyArray_DATA(targets) : NULL;
+    return targets;
+}
+
 /* Which tensors the container has the names of, [tensor count], for the caller to PyMem_Free; NULL
  * with an exception set. ValueError: it has others too. */
 static bool *frozen_of(const sqz_model *model, PyObject *names) {
@@ -133,18 +157,27 @@ static bool *frozen_of(const sqz_model *model, PyObject *names) {
 }
 
 static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
-    static char *names[] = {"x",    "labels",          "global_batch",  "indices",      "step",
-                            "seed", "label_smoothing", "class_weights", "total_weight", "frozen",
+    static char *names[] = {"x",
+                            "labels",
+                            "global_batch",
+                            "indices",
+                            "step",
+                            "seed",
+                            "label_smoothing",
+                            "class_weights",
+                            "total_weight",
+                            "frozen",
+                            "temperature",
                             NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
     PyObject *indices_given = Py_None, *frozen_given = Py_None;
-    sqz_batch batch = {0};
+    sqz_batch batch = {.temperature = 1};
     if (!model || !PyArg_ParseTupleAndKeywords(
-                      args, kwargs, "OO|$OOO&O&dOdO:compute_gradients", names, &x_given,
+                      args, kwargs, "OO|$OOO&O&dOdOd:compute_gradients", names, &x_given,
                       &labels_given, &global_batch, &indices_given, sqz_py_to_uint64, &batch.step,
                       sqz_py_to_uint64, &batch.seed, &batch.label_smoothing, &weights_given,
-                      &batch.total_weight, &frozen_given))
+                      &batch.total_weight, &frozen_given, &batch.temperature))
         return NULL;
     PyArrayObject *x = sqz_py_settle_precision(self) == 0
                            ? sqz_py_pictures(x_given, false, &batch.n, &batch.h, &batch.w)
@@ -152,12 +185,13 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
     if (!x)
         return NULL;
     PyObject *loss = NULL;
-    PyArrayObject *labels = sqz_py_index_array(labels_given, "labels", batch.n);
+    batch.x = PyArray_DATA(x);
+    PyArrayObject *targets = targets_of(model, &batch, labels_given);
     PyArrayObject *indices = NULL, *weights = NULL;
     batch.global_batch = batch.n;
     batch.dropout = sqz_model_spec(model)->dropout;
     bool ready =
-        labels && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch));
+        targets && (global_batch == Py_None || sqz_py_to_int(global_batch, &batch.global_batch));
     if (ready && indices_given != Py_None) {
         indices = sqz_py_index_array(indices_given, "indices", batch.n);
         ready = indices;
@@ -175,11 +209,11 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
         batch.frozen = frozen;
     }
     if (ready)
-        loss = gradients_of(self, &batch, x, labels);
+        loss = gradients_of(self, &batch);
     PyMem_Free(frozen);
     Py_XDECREF(weights);
     Py_XDECREF(indices);
-    Py_XDECREF(labels);
+    Py_XDECREF(targets);
     Py_DECREF(x);
     return loss;
 }
@@ -387,9 +421,10 @@ static PyMethodDef methods[] = {
     {"compute_gradients", (PyCFunction)(void (*)(void))network_compute_gradients,
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, *, global_batch=None, indices=None, step=0, seed=0,\n"
-     "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=()) -> "
-     "loss\n\n"
-     "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers.\n"
+     "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=(),\n"
+     "                  temperature=1) -> loss\n\n"
+     "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers, or\n"
+     "(N, classes) probabilities.\n"
      "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
      "gradients in `gradients`. The pictures are those at indices, N that ascend, of the global\n"
      "batch (default: the first N); dropout is a function of (seed, step, index). The same bits "

@@ -533,7 +533,7 @@ static PyObject *op_cross_entropy(PyObject *module, PyObject *args, PyObject *ke
         PyErr_Format(PyExc_ValueError, "label is %ld, expected 0 to %d", label, dim(logits, 0) - 1);
     else if ((d_logits = make(NULL, "d_logits", 1, PyArray_DIMS(logits), "")))
         loss = sqz_cross_entropy(floats(d_logits), floats(logits), dim(logits, 0),
-                                 &(sqz_target){.label = label}, scale);
+                                 &(sqz_target){.label = label, .temperature = 1}, scale);
     Py_DECREF(logits);
     return d_logits ? Py_BuildValue("dN", loss, d_logits) : NULL;
 }

@@ -21,8 +21,9 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", nargs="+", help="what the model was trained on, as `train` takes "
-        "it: it learns further from the training pictures, and figures are from the validation "
-        "pictures (without these, from a fifth of the former that it does not learn from)"
+        "it: on the training pictures it learns to answer as before, and figures are from the "
+        "validation pictures (without these, from a fifth of the former that it does not learn "
+        "from)"
     )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", required=True, help="the compressed model")
     for name, kind, text in (
@@ -39,7 +40,7 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     parser.add_argument("--plot", metavar="FILE", help="a plot of accuracy against size, a PNG")
     parser.add_argument(
-        "--state", metavar="FILE", help="where the state of the pruning is written, epoch by epoch"
+        "--state", metavar="FILE", help="where the state of the run is written, epoch by epoch"
     )
     parser.add_argument(
         "--resume-from", metavar="FILE", help="a --state of the same command that was stopped, "

@@ -1,9 +1,11 @@
 """Weights that share values: a layer has at most 15 of them besides 0, found by k-means and then
 trained by the summed gradients of the weights that have them (Han et al. 2016, arXiv:1510.00149,
 section 3). They are counted in steps of the output channel's scale, of which an int8 weight has at
-most 127, and so end as whole numbers."""
+most 127. The network computes with whole steps throughout, the nearest to the values that learn
+(a straight-through estimator: Bengio et al. 2013, arXiv:1308.3432): rounded at the end only, all
+weights of a layer that share a value would be off in the same direction."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,21 +47,34 @@ class Codebook:
 
     units   [output channels, input channels]: what 1 is worth in each weight
     codes   uint8 [output channels * input channels, kernel * kernel]: each weight's value
-    values  float32: [0] is 0 and stays it
+    values  float32, what learns: [0] is 0 and stays it
     """
 
-    def __init__(self, weights: NDArray[np.float32], layer_units: NDArray[np.float64]):
-        steps = (weights / layer_units).reshape(weights.shape[0] * weights.shape[1], -1)
-        self.shape = weights.shape
-        self.units = np.broadcast_to(layer_units, (*weights.shape[:2], 1, 1)).ravel()
-        found = shared_values(steps[steps != 0])
-        nearest = np.searchsorted((found[1:] + found[:-1]) / 2, steps) + 1 if len(found) else 0
-        self.codes = np.where(steps != 0, nearest, 0).astype(np.uint8)
-        self.values = np.concatenate([[0.0], found]).astype(np.float32)
+    def __init__(
+        self,
+        shape: Sequence[int],
+        layer_units: NDArray[np.float64],
+        codes: NDArray[np.uint8],
+        values: NDArray[np.float32],
+    ):
+        self.shape = tuple(shape)
+        self.units = np.broadcast_to(layer_units, (*self.shape[:2], 1, 1)).ravel()
+        self.codes, self.values = codes, values
         self._units = self.units.astype(np.float32)
 
+    @classmethod
+    def found(cls, weights: NDArray[np.float32], layer_units: NDArray[np.float64]) -> "Codebook":
+        """By k-means, and 0 where a weight is."""
+        steps = (weights / layer_units).reshape(weights.shape[0] * weights.shape[1], -1)
+        found = shared_values(steps[steps != 0])
+        nearest = np.searchsorted((found[1:] + found[:-1]) / 2, steps) + 1 if len(found) else 0
+        codes = np.where(steps != 0, nearest, 0).astype(np.uint8)
+        values = np.concatenate([[0.0], found]).astype(np.float32)
+        return cls(weights.shape, layer_units, codes, values)
+
     def weights(self) -> NDArray[np.float32]:
-        return core.codebook_weights(self.values, self._units, self.codes).reshape(self.shape)
+        steps = self.whole_values()
+        return core.codebook_weights(steps, self._units, self.codes).reshape(self.shape)
 
     def gradient(self, gradients: NDArray[np.float32]) -> NDArray[np.float32]:
         """The loss's, of the values, from that of the weights."""
@@ -68,16 +83,12 @@ class Codebook:
         found[0] = 0
         return found
 
-    def round(self) -> None:
-        """Make the values whole numbers of int8, but for [0] none of them 0: a dense layer with a
-        few zeros has longer codes than without."""
+    def whole_values(self) -> NDArray[np.float32]:
+        """The nearest whole numbers of int8, but for [0] none of them 0: a dense layer with a few
+        zeros has longer codes than without."""
         whole = np.clip(np.rint(self.values), -LARGEST_WEIGHT, LARGEST_WEIGHT)
         whole[1:] = np.where(whole[1:] == 0, np.copysign(1, self.values[1:]), whole[1:])
-        self.values = whole
-
-    def whole(self) -> NDArray[np.int8]:
-        """The weights in steps, once rounded."""
-        return np.rint(self.values).astype(np.int8)[self.codes].reshape(self.shape)
+        return whole.astype(np.float32)
 
 
 def codebooks(
@@ -85,7 +96,29 @@ def codebooks(
 ) -> dict[str, Codebook]:
     """By name of the weight tensors."""
     units = weight_units(network, weight_scales)
-    return {name: Codebook(state[name], unit) for name, unit in units.items()}
+    return {name: Codebook.found(state[name], unit) for name, unit in units.items()}
+
+
+def kept_codebooks(
+    kept: Tensors, weight_scales: NDArray[np.float32], network: Network
+) -> dict[str, Codebook]:
+    """Those of a SharedValuesAdam whose state kept this. ValueError: not of such a network."""
+    units = weight_units(network, weight_scales)
+    books = {}
+    for name, unit in units.items():
+        codes, values = (kept.get(f"{part}.{name}", np.empty(0)) for part in ("codes", "values"))
+        shape = network.gradients[name].shape
+        rows = (shape[0] * shape[1], shape[2] * shape[3])
+        fits = (codes.shape, codes.dtype, values.ndim, values.dtype) == (
+            rows,
+            np.uint8,
+            1,
+            np.float32,
+        )
+        if not (fits and 0 < len(values) <= VALUES + 1 and codes.max() < len(values)):
+            raise ValueError(f"the shared values of {name} are not those of such a layer")
+        books[name] = Codebook(shape, unit, codes, values)
+    return books
 
 
 class SharedValuesAdam(Adam):
@@ -119,6 +152,25 @@ class SharedValuesAdam(Adam):
         for name, book in self.books.items():
             book.values -= self._change(book, self._moments[name], self._model.gradients[name])
         write_weights(self._model, self.books)
+
+    def state_dict(self) -> dict[str, Any]:
+        kept: Tensors = {}
+        for name, book in self.books.items():
+            kept[f"codes.{name}"] = book.codes
+            kept[f"values.{name}"] = book.values.copy()
+            kept[f"moments.{name}"] = self._moments[name].copy()
+        return super().state_dict() | {"kept": kept}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        kept, read = state["kept"], {}
+        for name, book in self.books.items():
+            values, moments = (kept.get(f"{part}.{name}") for part in ("values", "moments"))
+            if np.shape(values) != book.values.shape or np.shape(moments) != (2, *np.shape(values)):
+                raise ValueError(f"the shared values of {name} do not fit their moments")
+            read[name] = values, moments
+        super().load_state_dict(state)
+        for name, (values, moments) in read.items():
+            self.books[name].values, self._moments[name] = values.copy(), moments.copy()
 
     def _change(
         self, book: Codebook, moments: NDArray[np.float32], gradients: NDArray[np.float32]

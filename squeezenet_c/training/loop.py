@@ -15,13 +15,14 @@ from .._native import core
 from ..base.ranks import Ranks, hash_of, over_ranks
 from ..base.write import check_writable
 from ..data.dataset import Dataset
-from ..data.marks import add_marks, fingerprint, refuse_training_pictures
+from ..data.marks import add_marks, fingerprint
 from ..files import native
-from ..inference.calibration import check_set as check_calibration_set
 from ..inference.calibration import fold_best_temperature
 from ..inference.metrics import accuracy, cross_entropy
 from ..inference.predict import NotFiniteError, dataset_logits, evaluate, match_classes
 from ..network import Network, level_outside
+from .checks import check_calibration, check_numbers, class_weights_of
+from .distillation import check_teacher, mark_of, soft_labels
 from .history import Epoch, History
 from .optimizer import Adam
 from .progress import Progress
@@ -80,6 +81,8 @@ def train(
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
     optimizer: Adam | None = None,
+    teacher: Network | None = None,
+    temperature: float = 1.0,
     stop: Callable[[], bool] | None = None,
     comm: Any = None,
 ) -> History:
@@ -125,6 +128,10 @@ def train(
                     with, and not with the cosine schedule
     optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
                     and body_lr_scale; its lr follows the recipe
+    teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
+                    label a picture has the probabilities that this network, of the same classes
+                    and preprocessing, gives it as the model sees it, flipped or not. `temperature`
+                    divides the logits of both. The accuracies are by labels still
     stop            asked before each step and each validation: where it answers True (on any rank),
                     the state is written, as far as the epoch has come, and the History so far
                     returned, with `interrupted` set. `resume` continues with the next step
@@ -147,7 +154,7 @@ def train(
     """
     ranks: Ranks = comm  # see over_ranks
     ranks.check_training()
-    _check(epochs, batch_size, early_stopping, label_smoothing)
+    check_numbers(epochs, batch_size, early_stopping, label_smoothing)
     resumed = None
     if resume is not None:
         resumed = ranks.from_leader(lambda: RunState.read(resume))
@@ -171,8 +178,16 @@ def train(
         held_out = valid
         train, valid = train.split(valid_fraction, seed)
     if calibrate:
-        _check_calibration(model, valid, valid_fraction, checkpoint, resumed)
+        check_calibration(model, valid, valid_fraction, checkpoint, resumed)
     train = match_classes(train, names, model.num_classes)
+    if teacher is not None:
+        check_teacher(teacher, temperature, model, names)
+        if label_smoothing or class_weights is not None:
+            raise ValueError(
+                "label_smoothing and class_weights are of labels, and a teacher has none"
+            )
+    elif temperature != 1:
+        raise ValueError(f"temperature is {temperature!r}, and there is no teacher")
     if valid is not None:
         valid = match_classes(valid, names, model.num_classes)
     if held_out is not None:
@@ -190,7 +205,7 @@ def train(
         model.positive = positive
     model.trained_on = add_marks(model.trained_on, train)
 
-    weights = _class_weights(class_weights, train, model.num_classes)
+    weights = class_weights_of(class_weights, train, model.num_classes)
     arguments = {
         **model.spec,
         **model.preprocessing.to_dict(),
@@ -207,6 +222,7 @@ def train(
         "label_smoothing": label_smoothing,
         "class_weights": weights,
         "calibrate": calibrate,
+        "teacher": None if teacher is None else f"{mark_of(teacher)}, temperature {temperature}",
         "train": _fingerprint(train),
         "valid": _fingerprint(valid),
         "the set held out": _fingerprint(held_out),
@@ -232,9 +248,15 @@ def train(
             "the hash of the weights": hash_of(model.state_dict()),
         }
     )
-    loss = {"label_smoothing": label_smoothing, "class_weights": weights}
+    loss = {
+        "label_smoothing": label_smoothing,
+        "class_weights": weights,
+        "temperature": temperature,
+    }
     train = train.at_size(model.image_size, model.preprocessing.fit)
-    run = _Run(model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss, ranks)
+    run = _Run(
+        model, train, recipe, optimizer, epochs, batch_size, seed, augment, loss, teacher, ranks
+    )
     if valid is not None:
         valid = valid.at_size(model.image_size, model.preprocessing.fit)
     files = (checkpoint, state) if ranks.leads else (None, None)
@@ -354,11 +376,12 @@ class _Run:
         seed: int,
         augment: bool,
         loss: dict[str, Any],
+        teacher: Network | None,
         ranks: Ranks,
     ):
         self.model, self.train, self.recipe, self.optimizer = model, train, recipe, optimizer
         self.epochs, self.batch_size, self.seed, self.augment = epochs, batch_size, seed, augment
-        self.loss = loss  # its arguments
+        self.loss, self.teacher = loss, teacher  # its arguments, and in place of labels
         self.ranks = ranks
         self.logits = np.zeros((0, model.num_classes), np.float32)  # the last step's, our own
         self.steps_per_epoch = math.ceil(len(train) / batch_size)
@@ -411,10 +434,10 @@ class _Run:
     ) -> NDArray[np.float64]:
         """Our own pictures forward and back; their rows."""
         flips = core.augment_flips(self.seed, epoch, indices[own]) if self.augment else None
-        labels = self.train.labels[indices[own]]
+        x = self.model.preprocessing.normalise(pictures, flips)
         self.model.compute_gradients(
-            self.model.preprocessing.normalise(pictures, flips),
-            labels,
+            x,
+            self.targets(x, indices[own]),
             global_batch=len(indices),
             indices=own,
             step=self.optimizer.step_count,
@@ -424,8 +447,14 @@ class _Run:
             **self.loss,
         )
         self.logits = self.model.last_logits
-        right = self.logits.argmax(axis=1) == labels
+        right = self.logits.argmax(axis=1) == self.train.labels[indices[own]]
         return np.column_stack([self.model.last_losses, right])
+
+    def targets(self, x: NDArray[np.float32], indices: NDArray[np.int64]) -> NDArray[Any]:
+        """What the answers to x, which these pictures became, should be."""
+        if self.teacher is None:
+            return self.train.labels[indices]
+        return soft_labels(self.teacher, x, self.loss["temperature"])
 
     def weight(self, indices: NDArray[np.int64]) -> float:
         """What these pictures' mean loss weighs in the epoch's, and divides by."""
@@ -504,69 +533,6 @@ def _epoch(
 
 def _fingerprint(dataset: Dataset | None) -> str | None:
     return None if dataset is None else fingerprint(dataset.paths, dataset.labels.tolist())
-
-
-def _check(
-    epochs: int, batch_size: int, early_stopping: int | None, label_smoothing: float
-) -> None:
-    for name, value in (
-        ("epochs", epochs),
-        ("batch_size", batch_size),
-        ("early_stopping", 1 if early_stopping is None else early_stopping),
-    ):
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not whole or value < 1:
-            raise ValueError(f"{name} is {value!r}, expected a whole number of at least 1")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing is {label_smoothing!r}, expected 0 to 1")
-
-
-def _class_weights(
-    given: str | Sequence[float] | None, train: Dataset, classes: int
-) -> list[float] | None:
-    """One number a class, or None; of "balanced" by the training set."""
-    if given is None:
-        return None
-    counts = np.bincount(train.labels, minlength=classes)
-    if isinstance(given, str):
-        if given != "balanced":
-            raise ValueError(
-                f'class_weights is {given!r}, expected "balanced", one number a class or None'
-            )
-        if not counts.all():
-            raise ValueError(
-                f'class_weights is "balanced", and class {int(counts.argmin())} has no training '
-                "picture"
-            )
-        return (len(train) / (classes * counts)).tolist()
-    weights = np.asarray(given, dtype=np.float64)
-    if weights.shape != (classes,) or not (np.isfinite(weights) & (weights > 0)).all():
-        raise ValueError(
-            f"class_weights is {given!r}, expected {classes} finite numbers above 0, one a class"
-        )
-    return weights.tolist()
-
-
-def _check_calibration(
-    model: Network,
-    selection: Dataset | None,
-    valid_fraction: float | None,
-    checkpoint: str | os.PathLike | None,
-    resumed: RunState | None,
-) -> None:
-    """ValueError, before anything is trained, where the best model could not be calibrated."""
-    if valid_fraction is None or selection is None:
-        raise ValueError(
-            "calibrate needs valid_fraction, the share of the training pictures that the "
-            "temperature is found on"
-        )
-    if checkpoint is None:
-        raise ValueError("calibrate needs checkpoint, the file of the model that is calibrated")
-    check_calibration_set(selection)
-    if resumed is None:  # else the model may know this run's own
-        refuse_training_pictures(
-            model.trained_on, selection, "a temperature is found", "the selection set"
-        )
 
 
 def _note_collapse(history: History, logits: NDArray[np.float32], model: Network) -> None:

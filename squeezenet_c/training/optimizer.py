@@ -45,6 +45,8 @@ class Adam(core.Adam):
     ):
         super().__init__(model, lr, betas, eps)
         self._model = model
+        self.notes: dict[str, Any] = {}
+        """JSON values that a run's state keeps for whoever made the optimizer (RunState.notes)."""
         self.set_spans(spans_of(model, weight_decay, freeze, body_lr_scale))
         model.step = 0
 

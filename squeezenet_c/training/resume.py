@@ -2,8 +2,10 @@
 
 It is a safetensors file. Tensors, each by the parameter's name behind
   model.  exp_avg.  exp_avg_sq.  best.    weights, Adam's moments, the best epoch's weights (if any)
-and, uint8, where the optimizer has one, its
+and, where the optimizer has any, uint8 its
   mask
+and, float32 or uint8, by names of its own
+  kept.   what else it needs to go on
 Metadata, JSON by key:
   squeezenet_c.state  the format, "1"; "2" where an epoch is begun, which earlier
                       programs do not know
@@ -15,6 +17,7 @@ Metadata, JSON by key:
                       states of the first versions have neither
   begun               of format "2": the epoch after those of the history, as far as it is done
   machine             what its bits depend on besides: backend and instruction set
+  notes               what the optimizer's maker wants to find again, if anything
 Order, flips and dropout are functions of the seed, the epoch and the step; the schedules and early
 stopping are functions of the history. So there is nothing else to keep.
 """
@@ -41,6 +44,7 @@ from .optimizer import Adam
 
 FORMAT_KEY, FORMAT, FORMAT_BEGUN = "squeezenet_c.state", "1", "2"
 STATE_IN_RUN_FOLDER = Path("weights", "last.state")
+GROUPS = ("model", "exp_avg", "exp_avg_sq", "best", "kept")
 OPTIMIZER_NUMBERS = ("step", "lr", "betas", "eps", "spans")
 
 Tensors = dict[str, np.ndarray]
@@ -74,9 +78,20 @@ def _machine() -> dict[str, str]:
     return {"backend": info["backend"], "isa": info["isa"]}
 
 
-def _plain(values: Any) -> Any:
+def plain(values: Any) -> Any:
     """As it will be read again: lists for tuples, Python's numbers for NumPy's."""
     return json.loads(json.dumps(values, default=lambda value: value.item()))
+
+
+def refuse_others(arguments: Mapping[str, Any], begun: Mapping[str, Any], path: str) -> None:
+    """ValueError where a run of these would not be that of `path`, begun with those."""
+    for name, found in plain(arguments).items():
+        expected = begun.get(name)
+        if found != expected:
+            raise ValueError(
+                f"{name} is {found!r}, expected {expected!r:.200}, with which the run in {path} "
+                "was begun"
+            )
 
 
 def write_state(
@@ -96,6 +111,7 @@ def write_state(
         "exp_avg": state["exp_avg"],
         "exp_avg_sq": state["exp_avg_sq"],
         "best": best or {},
+        "kept": state.get("kept", {}),
     }
     tensors = {
         f"{group}.{name}": tensor
@@ -105,13 +121,14 @@ def write_state(
     if "mask" in state:
         tensors["mask"] = state["mask"].view(np.uint8)
     values = {
-        "arguments": _plain(arguments),
+        "arguments": plain(arguments),
         "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
         "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
         "class_names": model.class_names,
         "positive": model.positive,
         "trained_on": model.trained_on,
         "machine": _machine(),
+        "notes": optimizer.notes,
     }
     if begun.steps:
         values["begun"] = asdict(begun)
@@ -142,7 +159,7 @@ def _optimizer(said: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
-def _history(said: dict[str, Any]) -> History:
+def history_of(said: dict[str, Any]) -> History:
     rows = [Epoch(**row) for row in _typed(said, "rows", list)]
     for row in rows:
         for name, value in asdict(row).items():
@@ -176,6 +193,7 @@ class RunState:
     begun: EpochSoFar
     groups: dict[str, Tensors]
     mask: NDArray[np.uint8] | None
+    notes: dict[str, Any]
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "RunState":
@@ -193,14 +211,16 @@ class RunState:
             raise core.BadFileError(
                 f"{path}: {what}; expected one of format {FORMAT!r} or {FORMAT_BEGUN!r}"
             )
-        groups: dict[str, Tensors] = {"model": {}, "exp_avg": {}, "exp_avg_sq": {}, "best": {}}
+        groups: dict[str, Tensors] = {name: {} for name in GROUPS}
         mask = tensors.pop("mask", None)
         try:
             if mask is not None and mask.dtype != np.uint8:
                 raise TypeError(f"mask has the dtype {mask.dtype}, expected uint8")
             for key, tensor in tensors.items():
                 group, _, name = key.partition(".")
-                if tensor.dtype != np.float32:
+                if tensor.dtype != np.float32 and not (
+                    group == "kept" and tensor.dtype == np.uint8
+                ):
                     raise TypeError(f"{key} has the dtype {tensor.dtype}, expected float32")
                 groups[group][name] = tensor
             said = {key: json.loads(text) for key, text in metadata.items() if key != FORMAT_KEY}
@@ -208,7 +228,7 @@ class RunState:
                 path=path,
                 arguments=completed(_typed(said, "arguments", dict), EARLIER),
                 optimizer=_optimizer(_typed(said, "optimizer", dict)),
-                history=_history(_typed(said, "history", dict)),
+                history=history_of(_typed(said, "history", dict)),
                 class_names=_typed(said, "class_names", list | None),
                 positive=_typed({"positive": None} | said, "positive", int | None),
                 trained_on=tuple(map(str, _typed({"trained_on": []} | said, "trained_on", list))),
@@ -216,6 +236,7 @@ class RunState:
                 begun=_begun(_typed({"begun": {}} | said, "begun", dict)),
                 groups=groups,
                 mask=mask,
+                notes=_typed({"notes": {}} | said, "notes", dict),
             )
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             reason = f"{type(error).__name__}: {brief(error)}"
@@ -229,13 +250,7 @@ class RunState:
     def check(self, arguments: Mapping[str, Any]) -> None:
         """ValueError where a run with these would not be the run. A warning where its bits will
         differ all the same, because it is resumed elsewhere."""
-        for name, found in _plain(arguments).items():
-            expected = self.arguments.get(name)
-            if found != expected:
-                raise ValueError(
-                    f"{name} is {found!r}, expected {expected!r:.200}, with which the run in "
-                    f"{self.path} was begun"
-                )
+        refuse_others(arguments, self.arguments, self.path)
         here = _machine()
         if here != self.machine:
             was, now = (
@@ -282,7 +297,8 @@ class RunState:
         former = optimizer.state_dict()
         try:
             masked = {} if self.mask is None else {"mask": self.mask}
-            optimizer.load_state_dict(self.optimizer | moments | masked)
+            kept = {"kept": self.groups["kept"]}
+            optimizer.load_state_dict(self.optimizer | moments | masked | kept)
             model.load_state_dict(self.groups["model"])
             model.trained_on = self.trained_on or model.trained_on
         except (TypeError, ValueError) as error:

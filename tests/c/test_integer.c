@@ -311,7 +311,13 @@ static void check_refusals(const uint8_t *pictures) {
                 "float32");
     int64_t label = 0;
     double loss, losses[1];
-    sqz_batch batch = {.x = x, .labels = &label, .n = 1, .h = SIDE, .w = SIDE, .global_batch = 1};
+    sqz_batch batch = {.x = x,
+                       .labels = &label,
+                       .n = 1,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = 1,
+                       .temperature = 1};
     CHECK_FAILS(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error), error,
                 SQZ_INVALID, "inference");
     CHECK_OK(sqz_model_begin_write(model, &error), error);

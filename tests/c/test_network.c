@@ -42,6 +42,7 @@ static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
                        .w = SIDE,
                        .global_batch = N,
                        .dropout = 0.3,
+                       .temperature = 1,
                        .seed = 1,
                        .step = step};
     double loss = NAN, losses[N];
@@ -212,7 +213,13 @@ static void check_class_weights(const float *x) {
     sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
     const int64_t labels[N] = {0};
     const double equal[3] = {2, 2, 2}, none[3] = {1, 0, 1};
-    sqz_batch batch = {.x = x, .labels = labels, .n = N, .h = SIDE, .w = SIDE, .global_batch = N};
+    sqz_batch batch = {.x = x,
+                       .labels = labels,
+                       .n = N,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = N,
+                       .temperature = 1};
     sqz_error error;
     double plain = NAN, weighted = NAN, losses[N];
     CHECK(sqz_model_compute_gradients(model, &plain, losses, NULL, &batch, &error) == SQZ_OK);
@@ -226,6 +233,37 @@ static void check_class_weights(const float *x) {
     batch.class_weights = none;
     CHECK(sqz_model_compute_gradients(model, &weighted, losses, NULL, &batch, &error) ==
           SQZ_INVALID);
+    sqz_model_destroy(model);
+}
+
+/* Probabilities that say what labels say, and such as are none. */
+static void check_probabilities(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    double sure[N][3] = {{0}}, plain = NAN, found = NAN, losses[N];
+    for (int i = 0; i < N; i++)
+        sure[i][labels[i]] = 1;
+    sqz_batch batch = {.x = x,
+                       .labels = labels,
+                       .n = N,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = N,
+                       .temperature = 1};
+    sqz_error error;
+    CHECK(sqz_model_compute_gradients(model, &plain, losses, NULL, &batch, &error) == SQZ_OK);
+    batch.labels = NULL;
+    batch.probabilities = sure[0];
+    CHECK(sqz_model_compute_gradients(model, &found, losses, NULL, &batch, &error) == SQZ_OK);
+    CHECK(found == plain);
+    const double wrong[] = {-0.1, 0.9, 1.1, NAN, INFINITY};
+    for (int i = 0; i < 5; i++) {
+        sure[1][1] = wrong[i];
+        CHECK(sqz_model_compute_gradients(model, &found, losses, NULL, &batch, &error) ==
+              SQZ_INVALID);
+    }
+    sure[1][1] = 1;
+    batch.temperature = 0;
+    CHECK(sqz_model_compute_gradients(model, &found, losses, NULL, &batch, &error) == SQZ_INVALID);
     sqz_model_destroy(model);
 }
 
@@ -249,5 +287,6 @@ void test_network(void) {
     check_refusals(x);
     check_spans();
     check_class_weights(x);
+    check_probabilities(x);
     free(x);
 }

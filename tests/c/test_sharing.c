@@ -211,7 +211,8 @@ static void train(sqz_model *model, const float *x) {
                        .h = 48,
                        .w = 48,
                        .global_batch = MOST,
-                       .dropout = 0.5};
+                       .dropout = 0.5,
+                       .temperature = 1};
     double loss, losses[MOST];
     sqz_error error;
     CHECK_OK(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error), error);
