@@ -178,8 +178,14 @@ static sqz_status run_predict(void *thing, float found[N * CLASSES], sqz_error *
  * succeed is the first there is. */
 static sqz_status run_train(void *thing, float found[N * CLASSES], sqz_error *error) {
     trained *made = thing;
-    sqz_batch batch = {
-        .x = x, .labels = labels, .n = N, .h = SIDE, .w = SIDE, .global_batch = N, .dropout = 0.5};
+    sqz_batch batch = {.x = x,
+                       .labels = labels,
+                       .n = N,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = N,
+                       .dropout = 0.5,
+                       .temperature = 1};
     double loss = 0, losses[N];
     if (made->adam->step == 0) {
         SQZ_TRY(sqz_model_compute_gradients(made->model, &loss, losses, NULL, &batch, error));

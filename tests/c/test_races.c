@@ -35,7 +35,8 @@ static void start(run *run, uint64_t seed) {
 
 static void *train(void *context) {
     run *run = context;
-    sqz_batch batch = {.x = x, .labels = labels, .n = N, .global_batch = N, .dropout = 0.5};
+    sqz_batch batch = {
+        .x = x, .labels = labels, .n = N, .global_batch = N, .dropout = 0.5, .temperature = 1};
     for (int step = 0; step < STEPS; step++) {
         double loss, losses[N];
         sqz_error error;

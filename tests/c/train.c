@@ -47,7 +47,13 @@ static sqz_status run(char **names, int n, float *x, int64_t *labels, sqz_model 
         sqz_image_normalise(x + i * PLANES, square, SIDE, SIDE, 0, mean, std);
         sqz_image_free(&image);
     }
-    sqz_batch batch = {.x = x, .labels = labels, .n = n, .h = SIDE, .w = SIDE, .global_batch = n};
+    sqz_batch batch = {.x = x,
+                       .labels = labels,
+                       .n = n,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = n,
+                       .temperature = 1};
     if (status == SQZ_OK)
         status = learn(model, &batch, error);
     for (int i = 0; i < n && status == SQZ_OK; i++) {
