@@ -262,19 +262,30 @@ def test_labels_of_any_integer_type(network, dtype):
 
 def test_wrong_global_batch(network):
     with pytest.raises(ValueError, match="pictures 3 to 4 are not within a global batch of 4"):
-        network.compute_gradients(pictures(2), [0, 1], global_batch=4, first_index=3)
+        network.compute_gradients(pictures(2), [0, 1], global_batch=4, indices=[3, 4])
     for wrong in (-(2**31), -1, 0, 1):
         with pytest.raises(ValueError, match=f"0 to 1 are not within a global batch of {wrong}"):
             network.compute_gradients(pictures(2), [0, 1], global_batch=wrong)
     with pytest.raises(ValueError, match="pictures 2147483647 to 2147483648 are not within"):
-        network.compute_gradients(pictures(2), [0, 1], global_batch=4, first_index=2**31 - 1)
-    with pytest.raises(ValueError, match="first_index and indices are both given"):
-        network.compute_gradients(pictures(2), [0, 1], 4, 1, indices=[1, 2])
+        network.compute_gradients(
+            pictures(2), [0, 1], global_batch=4, indices=2**31 + np.arange(-1, 1)
+        )
     for wrong in ([2, 2], [3, 1]):
         with pytest.raises(ValueError, match=r"picture . follows picture ., expected indices that"):
-            network.compute_gradients(pictures(2), [0, 1], 4, indices=wrong)
+            network.compute_gradients(pictures(2), [0, 1], global_batch=4, indices=wrong)
     with pytest.raises(ValueError, match=r"indices has shape \(1,\), expected \(2,\)"):
-        network.compute_gradients(pictures(2), [0, 1], 4, indices=[1])
+        network.compute_gradients(pictures(2), [0, 1], global_batch=4, indices=[1])
+
+
+def test_first_index_is_short_for_indices_that_follow_each_other():
+    model = sq.Model("1_1", num_classes=2, seed=0)
+    loss = model.compute_gradients(pictures(2), [0, 1], 4, indices=[1, 2])
+    assert model.compute_gradients(pictures(2), [0, 1], 4, 1) == loss
+    assert model.compute_gradients(pictures(2), [0, 1], 4) != loss  # another dropout
+    with pytest.raises(ValueError, match="pictures 3 to 4 are not within a global batch of 4"):
+        model.compute_gradients(pictures(2), [0, 1], global_batch=4, first_index=3)
+    with pytest.raises(ValueError, match="first_index and indices are both given"):
+        model.compute_gradients(pictures(2), [0, 1], 4, 1, indices=[1, 2])
 
 
 def test_no_frozen_names(network):
