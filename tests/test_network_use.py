@@ -11,6 +11,7 @@ import threading
 import numpy as np
 import pytest
 
+import squeezenet_c as sq
 from squeezenet_c._native import core
 
 BACKENDS = core.build_info()["backends"]
