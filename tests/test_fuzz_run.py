@@ -11,8 +11,8 @@ sys.path.append(str(Path(__file__).resolve().parent / "fuzz"))
 
 import builder  # noqa: E402
 import portable_support  # noqa: E402
-import run  # noqa: E402
 import specs  # noqa: E402
+from fuzz import run  # noqa: E402
 
 PLANTED = """
 #include "harness.h"
