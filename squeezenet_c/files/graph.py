@@ -5,6 +5,7 @@ into the network's input as normalise does, one operation after the other; qdq.p
 quantised model. Dropout is not there: it does nothing in a prediction.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +40,7 @@ def graph_of(model: Network) -> Graph:
     return _FloatBuilder(model).graph()
 
 
-class GraphBuilder:
+class GraphBuilder(ABC):
     """Turns layers, which read and write numbered activations, into nodes over named values. What
     depends on the numbers that are computed with is a subclass's: pictures, sum, convolution."""
 
@@ -56,16 +57,17 @@ class GraphBuilder:
         self.add("Softmax", (LOGITS,), PROBABILITIES, axis=1)
         return Graph(self.nodes, self.constants)
 
+    @abstractmethod
     def pictures(self) -> str:
         """What the network reads of PICTURES."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sum(self, layer: dict[str, Any], *inputs: str) -> str:
-        """The output of a row of Model.layers for its inputs' values, as of the others below."""
-        raise NotImplementedError
+        """The output of a row of Model.layers for its inputs' values."""
 
+    @abstractmethod
     def convolution(self, layer: dict[str, Any], source: str, window: dict[str, Any]) -> str:
-        raise NotImplementedError
+        """The same, `window` being its kernel's attributes."""
 
     @property
     def last(self) -> str:

@@ -123,9 +123,8 @@ def train(
                     `model` gets its weights, the checkpoint is written anew, and the history is the
                     whole run's. The final weights are the uninterrupted run's bit for bit, wherever
                     it was stopped: it continues after the last whole epoch, or where `stop` ended
-                    it. `state` is then this
-                    file, if no other is named. Only `epochs` may differ from what the run was begun
-                    with, and not with the cosine schedule
+                    it. `state` is then this file, if no other is named. Only `epochs` may differ
+                    from what the run was begun with, and not with the cosine schedule
     optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
                     and body_lr_scale; its lr follows the recipe
     teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
@@ -141,9 +140,9 @@ def train(
                     all do, it says why and ends all of them (MPI's Abort)
 
     Class names are taken from the set where the model has none; a decision threshold that it had is
-    dropped. Ctrl-C stops within a batch and
-    returns the History so far, with `interrupted` set; the checkpoint is the best so far. A run
-    that has collapsed says so in a CollapseWarning and in history.collapsed.
+    dropped. Ctrl-C stops within a batch and returns the History so far, with `interrupted` set; the
+    checkpoint is the best so far. A run that has collapsed says so in a CollapseWarning and in
+    history.collapsed.
 
     ValueError: an argument, a label or a class's name is not what it should be, or not what the run
     to resume was begun with, or a rank has other arguments, pictures or weights than rank 0, or
