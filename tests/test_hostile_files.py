@@ -97,6 +97,21 @@ def test_an_archive_with_a_member_without_a_name(tmp_path: Path, reader) -> None
     assert len(str(raised.value)) < 500
 
 
+@pytest.mark.parametrize("where", [b"PK\x01\x02", b"PK\x03\x04"], ids=["directory", "member"])
+@pytest.mark.parametrize("reader", [sq.Model.load, lambda path: unpack(path, path.parent)])
+def test_an_archive_with_a_name_that_is_no_text(tmp_path: Path, reader, where: bytes) -> None:
+    """Found by the fuzzing: a name is said to be UTF-8 and is not."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as opened:
+        opened.writestr("é/data.pkl", b"1")  # which zipfile says to be UTF-8
+    raw = bytearray(path.read_bytes())
+    raw[raw.index("é".encode(), raw.index(where))] = 0xAB
+    path.write_bytes(raw)
+    with pytest.raises(core.BadFileError, match="zip") as raised:
+        reader(path)
+    assert len(str(raised.value)) < 500
+
+
 @pytest.mark.parametrize(
     ("begins", "kind"),
     [(b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG picture"), (b"%PDF-1.7", "a PDF")],

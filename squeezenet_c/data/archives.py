@@ -49,9 +49,12 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
                     _remove_stale(parent)
             for info, place in zip(members, places, strict=True):
                 _write(opened, info, place, root, archive)
+    except core.BadFileError:
+        raise
     except (
         *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-        *(OverflowError, IndexError, struct.error),  # of offsets, sizes and names that are none
+        # of offsets, sizes and names that are none
+        *(ValueError, OverflowError, IndexError, struct.error),
     ) as error:
         reason = brief(error)
         raise core.BadFileError(f"{archive} is not a zip file that can be read: {reason}") from None
