@@ -77,8 +77,9 @@ def makers() -> dict[str, Callable[[], seeds.Seeds]]:
 # -- One harness -----------------------------------------------------------------------------------
 
 
-def fuzz(name: str, program: list[str], corpus: Path, seconds: int) -> Result:
-    """Runs a harness and reads what libFuzzer says of it."""
+def fuzz(name: str, program: list[str], corpus: Path, seconds: int, seed: int = 0) -> Result:
+    """Runs a harness and reads what libFuzzer says of it. seed: of its random numbers; 0: others
+    each time."""
     own, findings = corpus / "inputs" / name, corpus / "findings"
     own.mkdir(parents=True, exist_ok=True)
     findings.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,7 @@ def fuzz(name: str, program: list[str], corpus: Path, seconds: int) -> Result:
         command = [
             *program,
             f"-max_total_time={seconds}",
+            f"-seed={seed}",
             f"-max_len={MOST_BYTES}",
             f"-timeout={MOST_SECONDS}",
             f"-rss_limit_mb={MOST_MEGABYTES}",
@@ -217,6 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     time = parser.add_mutually_exclusive_group()
     time.add_argument("--seconds", type=int, default=20, help="for each harness (default: 20)")
     time.add_argument("--hours", type=float, help="for all of them together")
+    parser.add_argument("--seed", type=int, default=0, help="of random numbers (default: others)")
     cpus = len(os.sched_getaffinity(0))
     parser.add_argument("--jobs", type=int, default=cpus, help=f"at a time (default: {cpus})")
     parser.add_argument(
@@ -259,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
             program = [sys.executable, str(builder.HERE / "specs.py")]
         else:
             program = [sys.executable, str(WORKER), name]
-        return fuzz(name, program, options.corpus, seconds)
+        return fuzz(name, program, options.corpus, seconds, options.seed)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         results = list(pool.map(run, wanted))

@@ -1,6 +1,6 @@
 """Networks of any spec as exported C, against the package: the table of layers that the exporter
 makes is right where the compiled file gives the package's bits and leaves the guards in its state
-alone (builder.guarded). run.py starts it with libFuzzer's options, of which it knows three.
+alone (builder.guarded). run.py starts it with libFuzzer's options, of which it knows some.
 
     python tests/fuzz/specs.py FILE    # the spec in a file, again
 """
@@ -65,7 +65,7 @@ def check(spec: dict[str, Any], folder: Path) -> str:
 def main() -> int:
     options = dict(word[1:].split("=", 1) for word in sys.argv[1:] if word.startswith("-"))
     files = [word for word in sys.argv[1:] if Path(word).is_file()]
-    random = np.random.default_rng()
+    random = np.random.default_rng(int(options.get("seed", "0")) or None)
     end = time.monotonic() + float(options.get("max_total_time", "0"))
     count, wrong = 0, ""
     while files or time.monotonic() < end:
