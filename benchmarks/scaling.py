@@ -363,6 +363,7 @@ def main() -> None:
         if os.environ.get("OMPI_COMM_WORLD_RANK", "0") == "0":
             print(json.dumps(result))
         return
+    options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / "scaling.json"
     if options.again:
         found = json.loads(file.read_text())
