@@ -6,14 +6,13 @@ import fcntl
 import os
 import shutil
 import stat
-import struct
 import tempfile
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from .._native import core
 from ..base.read import brief, open_regular
+from ..base.zips import DAMAGED
 
 ARCHIVES = ("training.zip", "validation.zip", "valid_gt.zip")
 # training.zip holds more zips; the photographs are in this one, the others are annotations.
@@ -51,11 +50,7 @@ def unpack(archive: str | os.PathLike, target: str | os.PathLike) -> list[Path]:
                 _write(opened, info, place, root, archive)
     except core.BadFileError:
         raise
-    except (
-        *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
-        # of offsets, sizes and names that are none
-        *(ValueError, OverflowError, IndexError, struct.error),
-    ) as error:
+    except DAMAGED as error:
         reason = brief(error)
         raise core.BadFileError(f"{archive} is not a zip file that can be read: {reason}") from None
     return places

@@ -14,7 +14,6 @@ large.
 import json
 import math
 import os
-import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ import numpy as np
 
 from .._native import core
 from ..base.read import brief, first_bytes, open_regular
+from ..base.zips import DAMAGED
 from . import torch_pickle
 from .torch_pickle import Tensor
 
@@ -91,11 +91,7 @@ def _damage(path: str) -> Iterator[None]:
         yield
     except core.BadFileError:
         raise
-    except (
-        *(zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError),
-        # of offsets, sizes and names that are none
-        *(OSError, ValueError, OverflowError, IndexError, struct.error),
-    ) as error:
+    except (*DAMAGED, OSError) as error:
         raise core.BadFileError(f"{path}: a damaged zip archive: {brief(error)}") from None
 
 
