@@ -5,6 +5,7 @@ stb_image.h, SQZ_WERROR=1 turns warnings into errors, SQZ_SANITIZE=address,undef
 """
 
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -20,10 +21,6 @@ sys.path.insert(0, str(ROOT / "csrc"))
 
 import externals  # noqa: E402
 import sources  # noqa: E402
-
-# Where libdnnl.so.3 is, seen from site-packages/squeezenet_c: in the environment's lib folder, also
-# where site-packages is in lib64.
-RUNTIME_PATHS = ("$ORIGIN/../../..", "$ORIGIN/../../../../lib")
 
 
 class BuildCore(build_ext):
@@ -41,7 +38,8 @@ class BuildCore(build_ext):
         onednn = externals.find_onednn() if externals.onednn_wanted() else None
         if onednn:
             include.append(str(onednn.include))
-        command = self.compiler.compiler_so[:1]
+        # CC may be several words, as "ccache gcc"; what follows them are flags.
+        command = shlex.split(os.environ.get("CC", "")) or self.compiler.compiler_so[:1]
         flags = sources.compile_flags(command)
 
         def compile_unit(unit: sources.Unit) -> str:
@@ -61,8 +59,6 @@ class BuildCore(build_ext):
         self.compiler.linker_so = [
             word for word in self.compiler.linker_so if not word.startswith("-Wl,-rpath")
         ]
-        if onednn:
-            link = [str(onednn.library), *(f"-Wl,-rpath,{path}" for path in RUNTIME_PATHS), *link]
         target.parent.mkdir(parents=True, exist_ok=True)
         self.compiler.link_shared_object(objects, str(target), extra_postargs=link)
         # The exporter's C files are data of the package.

@@ -76,12 +76,16 @@ def _sets(flags: dict[str, tuple[str, ...]], machine: str | None) -> tuple[str, 
     return tuple(flags) if x86_64 else ("baseline",)
 
 
-def library_units(onednn: bool, machine: str | None = None) -> list[Unit]:
+def library_units(
+    onednn: bool, machine: str | None = None, system: str = sys.platform
+) -> list[Unit]:
     """The C library without Python; `onednn` says whether oneDNN's backend is part of it. For this
-    kind of machine, or another, as platform.machine() would name it."""
+    kind of machine and system, or another, as platform.machine() and sys.platform would name it."""
     units = []
     for folder in LIBRARY_FOLDERS:
         for source in sorted((ROOT / folder).rglob("*.c")):
+            if not _is_for(system, source):
+                continue
             if source.parent == INTEGER_KERNELS:
                 units += [_integer_unit(source, name) for name in _sets(INTEGER_FLAGS, machine)]
             elif source.parent in KERNELS:
@@ -98,6 +102,14 @@ def library_units(onednn: bool, machine: str | None = None) -> list[Unit]:
 def binding_units(onednn: bool) -> list[Unit]:
     """The CPython extension around it."""
     return [_plain_unit(source, onednn) for source in sorted((ROOT / "python").glob("*.c"))]
+
+
+def _is_for(system: str, source: Path) -> bool:
+    """NAME_windows.c takes the place of NAME.c there."""
+    own = "_windows.c"
+    if system == "win32":
+        return not source.with_name(source.stem + own).exists()
+    return not source.name.endswith(own)
 
 
 def _is_onednn(source: Path) -> bool:
@@ -144,7 +156,7 @@ def compile_flags(compiler: Sequence[str]) -> list[str]:
 def link_flags(compiler: Sequence[str]) -> list[str]:
     """Flags for linking what compile_flags compiled; they go after the objects."""
     openmp = ["-fopenmp"] if has_openmp(compiler) else []
-    return ["-pthread", *openmp, *sanitizer_flags(), "-lm"]
+    return ["-pthread", *openmp, *sanitizer_flags(), "-ldl", "-lm"]
 
 
 def sanitizer_flags() -> list[str]:

@@ -62,6 +62,11 @@ enum { SQZ_MAX_THREADS = 1024 };
 sqz_status sqz_set_num_threads(int threads, sqz_error *error);
 int sqz_get_num_threads(void);
 
+/* Where the file of oneDNN's library is, for a build with oneDNN; else the system's loader looks
+ * for libdnnl.so.3. To be called before all else, for the library is loaded when a backend is first
+ * asked for; where there is none, oneDNN is not offered. SQZ_INVALID afterwards. */
+sqz_status sqz_set_onednn_library(const char *path, sqz_error *error);
+
 /* The backend that plans made from now on will use: "mixed" (the faster of the others for each part
  * of each kind of convolution, by a table that was measured), "onednn" or "openmp". The default is
  * the environment's SQZ_BACKEND, else mixed where it is offered (where onednn is), else openmp. */
@@ -74,7 +79,7 @@ typedef struct {
     const char *cpu_isa; /* the best this CPU and SQZ_ISA allow */
     int block;           /* channels a block in its layout */
     bool onednn_built, onednn_offered, openmp_built;
-    char onednn_version[32]; /* "" when not built */
+    char onednn_version[32]; /* "" where there is none */
     char onednn_reason[256]; /* why onednn is not offered, "" when it is */
     bool bfloat16_offered;   /* by the backend in use, without emulation */
     char bfloat16_reason[256];

@@ -1,8 +1,7 @@
 """Loads the compiled part, `core`; all other modules take it from here.
 
-The compiled part finds oneDNN's library by a path relative to itself. That fails where packages are
-not in the environment's site-packages (an editable install, --target); then the library is looked
-up in the installed packages' lists of files and loaded before it.
+The compiled part loads oneDNN's library when it first needs it, and does without where there is
+none (build_info()["onednn_reason"] says so). It is told here where pip has put it.
 """
 
 import os
@@ -35,35 +34,28 @@ def _short_spin() -> Iterator[None]:
         os.environ.pop("GOMP_SPINCOUNT", None)
 
 
-def _import_core() -> ModuleType:
-    with _short_spin():
-        import squeezenet_c._core as core
-
-    return core
-
-
-def _preload_onednn() -> None:
-    """Load oneDNN's library from the package that carries it, for this process."""
-    import ctypes  # here, because an ordinary import needs neither
-    from importlib import metadata
+def _find_onednn() -> Path | None:
+    """oneDNN's library, of the package that carries it."""
+    # In the environment's lib folder, also where site-packages is in lib64.
+    above = Path(__file__).resolve().parents
+    for folder in (*above[3:4], *(environment / "lib" for environment in above[4:5])):
+        if (folder / ONEDNN_LIBRARY).is_file():
+            return folder / ONEDNN_LIBRARY
+    # We are not in site-packages: an editable install, or --target.
+    from importlib import metadata  # here, because an ordinary import does not need it
 
     for distribution in metadata.distributions(name=ONEDNN_DISTRIBUTION):
         for file in distribution.files or []:
             path = Path(str(file.locate()))
             if file.name == ONEDNN_LIBRARY and path.exists():
-                with _short_spin():
-                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
-                return
-    raise ImportError(
-        f"squeezenet_c was built with oneDNN, and {ONEDNN_LIBRARY} is not installed (pip's "
-        f"--target leaves it out): run `pip install {ONEDNN_DISTRIBUTION}==2023.2.0`, or build "
-        "without it (`SQZ_ONEDNN=0 pip install .` in the source folder)"
-    )
+                return path
+    return None
 
 
 def _load_core() -> ModuleType:
     try:
-        return _import_core()
+        with _short_spin():
+            import squeezenet_c._core as core
     except ModuleNotFoundError as error:
         if error.name != "squeezenet_c._core":
             raise
@@ -72,11 +64,11 @@ def _load_core() -> ModuleType:
             "`pip install .` in the source folder, and start Python from another folder, because "
             "the source folder hides the installed package from a Python that is started in it"
         ) from None
-    except ImportError as error:
-        if ONEDNN_LIBRARY not in str(error):
-            raise
-    _preload_onednn()
-    return _import_core()
+    if hasattr(core, "set_onednn_library"):  # a build with oneDNN
+        library = _find_onednn()
+        if library:
+            core.set_onednn_library(library)
+    return core
 
 
 if TYPE_CHECKING:

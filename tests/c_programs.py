@@ -68,6 +68,7 @@ class Build:
     compiler: tuple[str, ...]
     flags: tuple[str, ...] = ()
     machine: str | None = None  # None: this one
+    system: str = sys.platform
     onednn: bool = False
 
     def program(self, folder: Path) -> Path:
@@ -82,7 +83,7 @@ class Build:
         flags = [*sources.compile_flags(self.compiler), "-Werror"]
         flags += [*(f"-I{path}" for path in include), *self.flags]
         tests = [TESTS / f"{name}.c" for name in TEST_NAMES]
-        units = sources.library_units(self.onednn, self.machine)
+        units = sources.library_units(self.onednn, self.machine, self.system)
         units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
         units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
 
@@ -99,6 +100,6 @@ class Build:
         link = [*sources.link_flags(self.compiler), *self.flags]
         link += [f"-Wl,--wrap={name}" for name in WRAPPED.split()]
         if found:
-            link = [str(found.library), f"-Wl,-rpath,{found.library.parent}", *link]
+            link = [f"-Wl,-rpath,{found.library.parent}", *link]  # for dlopen
         run([*self.compiler, *objects, *link, "-o", folder / "tests"])
         return folder / "tests"

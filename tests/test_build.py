@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import squeezenet_c
 
 PACKAGE = Path(squeezenet_c.__file__).resolve().parent
 INFO = squeezenet_c.build_info()
+LIBRARY_HEADER = Path(__file__).resolve().parent.parent / "csrc" / "ops" / "onednn_library.h"
+COMPILER = shutil.which("gcc") or "cc"
 ISAS = ["baseline", "avx2", "avx512"]
 SETTINGS = ("SQZ_BACKEND", "SQZ_ISA", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "OMP_NUM_THREADS")
 
@@ -31,13 +34,13 @@ print(json.dumps([sq.build_info(), logits.tolist(), float(loss), moved.tolist()]
 
 
 def _python(
-    code: str, folder: Path, *options: str, **settings: str
+    code: str, folder: Path, *arguments: str, **settings: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `code` in `folder`; of the variables that steer the library, only `settings` are set."""
     environment = {key: value for key, value in os.environ.items() if key not in SETTINGS}
     environment.update(settings)
     return subprocess.run(
-        [sys.executable, *options, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -103,6 +106,62 @@ def test_a_build_without_onednn_does_not_load_it(tmp_path: Path) -> None:
     result = _python(code, tmp_path)
     assert result.stdout.strip() == "False", result.stderr
     assert INFO["backends"] == ["openmp"]
+
+
+def _needs_onednn() -> None:
+    if not INFO["onednn_version"]:
+        pytest.skip("build: oneDNN is no part of it")
+
+
+INFO_WITH = """
+import json, sys
+from squeezenet_c._native import core
+core.set_onednn_library(sys.argv[1])
+print(json.dumps(core.build_info()))
+try:
+    core.set_onednn_library(sys.argv[1])
+except ValueError as error:
+    print(error, file=sys.stderr)
+"""
+
+
+def test_without_onednns_library_the_own_kernels_serve(tmp_path: Path, usual: list) -> None:
+    _needs_onednn()
+    hidden = "import importlib.metadata as m, pathlib; m.distributions = lambda **_: []\n"
+    hidden += "pathlib.Path.is_file = lambda path: False\n"
+    answer = _answer(_python(hidden + WORK, tmp_path))
+    assert answer[0]["backends"] == ["openmp"] and answer[0]["backend"] == "openmp"
+    assert answer[0]["onednn_reason"].startswith("oneDNN is not there: libdnnl.so.3: cannot open")
+    assert answer[0]["onednn_version"] == ""
+    _same_numbers(answer, usual)
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        (None, "libdnnl.so.3 has no function dnnl_convolution_backward_data_primitive_desc_create"),
+        ((2, 7), "libdnnl.so.3 is oneDNN 2.7, expected 3.2 or a later 3"),
+        ((3, 1), "libdnnl.so.3 is oneDNN 3.1, expected 3.2 or a later 3"),
+    ],
+)
+def test_another_onednn_is_refused(
+    tmp_path: Path, version: tuple[int, int] | None, reason: str
+) -> None:
+    _needs_onednn()
+    names = re.findall(r"X\((\w+)\)", LIBRARY_HEADER.read_text()) if version else []
+    lines = [f"int dnnl_{name}(void) {{ return 1; }}" for name in names if name != "version"]
+    if version:
+        major, minor = version
+        lines.append(f"static int numbers[5] = {{{major}, {minor}}};")
+        lines.append("const int *dnnl_version(void) { return numbers; }")
+    (tmp_path / "fake.c").write_text("\n".join([*lines, ""]))
+    library = tmp_path / "libfake.so"
+    subprocess.run([COMPILER, "-shared", "-fPIC", tmp_path / "fake.c", "-o", library], check=True)
+    result = _python(INFO_WITH, tmp_path, str(library))
+    assert result.returncode == 0, result.stderr
+    info = json.loads(result.stdout)
+    assert info["backends"] == ["openmp"] and info["onednn_reason"] == reason
+    assert result.stderr.strip() == f"oneDNN was looked for before {library} was named"
 
 
 # -- Importing -------------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ void sqz_onednn_explain(char reason[256], char version[32]) {
     snprintf(reason, 256, "this build has no oneDNN");
     version[0] = '\0';
 }
+
+sqz_status sqz_set_onednn_library(const char *path, sqz_error *error) {
+    return sqz_fail(error, SQZ_UNSUPPORTED, "%s is oneDNN's, and this build has none", path);
+}
 #define ONEDNN_BUILT false
 #else
 #define ONEDNN_BUILT true

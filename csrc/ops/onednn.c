@@ -1,12 +1,12 @@
 /* onednn.c: the "onednn" backend, but that it divides no convolution (onednn_slices.c does):
  * convolutions as oneDNN primitives, all other ops the project's own kernels for the same
  * instruction set (pooling and the like move memory: there is nothing for a primitive to win, see
- * csrc/README.md). Only this file and onednn_isa.c include oneDNN's headers.
+ * csrc/README.md). Only the files named onednn* include oneDNN's header, by onednn_library.h.
  *
  * A primitive is created once for a shape and shared by all threads: scratch memory is the caller's
- * (scratchpad_mode_user) and primitives are created while OpenMP is told to use one thread, because
- * oneDNN plans its work for the number of threads it sees at creation. Memory objects carry the
- * pointers of a call, so each worker has its own.
+ * (scratchpad_mode_user) and primitives are created while oneDNN's OpenMP is told to use one
+ * thread, because oneDNN plans its work for the number of threads it sees at creation. Memory
+ * objects carry the pointers of a call, so each worker has its own.
  *
  * The table for bfloat16, which is there with AVX-512 only, differs in the data type of source,
  * destination and packed weights; bias and the weights' gradient are float32 in both. */
@@ -14,19 +14,18 @@
 #include "../base/parallel.h"
 #include "onednn.h"
 #include "onednn_isa.h"
+#include "onednn_library.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <oneapi/dnnl/dnnl.h>
-
 #define ONEDNN_TRY(error, call)                                                                    \
     do {                                                                                           \
         dnnl_status_t onednn_status = (call);                                                      \
         if (onednn_status != dnnl_success)                                                         \
-            return fail(error, #call, onednn_status);                                              \
+            return fail(error, &#call[sizeof "sqz_dnnl"], onednn_status); /* after the dot */      \
     } while (0)
 
 /* The arrays of a convolution, by what they hold. */
@@ -62,7 +61,7 @@ struct sqz_worker {
 
 static dnnl_engine_t engine;
 static sqz_ops tables[2]; /* by precision */
-static char unavailable_reason[256];
+static char unavailable_reason[256], loaded_version[32];
 static bool available;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -81,13 +80,13 @@ static void conv_destroy(sqz_conv *conv) {
     if (state) {
         for (int i = 0; i < PRIMITIVES; i++) {
             if (state->primitives[i].primitive)
-                dnnl_primitive_destroy(state->primitives[i].primitive);
+                sqz_dnnl.primitive_destroy(state->primitives[i].primitive);
             if (state->primitives[i].scratch)
-                dnnl_memory_desc_destroy(state->primitives[i].scratch);
+                sqz_dnnl.memory_desc_destroy(state->primitives[i].scratch);
         }
         for (int i = 0; i < ROLES; i++)
             if (state->arrays[i])
-                dnnl_memory_desc_destroy(state->arrays[i]);
+                sqz_dnnl.memory_desc_destroy(state->arrays[i]);
     }
     free(state);
     free(conv);
@@ -98,23 +97,23 @@ static void conv_destroy(sqz_conv *conv) {
 static sqz_status primitive_create(onednn_primitive *primitive, char implementation[96],
                                    dnnl_primitive_desc_t pd, sqz_error *error) {
     const char *name = "";
-    dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
+    sqz_dnnl.primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name);
     if (implementation)
         snprintf(implementation, 96, "%s", name);
-    dnnl_status_t status = dnnl_primitive_create(&primitive->primitive, pd);
+    dnnl_status_t status = sqz_dnnl.primitive_create(&primitive->primitive, pd);
     const_dnnl_memory_desc_t scratch =
-        dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    if (status == dnnl_success && scratch && dnnl_memory_desc_get_size(scratch) > 0)
-        status = dnnl_memory_desc_clone(&primitive->scratch, scratch);
-    dnnl_primitive_desc_destroy(pd);
-    ONEDNN_TRY(error, status);
-    return SQZ_OK;
+        sqz_dnnl.primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    if (status == dnnl_success && scratch && sqz_dnnl.memory_desc_get_size(scratch) > 0)
+        status = sqz_dnnl.memory_desc_clone(&primitive->scratch, scratch);
+    sqz_dnnl.primitive_desc_destroy(pd);
+    return status == dnnl_success ? SQZ_OK : fail(error, "primitive_create", status);
 }
 
 /* Keeps a copy of what a primitive descriptor chose for one of its arrays. */
 static sqz_status keep_desc(dnnl_memory_desc_t *desc, const_dnnl_primitive_desc_t pd,
                             dnnl_query_t what, sqz_error *error) {
-    ONEDNN_TRY(error, dnnl_memory_desc_clone(desc, dnnl_primitive_desc_query_md(pd, what, 0)));
+    ONEDNN_TRY(error,
+               sqz_dnnl.memory_desc_clone(desc, sqz_dnnl.primitive_desc_query_md(pd, what, 0)));
     return SQZ_OK;
 }
 
@@ -122,7 +121,7 @@ static sqz_status reorder_create(onednn_primitive *primitive, const_dnnl_memory_
                                  const_dnnl_memory_desc_t to, const_dnnl_primitive_attr_t attr,
                                  sqz_error *error) {
     dnnl_primitive_desc_t pd;
-    ONEDNN_TRY(error, dnnl_reorder_primitive_desc_create(&pd, from, engine, to, engine, attr));
+    ONEDNN_TRY(error, sqz_dnnl.reorder_primitive_desc_create(&pd, from, engine, to, engine, attr));
     return primitive_create(primitive, NULL, pd, error);
 }
 
@@ -137,7 +136,7 @@ typedef struct {
 static sqz_status forward_create(sqz_conv *conv, const conv_recipe *recipe, sqz_error *error) {
     onednn_conv *state = conv->state;
     dnnl_primitive_desc_t pd;
-    ONEDNN_TRY(error, dnnl_convolution_forward_primitive_desc_create(
+    ONEDNN_TRY(error, sqz_dnnl.convolution_forward_primitive_desc_create(
                           &pd, engine, dnnl_forward, dnnl_convolution_direct, state->arrays[SRC],
                           recipe->any_weights, state->arrays[BIAS], state->arrays[DST],
                           recipe->strides, recipe->dilates, recipe->pad, recipe->pad,
@@ -145,7 +144,7 @@ static sqz_status forward_create(sqz_conv *conv, const conv_recipe *recipe, sqz_
     sqz_status status =
         keep_desc(&state->arrays[FORWARD_WEIGHTS], pd, dnnl_query_weights_md, error);
     if (status != SQZ_OK) {
-        dnnl_primitive_desc_destroy(pd);
+        sqz_dnnl.primitive_desc_destroy(pd);
         return status;
     }
     SQZ_TRY(primitive_create(&state->primitives[FORWARD], conv->forward_implementation, pd, error));
@@ -158,7 +157,7 @@ static sqz_status hint_create(dnnl_primitive_desc_t *hint, const sqz_conv *conv,
                               const conv_recipe *recipe, sqz_error *error) {
     const onednn_conv *state = conv->state;
     ONEDNN_TRY(error,
-               dnnl_convolution_forward_primitive_desc_create(
+               sqz_dnnl.convolution_forward_primitive_desc_create(
                    hint, engine, dnnl_forward, dnnl_convolution_direct, state->arrays[SRC],
                    recipe->any_weights, state->arrays[BIAS], state->arrays[DST], recipe->strides,
                    recipe->dilates, recipe->pad, recipe->pad, recipe->plain));
@@ -169,14 +168,14 @@ static sqz_status backward_data_create(sqz_conv *conv, const conv_recipe *recipe
                                        const_dnnl_primitive_desc_t hint, sqz_error *error) {
     onednn_conv *state = conv->state;
     dnnl_primitive_desc_t pd;
-    ONEDNN_TRY(error, dnnl_convolution_backward_data_primitive_desc_create(
+    ONEDNN_TRY(error, sqz_dnnl.convolution_backward_data_primitive_desc_create(
                           &pd, engine, dnnl_convolution_direct, state->arrays[SRC],
                           recipe->any_weights, state->arrays[DST], recipe->strides, recipe->dilates,
                           recipe->pad, recipe->pad, hint, recipe->plain));
     sqz_status status =
         keep_desc(&state->arrays[BACKWARD_WEIGHTS], pd, dnnl_query_weights_md, error);
     if (status != SQZ_OK) {
-        dnnl_primitive_desc_destroy(pd);
+        sqz_dnnl.primitive_desc_destroy(pd);
         return status;
     }
     SQZ_TRY(primitive_create(&state->primitives[BACKWARD_DATA], conv->backward_data_implementation,
@@ -189,13 +188,13 @@ static sqz_status backward_weights_create(sqz_conv *conv, const conv_recipe *rec
                                           const_dnnl_primitive_desc_t hint, sqz_error *error) {
     onednn_conv *state = conv->state;
     dnnl_primitive_desc_t pd;
-    ONEDNN_TRY(error, dnnl_convolution_backward_weights_primitive_desc_create(
+    ONEDNN_TRY(error, sqz_dnnl.convolution_backward_weights_primitive_desc_create(
                           &pd, engine, dnnl_convolution_direct, state->arrays[SRC],
                           recipe->any_gradient, NULL, state->arrays[DST], recipe->strides,
                           recipe->dilates, recipe->pad, recipe->pad, hint, recipe->plain));
     sqz_status status = keep_desc(&state->arrays[GRADIENT], pd, dnnl_query_diff_weights_md, error);
     if (status != SQZ_OK) {
-        dnnl_primitive_desc_destroy(pd);
+        sqz_dnnl.primitive_desc_destroy(pd);
         return status;
     }
     SQZ_TRY(primitive_create(&state->primitives[BACKWARD_GRADIENT],
@@ -213,7 +212,7 @@ static sqz_status primitives_create(sqz_conv *conv, const conv_recipe *recipe, s
     sqz_status status = backward_weights_create(conv, recipe, hint, error);
     if (status == SQZ_OK && conv->use == SQZ_CONV_BACKWARD)
         status = backward_data_create(conv, recipe, hint, error);
-    dnnl_primitive_desc_destroy(hint);
+    sqz_dnnl.primitive_desc_destroy(hint);
     return status;
 }
 
@@ -231,46 +230,47 @@ static sqz_status recipe_create(conv_recipe *recipe, const sqz_conv *conv, sqz_e
     recipe->strides[1] = shape->stride_w;
     recipe->pad[0] = shape->pad_h;
     recipe->pad[1] = shape->pad_w;
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[SRC], 4, src, type,
-                                                       shape->in_block == 1 ? dnnl_nchw : blocked));
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[DST], 4, dst, type, blocked));
     ONEDNN_TRY(error,
-               dnnl_memory_desc_create_with_tag(&state->arrays[BIAS], 1, bias, dnnl_f32, dnnl_x));
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&state->arrays[PLAIN_WEIGHTS], 4, weights,
-                                                       dnnl_f32, dnnl_oihw));
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_weights, 4, weights, type,
-                                                       dnnl_format_tag_any));
-    ONEDNN_TRY(error, dnnl_memory_desc_create_with_tag(&recipe->any_gradient, 4, weights, dnnl_f32,
-                                                       dnnl_format_tag_any));
-    ONEDNN_TRY(error, dnnl_primitive_attr_create(&recipe->plain));
+               sqz_dnnl.memory_desc_create_with_tag(&state->arrays[SRC], 4, src, type,
+                                                    shape->in_block == 1 ? dnnl_nchw : blocked));
     ONEDNN_TRY(error,
-               dnnl_primitive_attr_set_scratchpad_mode(recipe->plain, dnnl_scratchpad_mode_user));
-    ONEDNN_TRY(error, dnnl_primitive_attr_create(&recipe->fused));
-    ONEDNN_TRY(error,
-               dnnl_primitive_attr_set_scratchpad_mode(recipe->fused, dnnl_scratchpad_mode_user));
+               sqz_dnnl.memory_desc_create_with_tag(&state->arrays[DST], 4, dst, type, blocked));
+    ONEDNN_TRY(error, sqz_dnnl.memory_desc_create_with_tag(&state->arrays[BIAS], 1, bias, dnnl_f32,
+                                                           dnnl_x));
+    ONEDNN_TRY(error, sqz_dnnl.memory_desc_create_with_tag(&state->arrays[PLAIN_WEIGHTS], 4,
+                                                           weights, dnnl_f32, dnnl_oihw));
+    ONEDNN_TRY(error, sqz_dnnl.memory_desc_create_with_tag(&recipe->any_weights, 4, weights, type,
+                                                           dnnl_format_tag_any));
+    ONEDNN_TRY(error, sqz_dnnl.memory_desc_create_with_tag(&recipe->any_gradient, 4, weights,
+                                                           dnnl_f32, dnnl_format_tag_any));
+    ONEDNN_TRY(error, sqz_dnnl.primitive_attr_create(&recipe->plain));
+    ONEDNN_TRY(error, sqz_dnnl.primitive_attr_set_scratchpad_mode(recipe->plain,
+                                                                  dnnl_scratchpad_mode_user));
+    ONEDNN_TRY(error, sqz_dnnl.primitive_attr_create(&recipe->fused));
+    ONEDNN_TRY(error, sqz_dnnl.primitive_attr_set_scratchpad_mode(recipe->fused,
+                                                                  dnnl_scratchpad_mode_user));
     dnnl_post_ops_t relu;
-    ONEDNN_TRY(error, dnnl_post_ops_create(&relu));
-    dnnl_status_t status = dnnl_post_ops_append_eltwise(relu, dnnl_eltwise_relu, 0, 0);
+    ONEDNN_TRY(error, sqz_dnnl.post_ops_create(&relu));
+    dnnl_status_t status = sqz_dnnl.post_ops_append_eltwise(relu, dnnl_eltwise_relu, 0, 0);
     if (status == dnnl_success)
-        status = dnnl_primitive_attr_set_post_ops(recipe->fused, relu);
-    dnnl_post_ops_destroy(relu);
-    ONEDNN_TRY(error, status);
-    return SQZ_OK;
+        status = sqz_dnnl.primitive_attr_set_post_ops(recipe->fused, relu);
+    sqz_dnnl.post_ops_destroy(relu);
+    return status == dnnl_success ? SQZ_OK : fail(error, "primitive_attr_set_post_ops", status);
 }
 
 static void recipe_destroy(conv_recipe *recipe) {
     if (recipe->any_weights)
-        dnnl_memory_desc_destroy(recipe->any_weights);
+        sqz_dnnl.memory_desc_destroy(recipe->any_weights);
     if (recipe->any_gradient)
-        dnnl_memory_desc_destroy(recipe->any_gradient);
+        sqz_dnnl.memory_desc_destroy(recipe->any_gradient);
     if (recipe->plain)
-        dnnl_primitive_attr_destroy(recipe->plain);
+        sqz_dnnl.primitive_attr_destroy(recipe->plain);
     if (recipe->fused)
-        dnnl_primitive_attr_destroy(recipe->fused);
+        sqz_dnnl.primitive_attr_destroy(recipe->fused);
 }
 
 static size_t byte_count(const_dnnl_memory_desc_t desc) {
-    return desc ? dnnl_memory_desc_get_size(desc) : 0;
+    return desc ? sqz_dnnl.memory_desc_get_size(desc) : 0;
 }
 
 /* Says, after a primitive was refused, for which convolution. */
@@ -303,14 +303,12 @@ static sqz_status conv_create(sqz_conv **result, const sqz_conv_shape *shape, sq
     conv_recipe recipe = {0};
     sqz_status status = recipe_create(&recipe, conv, error);
     if (status == SQZ_OK) {
-#ifdef _OPENMP
-        int threads = omp_get_max_threads();
-        omp_set_num_threads(1);
-#endif
+        int threads = sqz_dnnl.omp_get_max_threads ? sqz_dnnl.omp_get_max_threads() : 0;
+        if (threads)
+            sqz_dnnl.omp_set_num_threads(1);
         status = primitives_create(conv, &recipe, error);
-#ifdef _OPENMP
-        omp_set_num_threads(threads);
-#endif
+        if (threads)
+            sqz_dnnl.omp_set_num_threads(threads);
     }
     recipe_destroy(&recipe);
     if (status != SQZ_OK) {
@@ -342,13 +340,13 @@ static void worker_destroy(sqz_worker *worker) {
     for (int i = 0; i < worker->count; i++) {
         for (int j = 0; j < ROLES; j++)
             if (worker->calls[i].arrays[j])
-                dnnl_memory_destroy(worker->calls[i].arrays[j]);
+                sqz_dnnl.memory_destroy(worker->calls[i].arrays[j]);
         for (int j = 0; j < PRIMITIVES; j++)
             if (worker->calls[i].scratch[j])
-                dnnl_memory_destroy(worker->calls[i].scratch[j]);
+                sqz_dnnl.memory_destroy(worker->calls[i].scratch[j]);
     }
     if (worker->stream)
-        dnnl_stream_destroy(worker->stream);
+        sqz_dnnl.stream_destroy(worker->stream);
     free(worker->calls);
     sqz_aligned_free(worker->scratch);
     sqz_aligned_free(worker->addend);
@@ -365,7 +363,7 @@ static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *con
         const onednn_conv *state = conv->state;
         for (int j = 0; j < PRIMITIVES; j++)
             if (state->primitives[j].scratch) {
-                size_t needed = dnnl_memory_desc_get_size(state->primitives[j].scratch);
+                size_t needed = sqz_dnnl.memory_desc_get_size(state->primitives[j].scratch);
                 scratch_bytes = needed > scratch_bytes ? needed : scratch_bytes;
             }
         if (conv->use == SQZ_CONV_FORWARD)
@@ -383,7 +381,7 @@ static sqz_status worker_allocate(sqz_worker *worker, const sqz_conv *const *con
 }
 
 static sqz_status worker_fill(sqz_worker *worker, const sqz_conv *const *convs, sqz_error *error) {
-    ONEDNN_TRY(error, dnnl_stream_create(&worker->stream, engine, dnnl_stream_default_flags));
+    ONEDNN_TRY(error, sqz_dnnl.stream_create(&worker->stream, engine, dnnl_stream_default_flags));
     SQZ_TRY(worker_allocate(worker, convs, error));
     for (int i = 0; i < worker->count; i++) {
         if (!convs[i])
@@ -391,13 +389,14 @@ static sqz_status worker_fill(sqz_worker *worker, const sqz_conv *const *convs, 
         const onednn_conv *state = convs[i]->state;
         for (int j = 0; j < ROLES; j++)
             if (state->arrays[j])
-                ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].arrays[j], state->arrays[j],
-                                                     engine, DNNL_MEMORY_NONE));
+                ONEDNN_TRY(error,
+                           sqz_dnnl.memory_create(&worker->calls[i].arrays[j], state->arrays[j],
+                                                  engine, DNNL_MEMORY_NONE));
         for (int j = 0; j < PRIMITIVES; j++)
             if (state->primitives[j].scratch)
-                ONEDNN_TRY(error, dnnl_memory_create(&worker->calls[i].scratch[j],
-                                                     state->primitives[j].scratch, engine,
-                                                     worker->scratch));
+                ONEDNN_TRY(error, sqz_dnnl.memory_create(&worker->calls[i].scratch[j],
+                                                         state->primitives[j].scratch, engine,
+                                                         worker->scratch));
     }
     return SQZ_OK;
 }
@@ -438,13 +437,13 @@ static sqz_status execute(const sqz_conv *conv, sqz_worker *worker, int which,
     dnnl_exec_arg_t arguments[5];
     for (int i = 0; i < count; i++) {
         dnnl_memory_t memory = call->arrays[bindings[i].role];
-        ONEDNN_TRY(error, dnnl_memory_set_data_handle(memory, (void *)bindings[i].values));
+        ONEDNN_TRY(error, sqz_dnnl.memory_set_data_handle(memory, (void *)bindings[i].values));
         arguments[i] = (dnnl_exec_arg_t){bindings[i].argument, memory};
     }
     if (call->scratch[which])
         arguments[count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, call->scratch[which]};
-    ONEDNN_TRY(error, dnnl_primitive_execute(state->primitives[which].primitive, worker->stream,
-                                             count, arguments));
+    ONEDNN_TRY(error, sqz_dnnl.primitive_execute(state->primitives[which].primitive, worker->stream,
+                                                 count, arguments));
     return SQZ_OK;
 }
 
@@ -536,9 +535,14 @@ static void fill_table(sqz_precision precision, sqz_isa isa,
 
 static void initialise(void) {
     sqz_isa isa;
+    if (!sqz_onednn_load(unavailable_reason))
+        return;
+    const dnnl_version_t *found = sqz_dnnl.version();
+    snprintf(loaded_version, sizeof loaded_version, "%d.%d.%d", found->major, found->minor,
+             found->patch);
     if (!sqz_onednn_isa(&isa, unavailable_reason))
         return;
-    dnnl_status_t status = dnnl_engine_create(&engine, dnnl_cpu, 0);
+    dnnl_status_t status = sqz_dnnl.engine_create(&engine, dnnl_cpu, 0);
     if (!sqz_ops_openmp(isa, SQZ_FLOAT32) || status != dnnl_success) {
         snprintf(unavailable_reason, sizeof unavailable_reason,
                  "oneDNN's CPU engine could not be created (status %d)", (int)status);
@@ -558,7 +562,6 @@ const sqz_ops *sqz_ops_onednn_whole(sqz_precision precision) {
 
 void sqz_onednn_explain(char reason[256], char version[32]) {
     pthread_once(&once, initialise);
-    const dnnl_version_t *built = dnnl_version();
-    snprintf(version, 32, "%d.%d.%d", built->major, built->minor, built->patch);
+    snprintf(version, 32, "%s", loaded_version);
     snprintf(reason, 256, "%s", unavailable_reason);
 }

@@ -1,11 +1,10 @@
 /* onednn_isa.c: see onednn_isa.h. */
 #include "onednn_isa.h"
+#include "onednn_library.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
-
-#include <oneapi/dnnl/dnnl.h>
 
 /* Whether the environment holds oneDNN below AVX2, which dnnl_set_max_cpu_isa would undo. */
 static bool environment_refuses_avx2(void) {
@@ -28,8 +27,8 @@ bool sqz_onednn_isa(sqz_isa *isa, char reason[256]) {
      * block size is one for both. Before anything else is asked of oneDNN: the first question, be
      * it dnnl_get_effective_cpu_isa, settles its instruction set for good. */
     if (own == SQZ_ISA_AVX2 && !environment_refuses_avx2())
-        dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
-    dnnl_cpu_isa_t effective = dnnl_get_effective_cpu_isa();
+        sqz_dnnl.set_max_cpu_isa(dnnl_cpu_isa_avx2);
+    dnnl_cpu_isa_t effective = sqz_dnnl.get_effective_cpu_isa();
     for (int i = SQZ_ISA_AVX512; i >= SQZ_ISA_AVX2; i--) {
         if ((effective & names[i]) != names[i])
             continue;

@@ -54,6 +54,20 @@ static PyObject *build_info(PyObject *module, PyObject *unused) {
                          info.bfloat16_reason, "vnni", info.vnni ? Py_True : Py_False);
 }
 
+#ifdef SQZ_WITH_ONEDNN
+static PyObject *set_onednn_library(PyObject *module, PyObject *argument) {
+    sqz_error error;
+    PyObject *path;
+    if (!PyUnicode_FSConverter(argument, &path))
+        return NULL;
+    sqz_status status = sqz_set_onednn_library(PyBytes_AS_STRING(path), &error);
+    Py_DECREF(path);
+    if (status != SQZ_OK)
+        return sqz_py_raise(module, status, &error);
+    Py_RETURN_NONE;
+}
+#endif
+
 static PyObject *set_backend(PyObject *module, PyObject *argument) {
     sqz_error error;
     const char *name = PyUnicode_AsUTF8(argument);
@@ -108,6 +122,11 @@ static PyMethodDef functions[] = {
      "kernels), cpu_isa, threads, openmp, onednn, onednn_version, onednn_reason (why\n"
      "oneDNN is not offered), bfloat16 (whether the backend computes in it) and bfloat16_reason\n"
      "(why not)."},
+#ifdef SQZ_WITH_ONEDNN
+    {"set_onednn_library", set_onednn_library, METH_O,
+     "set_onednn_library(path)\n\n"
+     "Where oneDNN's library is; only of a build with oneDNN, before anything else."},
+#endif
     {"set_backend", set_backend, METH_O,
      "set_backend(name)\n\nUse \"mixed\", \"onednn\" or \"openmp\" from now on. A bfloat16 model "
      "that\n"
