@@ -26,8 +26,9 @@ from .model import Model
 from .preprocessing import Preprocessing
 from .reports.findings import Report
 from .reports.write import report
+from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
-from .training.loop import CollapseWarning, TrainingError, train
+from .training.loop import train
 from .training.optimizer import Adam
 from .training.recipe import Recipe
 

@@ -27,6 +27,17 @@ def check_numbers(
         raise ValueError(f"label_smoothing is {label_smoothing!r}, expected 0 to 1")
 
 
+def set_precision(model: Network, precision: str | None) -> None:
+    """As asked for, None: none but what it has. ValueError: nothing is trained in that."""
+    if (model.precision if precision is None else precision) == "int8":
+        raise ValueError(
+            'a model is not trained in int8: set its precision to "float32" or "bfloat16" first; '
+            "afterwards `quantize` makes an int8 model of it"
+        )
+    if precision is not None:
+        model.precision = precision
+
+
 def class_weights_of(
     given: str | Sequence[float] | None, train: Dataset, classes: int
 ) -> list[float] | None:

@@ -25,9 +25,18 @@ def mark_of(teacher: Network) -> str:
 
 
 def check_teacher(
-    teacher: Network, temperature: float, model: Network, names: Sequence[str] | None
+    teacher: Network | None,
+    temperature: float,
+    model: Network,
+    names: Sequence[str] | None,
+    of_labels: bool,
 ) -> None:
-    """ValueError where what the teacher says of a picture is not for the model."""
+    """ValueError where what the teacher says of a picture is not for the model, or a temperature is
+    given without a teacher. of_labels: whether the loss is asked to treat labels in some way."""
+    if teacher is None:
+        if temperature != 1:
+            raise ValueError(f"temperature is {temperature!r}, and there is no teacher")
+        return
     if teacher is model:
         raise ValueError("the teacher is the model itself, expected another, such as model.copy()")
     if teacher.precision == "int8":
@@ -45,3 +54,5 @@ def check_teacher(
         )
     if not (math.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature is {temperature!r}, expected a finite number above 0")
+    if of_labels:
+        raise ValueError("label_smoothing and class_weights are of labels, and a teacher has none")

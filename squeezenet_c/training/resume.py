@@ -65,6 +65,10 @@ class EpochSoFar:
     weight_sum: float = 0.0
     correct: int = 0
 
+    @property
+    def mean_loss(self) -> float:
+        return self.loss_sum / self.weight_sum
+
     def add(self, loss: float, weight: float, correct: int) -> None:
         """A step: its mean loss, what that weighs, and how many pictures were right."""
         self.steps += 1

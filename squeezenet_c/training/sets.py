@@ -1,0 +1,80 @@
+"""The sets of a run: what it learns from, what its best epoch is chosen on, and what is looked at
+once, when it is over."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..data.dataset import Dataset
+from ..data.marks import fingerprint
+from ..inference.predict import match_classes
+from ..network import Network, level_outside
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Their classes are numbered as the model has them.
+
+    train       learnt from
+    valid       judged after every epoch; None: there is none
+    held_out    judged once, by the best epoch; None: there is none
+    """
+
+    train: Dataset
+    valid: Dataset | None
+    held_out: Dataset | None
+
+    @classmethod
+    def of(
+        cls,
+        model: Network,
+        train: Dataset,
+        valid: Dataset | None,
+        valid_fraction: float | None,
+        seed: int,
+    ) -> "Sets":
+        """What the arguments of `train` mean. ValueError: a label or a class's name is not the
+        model's, or there is no such fraction."""
+        names = model.class_names or train.class_names
+        held_out = None
+        if valid_fraction is not None:  # before classes are mapped, so that callers can split alike
+            held_out = valid
+            train, valid = train.split(valid_fraction, seed)
+        matched = [
+            None if dataset is None else match_classes(dataset, names, model.num_classes)
+            for dataset in (train, valid, held_out)
+        ]
+        assert matched[0] is not None
+        return cls(matched[0], *matched[1:])
+
+    def warn_of_one_class(self) -> None:
+        if len(np.unique(self.train.labels)) == 1:
+            warnings.warn(
+                f"all {len(self.train)} training pictures are of one class, "
+                f"{self.train.class_names[self.train.labels[0]]}: there is nothing to tell apart",
+                stacklevel=level_outside(),
+            )
+
+    @property
+    def arguments(self) -> dict[str, str | None]:
+        """By which a run's state knows them again."""
+        return {
+            "train": _mark(self.train),
+            "valid": _mark(self.valid),
+            "the set held out": _mark(self.held_out),
+        }
+
+    def of_size(self, model: Network) -> "Sets":
+        """Of pictures as the model takes them."""
+        size, fit = model.image_size, model.preprocessing.fit
+        train, valid, held_out = (
+            None if dataset is None else dataset.at_size(size, fit)
+            for dataset in (self.train, self.valid, self.held_out)
+        )
+        assert train is not None
+        return Sets(train, valid, held_out)
+
+
+def _mark(dataset: Dataset | None) -> str | None:
+    return None if dataset is None else fingerprint(dataset.paths, dataset.labels.tolist())
