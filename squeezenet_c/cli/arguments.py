@@ -13,10 +13,14 @@ from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief, read_text
 from ..base.write import write_bytes
+from .options import SHAPES
 
 ARGUMENTS_FILE = "args.yaml"
 # Of what argparse hands us, not of a run.
-NOT_ARGUMENTS = ("run", "usage_error", "parser", "resume", "overwrite", "lang", "ranks", "shared")
+NOT_ARGUMENTS = (
+    *("command", "run", "usage_error", "parser", "ranks", "shared"),
+    *("resume", "overwrite", "lang", "debug"),
+)
 MOST_BYTES = 1 << 18  # a run's file has 1 kB; of so many PyYAML reads 50 kB a second
 
 # Aliases of aliases stand for far more than is in the file: nothing is shown whole.
@@ -88,6 +92,14 @@ def _option(action: argparse.Action, value: Any, path: Path) -> Any:
         if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
             raise ValueError(f"{what}, expected a list of texts")
         return value
+    if action.nargs == "+":
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{what}, expected a list")
+        return [_plain_option(action, word, what) for word in value]
+    return _plain_option(action, value, what)
+
+
+def _plain_option(action: argparse.Action, value: Any, what: str) -> Any:
     plain = str | int | float
     words = value if isinstance(value, list) else [value]
     if not all(isinstance(word, plain) and not isinstance(word, bool) for word in words):
@@ -105,7 +117,7 @@ def _option(action: argparse.Action, value: Any, path: Path) -> Any:
 def check_network(options: argparse.Namespace, begun: dict[str, Any]) -> None:
     """ValueError where a resumed run is given another network than it was begun with; `train` sees
     to the other options."""
-    for name in ("arch", "bypass", "final_relu", "pretrained"):
+    for name in ("arch", "bypass", "final_relu", *SHAPES, "pretrained"):
         found, expected = getattr(options, name), begun.get(name)
         if found != expected:
             raise ValueError(

@@ -6,13 +6,14 @@ from ..base.language import class_name
 from ..data.dataset import Dataset
 from ..inference.predict import match_classes
 from ..network import Network
+from .groups import group
 
 MOST = 10  # classes that the line lists
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     """The options of `train` on classes."""
-    parser.add_argument(
+    group(parser, "data").add_argument(
         "--class-names", type=_names, metavar="A,B", help="the classes' names in the order of "
         "their numbers (default: of folders alphabetical; of a list file the numbers)"
     )  # fmt: skip
@@ -20,7 +21,7 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
 
 
 def add_positive(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    group(parser, "data").add_argument(
         "--positive", metavar="NAME", help="the class that sensitivity, specificity and the "
         "threshold are about (default: of two classes number 1)"
     )  # fmt: skip

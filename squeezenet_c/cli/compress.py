@@ -9,6 +9,7 @@ from ..compression.size import size_table
 from ..files.native import model_file
 from ..model import Model
 from .classes import classes_line
+from .groups import group
 from .judged import Row, comparison, load_sets
 from .options import add_data_options, add_model, positive, whole
 from .stopping import stopped
@@ -25,7 +26,8 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         "validation pictures (without these, from a fifth of the former that it does not learn "
         "from)"
     )  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", required=True, help="the compressed model")
+    output = group(parser, "output")
+    output.add_argument("--out", metavar="FILE", required=True, help="the compressed model")
     for name, kind, text in (
         ("size_kb", float, "the file is smaller than so many thousands of bytes"),
         ("epochs", positive, "epochs in which weights are pruned"),
@@ -34,15 +36,15 @@ def add_compress(parser: argparse.ArgumentParser) -> None:
         ("lr", float, "peak learning rate"),
         ("seed", whole, "of the order and the flips of pictures, and of dropout"),
     ):
-        parser.add_argument(
+        group(parser, "training").add_argument(
             f"--{name.replace('_', '-')}", type=kind, default=DEFAULTS[name].default,
-            help=f"{text} (default: %(default)s)",
+            help=text,
         )  # fmt: skip
-    parser.add_argument("--plot", metavar="FILE", help="a plot of accuracy against size, a PNG")
-    parser.add_argument(
+    output.add_argument("--plot", metavar="FILE", help="a plot of accuracy against size, a PNG")
+    output.add_argument(
         "--state", metavar="FILE", help="where the state of the run is written, epoch by epoch"
     )
-    parser.add_argument(
+    output.add_argument(
         "--resume-from", metavar="FILE", help="a --state of the same command that was stopped, "
         "which is then resumed"
     )  # fmt: skip

@@ -9,7 +9,14 @@ from ..files.native import model_file
 from ..files.torch_read import is_torch_file
 from ..model import Model
 from ..models import is_packaged
-from .options import add_data_options, add_model, add_model_precision, dataset_options
+from .groups import group
+from .options import (
+    add_data_options,
+    add_model,
+    add_model_precision,
+    add_split,
+    dataset_options,
+)
 
 
 def add_held_out(parser: argparse.ArgumentParser, what: str) -> None:
@@ -20,9 +27,11 @@ def add_held_out(parser: argparse.ArgumentParser, what: str) -> None:
         "not be reported on: of a PALM folder the validation part, of a folder of train, val and "
         "test the part val, or a folder per class or list file"
     )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="the part of DATA: train, val or test")
+    add_split(parser)
     add_data_options(parser)
-    parser.add_argument("--out", metavar="FILE", help=f"the model with its {what} (default: MODEL)")
+    group(parser, "output").add_argument(
+        "--out", metavar="FILE", help=f"the model with its {what} (default: MODEL)"
+    )
     add_model_precision(parser)
 
 

@@ -14,6 +14,7 @@ from ..files.native import model_file
 from ..inference.predict import match_classes
 from ..summary import summary_totals
 from .classes import MOST
+from .groups import group
 from .options import add_model, add_network, add_precision, fail, network_of, positive
 
 # -- export ----------------------------------------------------------------------------------------
@@ -26,11 +27,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "out", metavar="OUT", help="the file to write, ending in .pth, .pt, .onnx, .safetensors, "
         "or of an int8 model in .c or .html (a page that answers pictures in a browser, offline)"
     )  # fmt: skip
-    parser.add_argument(
+    group(parser, "data").add_argument(
         "--calibrate", metavar="DATA", nargs="+", help="quantise the model on the way, with scales "
         "from these training pictures (see `quantize`)"
     )  # fmt: skip
-    parser.add_argument(
+    group(parser, "output").add_argument(
         "--verify", metavar="PICTURE", nargs="+", help="then compare logits of these "
         "pictures, by ONNX Runtime or PyTorch from the file written, with ours"
     )  # fmt: skip
@@ -72,9 +73,14 @@ def add_summary(parser: argparse.ArgumentParser) -> None:
     """The options of `summary`."""
     add_model(parser, nargs="?")
     add_network(parser)
-    parser.add_argument("--num-classes", type=positive, default=2)
-    parser.add_argument("--image-size", type=positive)
-    parser.add_argument("--json", action="store_true", help="print the totals only, as JSON")
+    network = group(parser, "network")
+    network.add_argument("--num-classes", type=positive, default=2, help="without MODEL")
+    network.add_argument(
+        "--image-size", type=positive, help="of the picture, pixels a side (default: the model's)"
+    )
+    group(parser, "output").add_argument(
+        "--json", action="store_true", help="print the totals only, as JSON"
+    )
     parser.set_defaults(run=_summary)
 
 
@@ -94,12 +100,17 @@ def _summary(options: argparse.Namespace) -> int:
 def add_info(parser: argparse.ArgumentParser) -> None:
     """The options of `info`."""
     add_model(parser, nargs="?", text="say what is in it (default: what is installed)")
-    parser.add_argument("--plan", metavar="ARCH", help="time each op of a network: 1_0 or 1_1")
-    parser.add_argument("--training", action="store_true", help="the plan of training")
+    computing = group(parser, "computing")
+    computing.add_argument("--plan", metavar="ARCH", help="time each op of a network, 1_0 or 1_1")
+    computing.add_argument("--training", action="store_true", help="the plan of training")
     add_precision(parser)
-    parser.add_argument("--image-size", type=positive, default=224)
-    parser.add_argument("--repeats", type=positive, default=20)
-    parser.add_argument("--json", action="store_true")
+    computing.add_argument(
+        "--image-size", type=positive, default=224, help="of --plan's picture, pixels a side"
+    )
+    computing.add_argument(
+        "--repeats", type=positive, default=20, help="passes, of which the median is shown"
+    )
+    group(parser, "output").add_argument("--json", action="store_true", help="print JSON only")
     parser.set_defaults(run=_info)
 
 

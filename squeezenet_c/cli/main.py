@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from ..base.read import sentence
 from .arguments import NOT_ARGUMENTS, begun_with, check_network
 from .calibrate import add_calibrate
 from .compress import add_compress
+from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
 from .options import fail, positive
 from .predict import add_explain, add_predict
@@ -31,22 +33,34 @@ from .stopping import handling_sigterm, stopped
 from .threshold import add_threshold
 from .train import add_demo, add_train
 
-# Each by what adds its options (and `run`, the function that carries it out), and its help.
+# By what they are for: each by what adds its options (and `run`, the function that carries it out),
+# and its help.
 COMMANDS = {
-    "train": (add_train, "train a model and keep the best one"),
-    "evaluate": (add_evaluate, "measure a model on a labelled set"),
-    "threshold": (add_threshold, "choose from which probability on a picture is called positive"),
-    "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),
-    "check": (add_check, "look for duplicates and unreadable files in data"),
-    "predict": (add_predict, "say what is in pictures"),
-    "explain": (add_explain, "write what pictures' answers are based on, as colours"),
-    "quantize": (add_quantize, "make an int8 model of one, and say what it costs"),
-    "compress": (add_compress, "make a model's file as small as is wanted, by training it further"),
-    "export": (add_export, "write a model for PyTorch or ONNX runtimes, as a C file or a web page"),
-    "summary": (add_summary, "print a model's layers"),
-    "info": (add_info, "print what is installed and in use, or what is in a model's file"),
-    "demo": (add_demo, "try everything out on synthetic pictures, in under a minute"),
+    "train a model, and judge it": {
+        "train": (add_train, "train a model and keep the best one"),
+        "evaluate": (add_evaluate, "measure a model on a labelled set"),
+        "threshold": (add_threshold, "choose from which probability on a picture is positive"),
+        "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),
+    },
+    "look at pictures": {
+        "predict": (add_predict, "say what is in pictures"),
+        "explain": (add_explain, "write what pictures' answers are based on, as colours"),
+        "check": (add_check, "look for duplicates and unreadable files in data"),
+    },
+    "make a model smaller, and take it elsewhere": {
+        "quantize": (add_quantize, "make an int8 model of one, and say what it costs"),
+        "compress": (add_compress, "make a model's file as small as wanted, by more training"),
+        "export": (add_export, "write a model for PyTorch or ONNX, as a C file or a web page"),
+    },
+    "about models and this installation": {
+        "summary": (add_summary, "print a model's layers"),
+        "info": (add_info, "print what is installed, or what is in a model's file"),
+        "demo": (add_demo, "try everything out on synthetic pictures, in under a minute"),
+    },
 }
+
+
+DEBUG_HELP = "where something fails, show Python's traceback in place of the one sentence"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
         except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
-            return fail(sentence(error), ranks)
+            if not options.debug:
+                return fail(sentence(error), ranks)
+            if ranks.leads:
+                traceback.print_exc()
+            return 1
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ranks) -> int:
@@ -83,8 +101,9 @@ def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ra
         )
     if getattr(options, "resume", None):
         begun = ranks.from_leader(lambda: begun_with(options))
-        options = _parser(begun).parse_args(arguments)
-        check_network(options, begun)
+        options = _parser({options.command: begun}).parse_args(arguments)
+        if options.command == "train":
+            check_network(options, begun)
     threads = options.threads or ranks.fair_threads()
     if threads is not None:
         set_num_threads(threads)
@@ -118,26 +137,54 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 # -- Options ---------------------------------------------------------------------------------------
 
 
-def _parser(train_defaults: dict[str, Any] | None = None) -> argparse.ArgumentParser:
-    """train_defaults: what `train` takes for options that are not given, in place of its own."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=positive, help="default: all that the process may use")
-    common.add_argument(
-        "--backend", choices=("mixed", "onednn", "openmp"), help="default: the faster one"
+def _parser(defaults: dict[str, dict[str, Any]] | None = None) -> argparse.ArgumentParser:
+    """defaults: by a command's name, what it takes for options that are not given, in place of its
+    own."""
+    parser = argparse.ArgumentParser(
+        prog="squeezenet-c",
+        description="Train and run SqueezeNet on a CPU.",
+        epilog="`squeezenet-c COMMAND --help` has a command's options. To begin: squeezenet-c demo",
+        formatter_class=CommandsFormatter,
+        add_help=False,
     )
-    common.add_argument(
+    add_commands_help(
+        parser,
+        {
+            title: {name: text for name, (_, text) in commands.items()}
+            for title, commands in COMMANDS.items()
+        },
+    )
+    options = parser.add_argument_group("options")
+    options.add_argument("-h", "--help", action="help", help="show this")
+    options.add_argument("--version", action="version", version=__version__, help="show ours")
+    options.add_argument("--debug", action="store_true", help=DEBUG_HELP)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for commands in COMMANDS.values():
+        for name, (add, text) in commands.items():
+            command = subparsers.add_parser(
+                name, help=text, description=text, formatter_class=HelpFormatter, add_help=False
+            )
+            add_groups(command)
+            add(command)
+            _add_common(command)
+            command.set_defaults(**(defaults or {}).get(name, {}))
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """The options of every command."""
+    computing, general = group(parser, "computing"), group(parser, "general")
+    computing.add_argument(
+        "--threads", type=positive, help="how many at most (default: all that the process may use)"
+    )
+    computing.add_argument(
+        "--backend", choices=("mixed", "onednn", "openmp"), help="whose kernels compute (default: "
+        "the faster)"
+    )  # fmt: skip
+    general.add_argument(
         "--lang", choices=LANGUAGES, help="of predictions, plots and reports (default: zh where "
         "the locale is Chinese, else en)"
     )  # fmt: skip
-    parser = argparse.ArgumentParser(
-        prog="squeezenet-c", description="Train and run SqueezeNet on a CPU."
-    )
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    for name, (add, text) in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
-        add(command)
-        if name == "train":
-            command.set_defaults(**(train_defaults or {}))
-    return parser
+    # Not False, which would undo what stands before the command's name.
+    general.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG_HELP)
+    general.add_argument("-h", "--help", action="help", help="show this")

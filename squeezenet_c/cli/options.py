@@ -6,13 +6,16 @@ import sys
 from typing import Any
 
 from .. import Model, train
+from .._native import core
 from ..base.ranks import ALONE, Ranks
 from ..data.dataset import CACHE_MB
 from ..models import NAMES, packaged_model
 from ..training.recipe import SCHEDULES, Recipe
+from .groups import group
 from .run_folder import add_out
 
 DEFAULT_ARCH = "1_1"
+SHAPES = ("squeeze_ratio", "pct_3x3", "base_e", "incr_e", "freq")  # the paper's metaparameters
 # Of what argparse hands us, not of a run.
 
 
@@ -37,10 +40,19 @@ def add_model(parser: argparse.ArgumentParser, *, nargs: str | None = None, text
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """How pictures are read; see dataset_options."""
-    parser.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
-    parser.add_argument(
+    reading = group(parser, "data")
+    reading.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
+    reading.add_argument(
         "--cache-mb", type=whole, default=CACHE_MB, metavar="MIB", help="memory for decoded "
         "pictures of each set (default: %(default)d); past it they are decoded again"
+    )  # fmt: skip
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Which part of DATA is judged."""
+    group(parser, "data").add_argument(
+        "--split", metavar="NAME", help="the part of DATA: train, val or test (default: as DATA "
+        "says above)"
     )  # fmt: skip
 
 
@@ -54,26 +66,54 @@ def default(name: str) -> Any:
     return inspect.signature(train).parameters[name].default
 
 
-def add_network(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--arch", choices=("1_0", "1_1"), help=f"default: {DEFAULT_ARCH}")
-    parser.add_argument("--bypass", choices=("simple", "complex"))
-    parser.add_argument("--final-relu", action="store_true", help="as in the tutorial")
+def add_network(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """What the network is; several: each metaparameter may have several values."""
+    network = group(parser, "network")
+    nargs: dict[str, Any] = {"nargs": "+"} if several else {}
+    network.add_argument(
+        "--arch", choices=("1_0", "1_1"), **nargs,
+        help=f"SqueezeNet 1.0 or 1.1 (default: {DEFAULT_ARCH})",
+    )  # fmt: skip
+    network.add_argument(
+        "--bypass", choices=("none", "simple", "complex") if several else ("simple", "complex"),
+        **nargs, help="connections around Fire modules, as in the paper's section 6 (default: "
+        "none)",
+    )  # fmt: skip
+    for name, kind, text in (
+        ("squeeze_ratio", float, "squeeze filters of a Fire module for each of its expand filters"),
+        ("pct_3x3", float, "share of 3x3 filters among expand filters"),
+        ("base_e", positive, "expand filters of the first Fire modules"),
+        ("incr_e", whole, "by how many these grow, every --freq Fire modules"),
+        ("freq", positive, "after how many Fire modules --incr-e is added"),
+    ):
+        network.add_argument(
+            f"--{name.replace('_', '-')}", type=kind, **nargs,
+            help=f"{text} (default: {core.SPEC_FIELDS[name]:g})",
+        )  # fmt: skip
+    network.add_argument(
+        "--final-relu", action="store_true", help="a ReLU after the last convolution, as in the "
+        "tutorial"
+    )  # fmt: skip
 
 
 def network_of(options: argparse.Namespace, classes: int, seed: int = 0) -> Model:
     """A fresh model as add_network's options say."""
-    return Model(
-        options.arch or DEFAULT_ARCH,
-        classes,
-        seed=seed,
-        bypass=options.bypass,
-        final_relu=options.final_relu,
-    )
+    return Model(num_classes=classes, seed=seed, **network_arguments(options))
+
+
+def network_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of Model that add_network's options are."""
+    return {
+        "version": options.arch or DEFAULT_ARCH,
+        "bypass": options.bypass,
+        "final_relu": options.final_relu,
+        **{name: vars(options)[name] for name in SHAPES if vars(options)[name] is not None},
+    }
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:
     """What is computed in, where nothing need be loaded or something is trained."""
-    parser.add_argument(
+    group(parser, "computing").add_argument(
         "--precision", choices=("float32", "bfloat16"), default="float32", help="what to compute "
         "in (default: %(default)s; bfloat16 is faster on a CPU with AVX-512)"
     )  # fmt: skip
@@ -81,7 +121,7 @@ def add_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_model_precision(parser: argparse.ArgumentParser) -> None:
     """What a model that is loaded computes in."""
-    parser.add_argument(
+    group(parser, "computing").add_argument(
         "--precision", choices=("float32", "bfloat16", "int8"), help="what to compute in (default: "
         "int8 if the model is quantised, see `quantize`, else float32; bfloat16 is faster on a CPU "
         "with AVX-512)"
@@ -89,45 +129,67 @@ def add_model_precision(parser: argparse.ArgumentParser) -> None:
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
+    add_training_data(parser)
+    add_network(parser)
+    group(parser, "network").add_argument(
+        "--pretrained", metavar="MODEL", type=model_path, help="start from this file's network and "
+        "weights; a head for other classes is replaced"
+    )  # fmt: skip
+    add_epochs(parser)
+    add_out(parser, "train")
+    add_data_options(parser)
+
+
+def add_training_data(parser: argparse.ArgumentParser) -> None:
+    """DATA, or the run that has it."""
     parser.add_argument(
         "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
         "file; a second one is the validation set"
     )  # fmt: skip
-    parser.add_argument(
+    group(parser, "training").add_argument(
         "--resume", metavar="DIR", help="resume the run in DIR, its --out, where it stopped; "
         "DATA and options are those it was begun with"
     )  # fmt: skip
-    add_network(parser)
-    parser.add_argument(
-        "--pretrained", metavar="MODEL", type=model_path, help="start from this file's network and "
-        "weights; a head for other classes is replaced"
-    )  # fmt: skip
+
+
+def add_epochs(parser: argparse.ArgumentParser) -> None:
+    """The epochs, and what is seen and chosen in them."""
+    training = group(parser, "training")
     recipe = Recipe()
-    parser.add_argument("--epochs", type=positive, default=default("epochs"))
-    parser.add_argument("--batch-size", type=positive, default=default("batch_size"))
+    training.add_argument(
+        "--epochs", type=positive, default=default("epochs"), help="how often each picture is seen"
+    )
+    training.add_argument(
+        "--batch-size", type=positive, default=default("batch_size"), help="pictures a step"
+    )
     tuned = Recipe.fine_tuning()
-    parser.add_argument(
+    group(parser, "learning rate and loss").add_argument(
         "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
         f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
-    parser.add_argument("--seed", type=whole, default=default("seed"))
-    add_out(parser, "train")
-    parser.add_argument(
+    training.add_argument(
+        "--seed", type=whole, default=default("seed"), help="of all that is random"
+    )
+    training.add_argument(
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
     )  # fmt: skip
-    parser.add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, default=default("augment")
-    )
-    parser.add_argument("--early-stopping", type=positive, metavar="EPOCHS")
-    add_data_options(parser)
+    group(parser, "augmentation").add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
+        help="flip training pictures at random",
+    )  # fmt: skip
+    training.add_argument(
+        "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
+        "new best (default: never)"
+    )  # fmt: skip
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:
     recipe = Recipe()
+    parser = group(parser, "learning rate and loss")
     parser.add_argument(
         "--freeze", type=_stages_or_names, metavar="LAYERS", help="what does not learn: the first "
-        "stages, 1 to 9, or names, as features or features.0,features.3"
+        "stages, 1 to 9, or names, as features or features.0,features.3 (default: all learns)"
     )  # fmt: skip
     parser.add_argument(
         "--body-lr-scale", type=float, metavar="SHARE", help="learning rate of all but the "
@@ -139,18 +201,23 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         help="AdamW's (default: %(default)g)",
     )  # fmt: skip
     parser.add_argument(
-        "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE"
-    )
-    parser.add_argument(
-        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
-        "class, as 1,2.5"
+        "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE",
+        help="of the target that is spread evenly over the classes",
     )  # fmt: skip
     parser.add_argument(
-        "--schedule", choices=SCHEDULES, default=recipe.schedule, help="default: %(default)s"
+        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
+        "class, as 1,2.5 (default: all the same)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--schedule",
+        choices=SCHEDULES,
+        default=recipe.schedule,
+        help="the course of the learning rate",
     )
     parser.add_argument(
-        "--warmup-epochs", type=float, default=recipe.warmup_epochs, help="default: %(default)g"
-    )
+        "--warmup-epochs", type=float, default=recipe.warmup_epochs,
+        help="over which the learning rate rises",
+    )  # fmt: skip
     parser.add_argument(
         "--factor", type=float, default=recipe.factor, help="by which step and plateau lower the "
         "learning rate (default: %(default)g)"
@@ -205,6 +272,24 @@ def settle_rates(options: argparse.Namespace) -> None:
     default = Recipe.fine_tuning() if options.pretrained else Recipe()
     recipe = default.with_rates(options.lr, options.body_lr_scale)
     options.lr, options.body_lr_scale = recipe.lr, recipe.body_lr_scale
+
+
+def train_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """What the options say of how is trained, whatever the network, its pictures and its files:
+    arguments of `train`."""
+    return {
+        "epochs": options.epochs,
+        "batch_size": options.batch_size,
+        "augment": options.augment,
+        "early_stopping": options.early_stopping,
+        "recipe": recipe_of(options),
+        "precision": options.precision,
+        "freeze": options.freeze,
+        "weight_decay": options.weight_decay,
+        "label_smoothing": options.label_smoothing,
+        "class_weights": options.class_weights,
+        "calibrate": options.calibrate,
+    }
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

@@ -14,6 +14,7 @@ from ..data.folders import find_pictures
 from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
 from ..model import Model
+from .groups import group
 from .options import add_model, add_model_precision, fail
 
 FEW = 100  # pictures that need no progress bar
@@ -26,9 +27,12 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     _add_images(parser)
     add_model_precision(parser)
-    parser.add_argument("--skip-bad", action="store_true", help="let files that are broken pass")
-    parser.add_argument("--out", metavar="FILE", help="write the answers into this CSV file too")
-    parser.add_argument("--json", action="store_true", help="print a JSON array only")
+    group(parser, "data").add_argument(
+        "--skip-bad", action="store_true", help="let files that are broken pass"
+    )
+    output = group(parser, "output")
+    output.add_argument("--out", metavar="FILE", help="write the answers into this CSV file too")
+    output.add_argument("--json", action="store_true", help="print a JSON array only")
     parser.set_defaults(run=_predict, shared=True)
 
 
@@ -116,8 +120,9 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     """The options of `explain`."""
     add_model(parser)
     _add_images(parser)
-    parser.add_argument("--out", metavar="DIR", required=True, help="folder for a PNG a picture")
-    parser.add_argument("--label", type=int, help="the class's number (default: the answer's)")
+    output = group(parser, "output")
+    output.add_argument("--out", metavar="DIR", required=True, help="folder for a PNG a picture")
+    output.add_argument("--label", type=int, help="the class's number (default: the answer's)")
     parser.set_defaults(run=_explain)
 
 

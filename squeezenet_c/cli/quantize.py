@@ -6,6 +6,7 @@ from ..compression.quantize import CALIBRATION_PICTURES, quantize
 from ..files.native import model_file
 from ..model import Model
 from .classes import classes_line
+from .groups import group
 from .judged import Row, comparison, load_sets
 from .options import add_data_options, add_model, positive
 
@@ -18,10 +19,12 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
         "it: scales are taken from training pictures, and figures from the validation pictures "
         "(without these, from a fifth of the former that gives no scales)"
     )  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", required=True, help="the int8 model")
-    parser.add_argument(
+    group(parser, "output").add_argument(
+        "--out", metavar="FILE", required=True, help="the int8 model"
+    )
+    group(parser, "data").add_argument(
         "--pictures", type=positive, default=CALIBRATION_PICTURES, help="training pictures that "
-        "the scales are taken from (default: %(default)d)"
+        "the scales are taken from"
     )  # fmt: skip
     add_data_options(parser)
     parser.set_defaults(run=_quantize)

@@ -14,7 +14,14 @@ from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
 from .classes import classes_line
-from .options import add_data_options, add_model, add_model_precision, dataset_options
+from .groups import group
+from .options import (
+    add_data_options,
+    add_model,
+    add_model_precision,
+    add_split,
+    dataset_options,
+)
 
 # -- evaluate --------------------------------------------------------------------------------------
 
@@ -26,18 +33,19 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
         "a folder of train, val and test (its test part, else val), or a list file"
     )  # fmt: skip
-    parser.add_argument("--split", metavar="NAME", help="the part of DATA: train, val or test")
+    add_split(parser)
     add_data_options(parser)
-    parser.add_argument(
+    output = group(parser, "output")
+    output.add_argument(
         "--out", metavar="DIR", help="write a report into this folder: index.html, metrics.json, "
         "predictions.csv, plots"
     )  # fmt: skip
-    parser.add_argument(
+    group(parser, "data").add_argument(
         "--training-data", metavar="DATA", help="what the model was trained on: the report then "
         "says which pictures are in both sets"
     )  # fmt: skip
     parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
-    parser.add_argument("--json", action="store_true")
+    output.add_argument("--json", action="store_true", help="print JSON only")
     add_model_precision(parser)
     parser.set_defaults(run=_evaluate, usage_error=parser.error, shared=True)
 

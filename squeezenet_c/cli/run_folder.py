@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ..training.resume import STATE_IN_RUN_FOLDER
+from .groups import group
 
 RUNS = Path("runs")  # where runs go without --out
 
@@ -40,11 +41,12 @@ class RunFolder:
 
 def add_out(parser: argparse.ArgumentParser, name: str) -> None:
     """The options that say where a run goes; name: the command's, and so the folder's."""
-    parser.add_argument(
+    output = group(parser, "output")
+    output.add_argument(
         "--out", metavar="DIR", help="folder for all that is written (default: the first of "
         f"{RUNS / name}, {RUNS / name}2, ... that is not there)"
     )  # fmt: skip
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
+    output.add_argument("--overwrite", action="store_true", help="replace the run that --out holds")
 
 
 def given_folder(options: argparse.Namespace) -> RunFolder | None:
@@ -60,6 +62,13 @@ def given_folder(options: argparse.Namespace) -> RunFolder | None:
 
 
 def new_folder(name: str) -> RunFolder:
+    """That of a run at new_path."""
+    run = RunFolder(new_path(name))
+    run.make()
+    return run
+
+
+def new_path(name: str) -> Path:
     """The first of runs/NAME, runs/NAME2, ... that is not there, made now."""
     RUNS.mkdir(exist_ok=True)
     number = 1
@@ -70,6 +79,4 @@ def new_folder(name: str) -> RunFolder:
         except FileExistsError:
             number += 1
             continue
-        run = RunFolder(folder)
-        run.make()
-        return run
+        return folder

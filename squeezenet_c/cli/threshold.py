@@ -5,13 +5,14 @@ import argparse
 from ..data.marks import refuse_training_pictures
 from ..inference.predict import choose_threshold, evaluate
 from .classes import add_positive, classes_line
+from .groups import group
 from .held_out import add_held_out, load_held_out_model, load_held_out_pictures
 
 
 def add_threshold(parser: argparse.ArgumentParser) -> None:
     """The options of `threshold`."""
     add_held_out(parser, "threshold")
-    wanted = parser.add_mutually_exclusive_group()
+    wanted = group(parser, "threshold and confidence").add_mutually_exclusive_group()
     wanted.add_argument(
         "--sensitivity", type=float, metavar="SHARE", help="find at least this share of the "
         "positives, and of the negatives as many as then can be"

@@ -14,17 +14,18 @@ from ..inference.predict import choose_threshold, evaluate
 from ..training.resume import RunState
 from .arguments import ARGUMENTS_FILE, write_arguments
 from .classes import add_classes, classes_line
+from .groups import group
 from .options import (
     DEFAULT_ARCH,
+    SHAPES,
     add_finetuning,
     add_precision,
     add_train_options,
     dataset_options,
-    fail,
     network_of,
     positive,
-    recipe_of,
     settle_rates,
+    train_arguments,
     whole,
 )
 from .predict import answer_line
@@ -69,34 +70,24 @@ def _train(options: argparse.Namespace) -> int:
     if not options.resume and ranks.leads:
         run.remove_run()
         write_arguments(run.folder / ARGUMENTS_FILE, options)
-    failure = None
+    failure: TrainingError | None = None
     stop = sigterm_waits()
     try:
         history = train(
             model,
             training,
             valid,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
+            **train_arguments(options),
             seed=options.seed,
             checkpoint=run.best,
             valid_fraction=fraction,
-            augment=options.augment,
-            early_stopping=options.early_stopping,
-            recipe=recipe_of(options),
-            precision=options.precision,
-            freeze=options.freeze,
-            weight_decay=options.weight_decay,
-            label_smoothing=options.label_smoothing,
-            class_weights=options.class_weights,
-            calibrate=options.calibrate,
             state=run.state,
             resume=run.state if options.resume else None,
             stop=stop,
             comm=ranks,
         )
     except TrainingError as error:
-        history, failure = error.history, str(error)
+        history, failure = error.history, error
     sigterm_raises()
     if ranks.leads:
         if options.resume:  # only now that they were not refused
@@ -110,7 +101,9 @@ def _train(options: argparse.Namespace) -> int:
     if history.interrupted:
         how = f" after {len(history)} whole epochs; to resume it: "
         return stopped(f"{how}squeezenet-c train --resume {options.out}", ranks)
-    return fail(failure, ranks) if failure else 0
+    if failure:
+        raise failure
+    return 0
 
 
 def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
@@ -139,6 +132,7 @@ def _take_network(options: argparse.Namespace, model: Model) -> None:
         ("arch", model.version),
         ("bypass", model.spec["bypass"]),
         ("final_relu", model.spec["final_relu"]),
+        *((name, model.spec[name]) for name in SHAPES),
     ):
         given = getattr(options, name)
         if given and given != found:
@@ -180,6 +174,7 @@ def _print_best(history: History, checkpoint: Path) -> None:
 
 def add_run_end(parser: argparse.ArgumentParser) -> None:
     """The options of `train` on it."""
+    parser = group(parser, "threshold and confidence")
     parser.add_argument(
         "--choose-threshold", action="store_true", help="store in the best model the decision "
         "threshold that is best, by Youden's index, on the --valid-fraction of the training "
@@ -253,9 +248,10 @@ def _store_threshold(best: Model, part: Dataset, checkpoint: Path, ranks: Ranks)
 def add_demo(parser: argparse.ArgumentParser) -> None:
     """The options of `demo`."""
     add_out(parser, "demo")
-    parser.add_argument("--epochs", type=positive, default=8)
-    parser.add_argument("--pictures", type=positive, default=160)
-    parser.add_argument("--seed", type=whole, default=0)
+    training = group(parser, "training")
+    training.add_argument("--epochs", type=positive, default=8, help="how often each is seen")
+    training.add_argument("--pictures", type=positive, default=160, help="how many are drawn")
+    training.add_argument("--seed", type=whole, default=0, help="of all that is random")
     parser.set_defaults(run=_demo)
 
 
