@@ -54,7 +54,7 @@ class BuildCore(build_ext):
         units = sources.library_units(bool(onednn)) + sources.binding_units(bool(onednn))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(compile_unit, units))
-        link = sources.link_flags(command)
+        link = sources.link_flags(command, bool(onednn))
         # Python's own link command may name folders of this machine; the wheel shall not.
         self.compiler.linker_so = [
             word for word in self.compiler.linker_so if not word.startswith("-Wl,-rpath")

@@ -153,10 +153,11 @@ def compile_flags(compiler: Sequence[str]) -> list[str]:
     ]
 
 
-def link_flags(compiler: Sequence[str]) -> list[str]:
+def link_flags(compiler: Sequence[str], onednn: bool) -> list[str]:
     """Flags for linking what compile_flags compiled; they go after the objects."""
     openmp = ["-fopenmp"] if has_openmp(compiler) else []
-    return ["-pthread", *openmp, *sanitizer_flags(), "-ldl", "-lm"]
+    dlopen = ["-ldl"] if onednn else []
+    return ["-pthread", *openmp, *sanitizer_flags(), *dlopen, "-lm"]
 
 
 def sanitizer_flags() -> list[str]:
@@ -229,7 +230,7 @@ def main(arguments: list[str]) -> None:
     elif what == "flags":
         print(*(flag for flag in compile_flags(rest) if flag not in (OPTIMISATION, PLACEABLE)))
     elif what == "links":
-        print(*link_flags(rest))
+        print(*link_flags([word for word in rest if word != "onednn"], "onednn" in rest))
     elif what == "units":
         print(*unit_lines("onednn" in rest), sep="\n")
     else:

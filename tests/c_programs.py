@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "c"
 # Of the library: they pass through tests/c/test_allocations.c.
 WRAPPED = "malloc calloc realloc posix_memalign strdup strndup realpath opendir pthread_create"
-TEST_NAMES = [path.stem for path in sorted(TESTS.glob("test_*.c"))]
+TEST_NAMES = tuple(path.stem for path in sorted(TESTS.glob("test_*.c")))
 
 # Models that the exporter writes for tests/c/test_engine.c, which has their specs.
 ENGINES = {
@@ -70,6 +70,7 @@ class Build:
     machine: str | None = None  # None: this one
     system: str = sys.platform
     onednn: bool = False
+    tests: tuple[str, ...] = TEST_NAMES
 
     def program(self, folder: Path) -> Path:
         """Write engines into `folder`, compile library, tests and engines, link to one program,
@@ -79,10 +80,10 @@ class Build:
         found = externals.find_onednn() if self.onednn else None
         if found:
             include.append(found.include)
-        names = " ".join(f"X({name})" for name in TEST_NAMES)
+        names = " ".join(f"X({name})" for name in self.tests)
         flags = [*sources.compile_flags(self.compiler), "-Werror"]
         flags += [*(f"-I{path}" for path in include), *self.flags]
-        tests = [TESTS / f"{name}.c" for name in TEST_NAMES]
+        tests = [TESTS / f"{name}.c" for name in self.tests]
         units = sources.library_units(self.onednn, self.machine, self.system)
         units += [sources.Unit(test, "", ("-ffp-contract=off",)) for test in tests]
         units.append(sources.Unit(TESTS / "main.c", "", (f"-DSQZ_TESTS={names}",)))
@@ -97,8 +98,9 @@ class Build:
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(compile_unit, enumerate(units)))
-        link = [*sources.link_flags(self.compiler), *self.flags]
-        link += [f"-Wl,--wrap={name}" for name in WRAPPED.split()]
+        link = [*sources.link_flags(self.compiler, self.onednn), *self.flags]
+        if "test_allocations" in self.tests:
+            link += [f"-Wl,--wrap={name}" for name in WRAPPED.split()]
         if found:
             link = [f"-Wl,-rpath,{found.library.parent}", *link]  # for dlopen
         run([*self.compiler, *objects, *link, "-o", folder / "tests"])

@@ -7,6 +7,12 @@ static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t making = PTHREAD_RWLOCK_INITIALIZER; /* a fork is its writer */
 static unsigned forks;                                       /* guarded */
 
+#ifdef _WIN32 /* where nothing forks */
+
+static void initialise(void) {}
+
+#else
+
 /* In the order in which others take the two. */
 static void before_fork(void) {
     pthread_rwlock_wrlock(&making);
@@ -29,6 +35,8 @@ static void after_fork_in_child(void) {
 static void initialise(void) {
     pthread_atfork(before_fork, after_fork, after_fork_in_child);
 }
+
+#endif
 
 static void prepare(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;

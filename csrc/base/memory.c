@@ -14,13 +14,23 @@ void *sqz_aligned_calloc(size_t count, size_t size_bytes) {
     if (total_bytes > SIZE_MAX - SQZ_ALIGNMENT)
         return NULL;
     total_bytes = total_bytes ? sqz_size_align(total_bytes) : SQZ_ALIGNMENT;
+#ifdef _WIN32
+    memory = _aligned_malloc(total_bytes, SQZ_ALIGNMENT);
+    if (!memory)
+        return NULL;
+#else
     if (posix_memalign(&memory, SQZ_ALIGNMENT, total_bytes) != 0)
         return NULL;
+#endif
     return memset(memory, 0, total_bytes);
 }
 
 void sqz_aligned_free(void *memory) {
+#ifdef _WIN32
+    _aligned_free(memory);
+#else
     free(memory);
+#endif
 }
 
 void sqz_arena_init(sqz_arena *arena) {

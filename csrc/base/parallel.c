@@ -3,14 +3,16 @@
 #include "parallel.h"
 
 #include "quota.h"
+#include "signals.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#ifndef _WIN32
 #include <sys/mman.h>
+#endif
 
 static int chosen_threads; /* 0 until set */
 static int taken_threads;  /* by calls that are at work */
@@ -95,6 +97,16 @@ int sqz_get_num_threads(void) {
 /* -- Whether there are so many ------------------------------------------------------------------
  */
 
+#ifdef _WIN32 /* whose OpenMP has to say so itself */
+
+sqz_status sqz_threads_ready(int threads, sqz_error *error) {
+    (void)threads;
+    (void)error;
+    return SQZ_OK;
+}
+
+#else
+
 static void *wait_at(void *gate) {
     pthread_mutex_lock(gate);
     pthread_mutex_unlock(gate);
@@ -104,10 +116,8 @@ static void *wait_at(void *gate) {
 /* Starts as many threads as it can up to `wanted`, which all are there at once, and ends them. */
 static int try_threads(pthread_t *threads, int wanted, int *code) {
     pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
-    sigset_t all, before;
+    sqz_signals before = sqz_signals_block();
     int count = 0;
-    sigfillset(&all); /* signals are for the caller's threads */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_mutex_lock(&gate);
     *code = 0;
     while (count < wanted && *code == 0) {
@@ -117,7 +127,7 @@ static int try_threads(pthread_t *threads, int wanted, int *code) {
     pthread_mutex_unlock(&gate);
     for (int i = 0; i < count; i++)
         pthread_join(threads[i], NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sqz_signals_restore(before);
     return count;
 }
 
@@ -156,7 +166,9 @@ sqz_status sqz_threads_ready(int threads, sqz_error *error) {
     return SQZ_OK;
 }
 
-#else
+#endif
+
+#else /* no OpenMP */
 
 int sqz_get_num_threads(void) {
     return 1;

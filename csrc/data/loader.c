@@ -10,13 +10,13 @@
 #include "dataset.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "../base/interrupt.h"
 #include "../base/memory.h"
+#include "../base/signals.h"
 
 struct sqz_loader {
     sqz_dataset *dataset;
@@ -91,19 +91,16 @@ static void *work(void *argument) {
     return NULL;
 }
 
-/* As many of `wanted` threads as the system grants, but at least one. They inherit a mask that
- * blocks every signal, so that Ctrl-C finds the caller's threads and not these. */
+/* As many of `wanted` threads as the system grants, but at least one. */
 static sqz_status start_threads(sqz_loader *loader, int wanted, sqz_error *error) {
-    sigset_t all, before;
+    sqz_signals before = sqz_signals_block();
     int code = 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (loader->thread_count < wanted && code == 0) {
         code = pthread_create(&loader->threads[loader->thread_count], NULL, work, loader);
         if (code == 0)
             loader->thread_count++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    sqz_signals_restore(before);
     if (wanted > 0 && loader->thread_count == 0)
         return sqz_fail(error, SQZ_NO_MEMORY, "no thread could be started to decode pictures: %s",
                         strerror(code));

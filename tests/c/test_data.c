@@ -1,6 +1,7 @@
 /* test_data.c: data sets and loaders, on pictures that the test draws itself. Run under the thread
  * sanitizer too: what is shared between threads is what can go wrong here. */
 #include "check.h"
+#include "windows_calls.h"
 
 #include <pthread.h>
 #include <stdlib.h>

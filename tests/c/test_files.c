@@ -1,5 +1,6 @@
 /* test_files.c: whole files, read through the one door and written through the other. */
 #include "check.h"
+#include "windows_calls.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -29,13 +30,18 @@ static void test_what_is_no_file(const char *folder, const char *pipe) {
     sqz_error error;
     sqz_file file;
     CHECK_FAILS(sqz_file_open(&file, folder, -1, &error), error, SQZ_IO, "cannot be read");
+#ifdef _WIN32 /* which has no such files, and no such error */
+    (void)pipe;
+    CHECK(error.system_errno == EACCES);
+#else
     CHECK(error.system_errno == EISDIR);
-    CHECK_FAILS(sqz_file_open(&file, "no such file", -1, &error), error, SQZ_IO, "cannot be read");
     CHECK(mkfifo(pipe, 0600) == 0);
     CHECK_FAILS(sqz_file_open(&file, pipe, -1, &error), error, SQZ_BAD_FILE, "no regular file");
     CHECK_FAILS(sqz_file_write(pipe, "", 0, &error), error, SQZ_IO, "cannot be written");
-    CHECK_FAILS(sqz_file_write(folder, "", 0, &error), error, SQZ_IO, "cannot be written");
     CHECK(remove(pipe) == 0);
+#endif
+    CHECK_FAILS(sqz_file_write(folder, "", 0, &error), error, SQZ_IO, "cannot be written");
+    CHECK_FAILS(sqz_file_open(&file, "no such file", -1, &error), error, SQZ_IO, "cannot be read");
 }
 
 static void test_left_behind(const char *folder, const char *path) {
@@ -44,7 +50,11 @@ static void test_left_behind(const char *folder, const char *path) {
     snprintf(left, sizeof left, "%s/.sqz-00000000-1-0.tmp", folder); /* another machine's */
     CHECK_OK(sqz_file_write(left, "abc", 3, &error), error);
     CHECK_OK(sqz_file_write(path, "abc", 3, &error), error);
+#ifdef _WIN32
+    CHECK(remove(left) != 0); /* nobody has it open, so the second write has removed it */
+#else
     CHECK(remove(left) == 0); /* too young to be removed by the second write */
+#endif
     CHECK(remove(path) == 0);
 }
 

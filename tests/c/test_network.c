@@ -1,6 +1,7 @@
 /* test_network.c: the network without Python: it learns, whatever the threads, on every backend,
  * and refuses what it should. */
 #include "check.h"
+#include "windows_calls.h"
 
 #include "../../csrc/base/rng.h"
 #include "../../csrc/sqz.h"

@@ -1,5 +1,6 @@
 /* test_safetensors.c: tensor files written, read, cut, and changed byte by byte. */
 #include "check.h"
+#include "windows_calls.h"
 
 #include <dirent.h>
 #include <stdlib.h>
