@@ -46,7 +46,9 @@ def faulty(library: Path, folder: Path, fault: str, count: Path | None = None) -
 
 
 def quiet() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    """An environment of one thread, in English; what is printed is held back as it is for users."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 
 def start(

@@ -8,12 +8,21 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import fault_support as faults
 import pytest
 
 STEPS = 5  # of an epoch: 18 of the pictures, in batches of 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heeded() -> Iterator[None]:
+    """Ctrl-C, by what is started here: a shell's background jobs are told to ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +63,9 @@ def test_a_stopped_run(home: Path, tmp_path: Path, sent: int, name: str, status:
         assert sentence.endswith(f"to resume it: squeezenet-c train --resume {run}")
         faults.check_run_folder(run)
         arguments = ["train", "--resume", run]
-    assert faults.command(arguments)[0] == 0
+    else:
+        found, said = faults.command(arguments)
+        assert found == 0, said
     faults.check_same_run(run, home / "whole")
 
 
