@@ -1,11 +1,15 @@
 """For the tests of what happens when something goes wrong: files that fail (faults/preload.c), a
 small run of `train`, and what its folder must be like whenever the run was ended."""
 
+import contextlib
 import csv
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from squeezenet_c.training.resume import RunState
 
 HERE = Path(__file__).resolve().parent / "faults"
 SIDE = 48  # of the pictures: a step takes milliseconds
+ENDS_WITHIN = 10  # seconds after one of its processes, a launched command's others
 COMMAND = [sys.executable, "-m", "squeezenet_c"]
 
 
@@ -41,7 +46,9 @@ def faulty(library: Path, folder: Path, fault: str, count: Path | None = None) -
 
 
 def quiet() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    """An environment of one thread, in English; what is printed is held back as it is for users."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 
 def start(
@@ -59,6 +66,45 @@ def start(
         env=environment or quiet(),
         start_new_session=True,
     )
+
+
+def _session(process: subprocess.Popen) -> list[int]:
+    """Those of its processes, itself and what a launcher has started, that have not ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it has ended meanwhile
+            continue
+        if state not in "ZX" and int(session) == process.pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def kill_session(process: subprocess.Popen) -> None:
+    """kill -9 of all its processes, as a power cut would."""
+    while left := _session(process):
+        for pid in left:
+            _kill(pid)
+
+
+def kill_one(process: subprocess.Popen, chance: random.Random) -> None:
+    """Of one of its processes."""
+    if left := _session(process):
+        _kill(chance.choice(left))
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_for_session(process: subprocess.Popen) -> None:
+    """Until none of its processes is left. AssertionError: ENDS_WITHIN is over."""
+    end = time.monotonic() + ENDS_WITHIN
+    while left := _session(process):
+        assert time.monotonic() < end, f"processes {left} go on"
+        time.sleep(0.01)
 
 
 def command(

@@ -13,6 +13,7 @@ from pathlib import Path
 import fault_support as faults
 import pytest
 from faults.kill import kill_runs
+from faults.take_out import PROTECTIONS, ROOT, Protection, changed
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="hardware: LD_PRELOAD and tmpfs are Linux's"
@@ -77,7 +78,7 @@ def test_killed_runs(tmp_path: Path) -> None:
 
 def test_memory_stays_flat() -> None:
     """tests/faults/soak.py has the long form: 10^5 predictions and 10^4 steps."""
-    command = [sys.executable, "soak.py", "--predictions", "3000", "--steps", "300"]
+    command = [sys.executable, "soak.py", "--predictions", "3520", "--steps", "352"]
     result = subprocess.run(
         command, capture_output=True, text=True, cwd=faults.HERE, env=faults.quiet(), timeout=200
     )
@@ -159,6 +160,29 @@ def test_a_run_of_which_a_file_cannot_be_written(home: Path, tmp_path: Path, tri
         else:  # it had no state yet
             assert not (run / "weights" / "last.state").exists()
             assert faults.command(faults.train_command(home, run))[0] == 0
+
+
+def test_what_a_power_cut_leaves(home: Path, tmp_path: Path) -> None:
+    """The new file or the old one: each is synced before it takes its place, and its folder
+    afterwards."""
+    count, out = tmp_path / "count", tmp_path / "out"
+    out.mkdir()
+    environment = faults.faulty(home / "preload.so", out, "write:0:0", count)
+    words = ["predict", home / "start.safetensors", home / "pictures", "--out", out / "answers.csv"]
+    assert faults.command(words, environment)[0] == 0
+    assert count.read_text().split() == "open 1 write 1 fsync 2 rename 1 unlink 0".split()
+
+
+# -- Protections -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protection", PROTECTIONS, ids=lambda protection: protection.name)
+def test_protections_can_be_taken_out(protection: Protection) -> None:
+    """By tests/faults/take_out.py, which sees that the tests it names then fail."""
+    text = (ROOT / protection.file).read_text("utf-8")
+    assert changed(protection, text) != text
+    file, name = protection.test.split("::")
+    assert f"def {name}(" in (ROOT / "tests" / file).read_text("utf-8")
 
 
 # -- Real disks ------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ def test_ranks_that_differ_are_refused(launcher, pictures, whole, tmp_path):
     relative = squeezenet("train", "pictures", "--epochs", "1", "--out")
     for begin, changed, what in (
         (base, [*base, "--seed", "5"], "seed is 5 on rank 1 (HOST), expected 0, as on rank 0"),
-        (base, [*base, "--backend", "openmp"], "the backend is 'openmp' on rank 1"),
+        (base, [*base, "--backend", "openmp"], "backend is 'openmp' on rank 1"),
         (base, ["env", "SQZ_ISA=avx2", *base], "the isa is 'avx2' on rank 1"),
         (
             [*shell, pictures.parent, *relative],

@@ -8,10 +8,21 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import fault_support as faults
 import pytest
+
+STEPS = 5  # of an epoch: 18 of the pictures, in batches of 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def heeded() -> Iterator[None]:
+    """Ctrl-C, by what is started here: a shell's background jobs are told to ignore it."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +63,42 @@ def test_a_stopped_run(home: Path, tmp_path: Path, sent: int, name: str, status:
         assert sentence.endswith(f"to resume it: squeezenet-c train --resume {run}")
         faults.check_run_folder(run)
         arguments = ["train", "--resume", run]
-    assert faults.command(arguments)[0] == 0
+    else:
+        found, said = faults.command(arguments)
+        assert found == 0, said
     faults.check_same_run(run, home / "whole")
+
+
+# The command, which gets a signal once it has taken so many steps.
+WITHIN_A_STEP = """
+    import os, sys
+    import squeezenet_c as sq
+    from squeezenet_c.cli import main
+
+    sent, last, *arguments = sys.argv[1:]
+    taken = sq.Adam.step
+
+    def step(self):
+        taken(self)
+        if self.step_count == int(last):
+            os.kill(os.getpid(), int(sent))
+
+    sq.Adam.step = step
+    sys.exit(main(arguments))
+"""
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(signal.SIGTERM, 2), (signal.SIGINT, 0)])
+def test_a_signal_within_a_step(home: Path, tmp_path: Path, sent: int, kept: int) -> None:
+    """After SIGTERM the state has all steps of the epoch so far, after Ctrl-C whole epochs."""
+    run = tmp_path / "run"
+    arguments = ["-c", textwrap.dedent(WITHIN_A_STEP), int(sent), STEPS + 2]
+    arguments += faults.train_command(home, run)
+    command = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=faults.HERE)
+    assert "after 1 whole epochs" in result.stderr
+    state = faults.RunState.read(run)
+    assert len(state.history) == 1 and state.begun.steps == kept
 
 
 def test_sigterm_where_nothing_is_trained(home: Path) -> None:
@@ -78,7 +123,8 @@ def run(code: str) -> str:
 
 
 def test_many_threads_predict_while_one_trains() -> None:
-    """64 of them; what was learnt is what is learnt alone."""
+    """64 of them. What each finds is of the weights between two steps, never of a part of one; and
+    what was learnt is what is learnt alone."""
     code = """
         import threading
         import numpy as np
@@ -86,25 +132,36 @@ def test_many_threads_predict_while_one_trains() -> None:
 
         x = np.random.default_rng(0).standard_normal((4, 3, 48, 48)).astype(np.float32)
 
-        def train(network):
+        def train(network, after_step=lambda: None):
             adam = core.Adam(network)
+            after_step()
             for step in range(12):
                 network.compute_gradients(x, [0, 1, 0, 1], step=step)
                 adam.step()
+                after_step()
             return {name: values.tobytes() for name, values in network.state_dict().items()}
 
-        expected = train(core.Network("1_1", 2))
+        def forward(network, index):
+            return network.forward(x[: 1 + index % 4, :, : 40 + index % 3]).tobytes()
+
+        alone, answers = core.Network("1_1", 2), {index: set() for index in range(12)}
+
+        def note_answers():
+            for index, found in answers.items():
+                found.add(forward(alone, index))
+
+        expected = train(alone, note_answers)
         network, done, wrong, predicted = core.Network("1_1", 2), False, [], [0] * 64
 
         def predict(index):
             while not done or not predicted[index]:
                 try:
-                    logits = network.forward(x[: 1 + index % 4, :, : 40 + index % 3])
+                    found = forward(network, index)
                 except BaseException as error:
                     wrong.append(error)
                     return
-                if not np.isfinite(logits).all():
-                    wrong.append(logits)
+                if found not in answers[index % 12]:
+                    wrong.append(index)
                 predicted[index] += 1
 
         threads = [threading.Thread(target=predict, args=(index,)) for index in range(64)]
@@ -114,7 +171,7 @@ def test_many_threads_predict_while_one_trains() -> None:
         done = True
         for thread in threads:
             thread.join()
-        print(found == expected, wrong, min(predicted) > 0)
+        print(found == expected, wrong[:5], min(predicted) > 0)
     """
     assert run(code) == "True [] True"
 

@@ -1,12 +1,13 @@
 """Kills training runs, again and again, as `kill -9` or a power cut would:
 
-    python tests/faults/kill.py [--count 500] [--seed 0] [--launcher "mpirun -n 2"]
+    python tests/faults/kill.py [--count 500] [--seed 0] [--launcher "mpirun -n 2 --bind-to none"]
 
 A run is begun (in an empty folder, or with --overwrite in one that holds another run), killed, and
 resumed and killed three times more; then it is resumed for the last time. Kills come after a random
 time; just before a random open, fsync, rename or unlink of its files; or in the midst of a write
 (preload.c). After each kill every file that is there is whole, and in the end the run's weights,
-state and table are those of a run that nobody killed, bit for bit."""
+state and table are those of a run that nobody killed, bit for bit. Under a launcher as often as all
+processes only one is killed, a rank or the launcher itself; the others then have to end soon."""
 
 import argparse
 import os
@@ -38,10 +39,11 @@ class Killer:
         self.library = faults.preload(home)
         faults.make_data(home)
         self.whole, self.other = home / "whole", home / "other"
-        begun = time.monotonic()
         self.operations = self._count()
+        begun = time.monotonic()
+        command = faults.train_command(home, self.other, "--seed", "5")
+        status, said = faults.command(command, launcher=self.launcher)
         self.seconds = time.monotonic() - begun
-        status, said = faults.command(faults.train_command(home, self.other, "--seed", "5"))
         assert status == 0, said
 
     def _count(self) -> dict[str, int]:
@@ -78,8 +80,13 @@ class Killer:
         process = faults.start(arguments, environment, self.launcher)
         if way == "time":
             time.sleep(chance.uniform(0, 1.2 * self.seconds))
-            os.killpg(process.pid, signal.SIGKILL)
+            if self.launcher and chance.random() < 0.5:
+                way = "time, one process"
+                faults.kill_one(process, chance)
+            else:
+                faults.kill_session(process)
         _, said = process.communicate(timeout=300)
+        faults.wait_for_session(process)
         ended = process.returncode == 0 and "too late" or way
         assert process.returncode in (0, -signal.SIGKILL) or self.launcher, said
         self.kills[ended] += 1
@@ -107,6 +114,7 @@ def main() -> None:
     parser.add_argument("--launcher", default="", help="words before the command")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TMPDIR"] = folder  # where killed launchers leave their files
         kills = kill_runs(Path(folder), options.count, options.seed, options.launcher)
     ways = ", ".join(f"{way} {number}" for way, number in sorted(kills.items()))
     print(f"{kills.total()} kills ({ways}): nothing lost")
