@@ -6,9 +6,10 @@
  * kernel works on one picture in one thread.
  *
  * Activations are arrays of `element`, which -DSQZ_KERNEL_ELEMENT=float32 (the default) or bfloat16
- * makes float or uint16_t; arithmetic is float32 in both. Most files are compiled for both;
- * convolutions for float32 alone, as conv_bfloat16.c does with them what bfloat16 asks for
- * (csrc/sources.py has the list). SQZ_KERNEL(sum) is sqz_sum_avx512_bfloat16. */
+ * makes float or uint16_t; arithmetic is float32 in both. Most files are compiled for both, and
+ * Winograd's convolutions, which convert inside their transforms; direct ones for float32 alone,
+ * as conv_bfloat16.c does with them what bfloat16 asks for (csrc/sources.py has the list).
+ * SQZ_KERNEL(sum) is sqz_sum_avx512_bfloat16. */
 #ifndef SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 #define SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 
@@ -23,7 +24,8 @@
 #endif
 
 /* Scratch memory of one thread: the source of a convolution with its padding around it, or
- * transformed; and in a bfloat16 table one convolution's arrays in float32. */
+ * transformed; and in a bfloat16 table one convolution's weights and, if it is direct, its arrays
+ * in float32. */
 struct sqz_worker {
     float *scratch;
     float *wide_src, *wide_dst, *wide_weights;
@@ -70,8 +72,9 @@ typedef struct {
 /* A 3x3 convolution of stride 1 by Winograd's algorithm: forward, or backward-data with source and
  * destination exchanged. Packed weights: winograd_pack.c. */
 typedef struct {
-    float *dst; /* [dst_blocks][dst_h][dst_w][BLOCK] */
-    const float *src, *packed;
+    void *dst;       /* elements: [dst_blocks][dst_h][dst_w][BLOCK] */
+    const void *src; /* elements */
+    const float *packed;
     const float *bias; /* [dst_blocks][BLOCK], or NULL */
     int dst_blocks, dst_h, dst_w;
     int src_blocks, src_h, src_w;
@@ -85,20 +88,12 @@ sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block);
 sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 
 /* The kernels for float32 alone, as kernel(result, name, arguments): conv_frame writes frame into
- * `framed`; those named winograd overwrite, or add to the gradient if `accumulate`, and use scratch
- * memory; conv_scratch counts the floats of it that a convolution needs. Laid out by hand: lists,
- * not expressions. */
+ * `framed`; conv_scratch counts the floats of scratch memory that a convolution needs. Laid out by
+ * hand: lists, not expressions. */
 /* clang-format off */
 #define SQZ_FLOAT_KERNELS(kernel)                                                                  \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
     kernel(void, conv_direct, (const sqz_direct *direct, sqz_part part))                           \
-    kernel(void, winograd_convolve,                                                                \
-           (const sqz_winograd *winograd, float *scratch, sqz_part part))                          \
-    kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
-    kernel(void, winograd_backward_weights,                                                        \
-           (float *gradient, float *scratch, const float *src, const float *d_dst,                 \
-            const sqz_conv_shape *shape, bool accumulate))                                         \
-    kernel(size_t, winograd_backward_weights_count, (const sqz_conv_shape *shape))                 \
     kernel(void, winograd_pack_forward,                                                            \
            (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
     kernel(void, winograd_pack_backward,                                                           \
@@ -114,6 +109,14 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
     kernel(average_pool_forward) kernel(average_pool_backward)                                     \
     kernel(dropout_forward) kernel(dropout_backward)                                               \
     kernel(sum) kernel(round)
+
+/* Those of a convolution by Winograd's algorithm: sqz_winograd_conv_forward_avx2_float32 has the type
+ * of the table's conv_forward. And the floats of scratch memory that they use, of either element. */
+#define SQZ_WINOGRAD_KERNELS(kernel)                                                               \
+    kernel(conv_forward) kernel(conv_backward_data) kernel(conv_backward_weights)
+#define SQZ_WINOGRAD_COUNTS(kernel)                                                                \
+    kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
+    kernel(size_t, winograd_backward_weights_count, (const sqz_conv_shape *shape))
 /* clang-format on */
 
 #if SQZ_KERNELS_X86
@@ -127,8 +130,16 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 #define SQZ_DECLARE_BOTH(name)                                                                     \
     SQZ_DECLARE(*((sqz_ops *)0)->name, name, float32)                                              \
     SQZ_DECLARE(*((sqz_ops *)0)->name, name, bfloat16)
+#define SQZ_DECLARE_WINOGRAD(name)                                                                 \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, winograd_##name, float32)                                   \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, winograd_##name, bfloat16)
+#define SQZ_DECLARE_COUNT(result, name, arguments)                                                 \
+    SQZ_DECLARE(result arguments, name, float32)                                                   \
+    SQZ_DECLARE(result arguments, name, bfloat16)
 SQZ_FLOAT_KERNELS(SQZ_DECLARE_FLOAT)
 SQZ_KERNELS(SQZ_DECLARE_BOTH)
+SQZ_WINOGRAD_KERNELS(SQZ_DECLARE_WINOGRAD)
+SQZ_WINOGRAD_COUNTS(SQZ_DECLARE_COUNT)
 
 #ifdef SQZ_KERNEL_ISA /* within a kernel file */
 
