@@ -166,11 +166,13 @@ SQZ_WINOGRAD_COUNTS(SQZ_DECLARE_COUNT)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. */
+/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and shorts of one pixel or
+ * of two, and a byte a lane. */
 typedef float vec __attribute__((vector_size(4 * BLOCK)));
 typedef int32_t vec_int __attribute__((vector_size(4 * BLOCK)));
 typedef uint32_t vec_bits __attribute__((vector_size(4 * BLOCK)));
 typedef uint16_t vec_short __attribute__((vector_size(2 * BLOCK)));
+typedef uint16_t vec_shorts __attribute__((vector_size(4 * BLOCK)));
 typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 
 /* Arrays are arrays of float, uint16_t or uint8_t first: through these types a vector of them is
@@ -178,6 +180,7 @@ typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 typedef vec vec_memory __attribute__((may_alias));
 typedef vec vec_anywhere __attribute__((may_alias, aligned(4)));
 typedef vec_short vec_short_memory __attribute__((may_alias));
+typedef vec_shorts vec_shorts_anywhere __attribute__((may_alias, aligned(2)));
 typedef vec_byte vec_byte_memory __attribute__((may_alias));
 
 ALWAYS_INLINE vec vec_load(const float *from) {
@@ -208,11 +211,15 @@ ALWAYS_INLINE vec_short shorts_narrow(vec_bits bits) {
     __builtin_memcpy(&shorts, to, sizeof shorts);
     return shorts;
 }
-/* By way of shorts: else GCC converts between integers and bytes lane by lane. */
 ALWAYS_INLINE vec_int vec_load_bytes(const uint8_t *from) {
-    vec_byte bytes = *(const vec_byte_memory *)from;
-    return (vec_int)shorts_widen(__builtin_convertvector(bytes, vec_short));
+    int32_t to[BLOCK];
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = from[i];
+    vec_int value;
+    __builtin_memcpy(&value, to, sizeof value);
+    return value;
 }
+/* By way of shorts: else GCC converts to bytes lane by lane. */
 ALWAYS_INLINE void vec_store_bytes(uint8_t *to, vec_int value) {
     vec_short shorts = __builtin_convertvector(value, vec_short);
     *(vec_byte_memory *)to = __builtin_convertvector(shorts, vec_byte);
@@ -250,9 +257,25 @@ ALWAYS_INLINE void element_store(element *to, vec value) {
     *(vec_short_memory *)to = shorts_narrow((quiet & nan) | (nearest & ~nan));
 }
 /* The same of a sum of elements: a NaN in it has an empty lower half, and cannot overflow. */
-ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+ALWAYS_INLINE vec_bits sum_nearest(vec sum) {
     vec_bits bits = (vec_bits)sum;
-    *(vec_short_memory *)to = shorts_narrow((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    return bits + 0x7FFF + (bits >> 16 & 1);
+}
+ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+    *(vec_short_memory *)to = shorts_narrow(sum_nearest(sum) >> 16);
+}
+/* And of two, one pixel after the other: the upper halves of both are one vector. */
+ALWAYS_INLINE void element_store_sums(element *to, vec first, vec second) {
+#ifdef __clang__
+    element_store_sum(to, first);
+    element_store_sum(to + BLOCK, second);
+#else
+    vec_shorts upper;
+    for (int i = 0; i < 2 * BLOCK; i++)
+        upper[i] = (uint16_t)(2 * i + 1);
+    *(vec_shorts_anywhere *)to =
+        __builtin_shuffle((vec_shorts)sum_nearest(first), (vec_shorts)sum_nearest(second), upper);
+#endif
 }
 ALWAYS_INLINE vec bits_value(vec_signed bits) {
     return (vec)(shorts_widen((vec_short)bits) << 16);
@@ -280,6 +303,10 @@ ALWAYS_INLINE void element_store(element *to, vec value) {
 }
 ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
     vec_store(to, sum);
+}
+ALWAYS_INLINE void element_store_sums(element *to, vec first, vec second) {
+    vec_store(to, first);
+    vec_store(to + BLOCK, second);
 }
 ALWAYS_INLINE vec bits_value(vec_signed bits) {
     return (vec)bits;
