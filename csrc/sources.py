@@ -34,6 +34,8 @@ ELEMENTS = {
     "dropout.c": ("float32", "bfloat16"),
     "elementwise.c": ("float32", "bfloat16"),
     "max_pool.c": ("float32", "bfloat16"),
+    "winograd_backward_weights.c": ("float32", "bfloat16"),
+    "winograd_convolve.c": ("float32", "bfloat16"),
 }
 
 ISA_FLAGS = {

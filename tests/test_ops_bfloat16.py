@@ -12,6 +12,7 @@ from ops_support import ROUNDING, assert_equal, assert_whole, integers, normals
 from squeezenet_c._native import core
 
 HALF_STEP = 2.0**-8  # of rounding to bfloat16's 8 bits, relative, at most
+WINOGRAD = 2e-5  # of the largest sum: test_winograd.py's bound
 
 
 def offered():
@@ -194,7 +195,7 @@ def test_source_gradient_is_added_to(backend):
     assert_whole(dx, expected)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 33), (17, 31)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 33), (17, 31), (30, 30)])
 @pytest.mark.parametrize("channels", [(1, 1), (7, 48), (48, 17)])
 def test_exact_sums(size, channels):
     """Our own kernels add in float32 and round once: the float32 result, rounded, bit for bit."""
@@ -203,6 +204,38 @@ def test_exact_sums(size, channels):
     whole = core._op_conv2d(x, weight, bias, padding=1, backend="openmp")
     found = core._op_conv2d(x, weight, bias, padding=1, backend="openmp:bfloat16")
     assert_equal(found, rounded(whole))
+    dy, before = bfloats(4, *found.shape), bfloats(5, *x.shape)
+    (dx, dw, _), (near, sums, _) = (
+        core._op_conv2d_backward(x, weight, dy, dx=before, padding=1, backend=backend)
+        for backend in ("openmp", "openmp:bfloat16")
+    )
+    assert_equal(near, rounded(dx))
+    assert_equal(sums, dw)
+
+
+@pytest.mark.parametrize("backend", [name for name in offered() if "onednn" not in name])
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1)], ids=str)
+@pytest.mark.parametrize("size", [(7, 8), (9, 13), (20, 5), (30, 30)], ids=str)
+@pytest.mark.parametrize("channels", [(5, 9), (16, 48), (72, 24)], ids=str)
+def test_3x3_at_the_edges(backend, size, padding, channels):
+    """Tiles of Winograd's algorithm that hang over the picture, in its form for bfloat16: as near
+    to a float64 sum as float32's (test_winograd.py), but for a rounding where it is stored."""
+    x, weight = bfloats(1, 1, channels[0], *size), bfloats(2, channels[1], channels[0], 3, 3)
+    bias, door = normals(3, channels[1]), {"padding": padding, "backend": backend}
+    names = core._op_implementations(x.shape[1:], weight.shape, **door)
+    assert all(name.startswith("winograd") for name in names.values()), names
+    y = core._op_conv2d(x, weight, bias, relu=True, **door)
+    dy, before = bfloats(4, *y.shape), bfloats(5, *x.shape)
+    dx, dw, _ = core._op_conv2d_backward(x, weight, dy, y, dx=before, **door)
+    wanted = oracle.conv2d_backward(x, weight, dy, y, padding=padding)
+    sums = oracle.conv2d(x, weight, bias, padding=padding)
+    for found, expected, step in (
+        (y, np.maximum(sums, 0), HALF_STEP),
+        (dx, wanted[0] + before, HALF_STEP),
+        (dw, wanted[1], 0),
+    ):
+        error, scale = np.abs(found - expected), np.abs(expected).max()
+        assert np.all(error <= step * np.abs(expected) + WINOGRAD * scale)
 
 
 # -- All else --------------------------------------------------------------------------------------

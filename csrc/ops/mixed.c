@@ -40,13 +40,12 @@ static const choice_table float32_choices[] = {
 };
 
 /* oneDNN multiplies bfloat16 in half the time; ours convert and multiply float32, which only
- * Winograd's saving outweighs. Its forward is oneDNN's nevertheless: ours is not divided among
- * threads that share a picture. */
+ * Winograd's saving outweighs. */
 static const choice_table bfloat16_choices[] = {
     [SQZ_ISA_AVX512] = {[PLANAR] = {ONEDNN, ONEDNN, ONEDNN},
                         [NARROWING] = {ONEDNN, ONEDNN, ONEDNN},
                         [WIDENING] = {ONEDNN, ONEDNN, ONEDNN},
-                        [WINOGRAD] = {ONEDNN, OWN, OWN},
+                        [WINOGRAD] = {OWN, OWN, OWN},
                         [OTHER] = {ONEDNN, ONEDNN, ONEDNN}},
 };
 

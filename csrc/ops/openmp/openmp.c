@@ -192,11 +192,16 @@ static size_t volume(size_t channels, int h, int w) {
     return sqz_size_multiply(sqz_size_multiply(channels, (size_t)h), (size_t)w);
 }
 
-static void enlarge_wide(worker_counts *counts, const sqz_conv_shape *shape) {
+static void enlarge_wide(worker_counts *counts, const sqz_conv *conv) {
+    const sqz_conv_shape *shape = &conv->shape;
+    const sqz_own_conv *own = conv->state;
     size_t in_channels = (size_t)shape->in_channels, out_channels = (size_t)shape->out_channels;
+    enlarge(&counts->weights, volume(out_channels * in_channels, shape->kernel_h, shape->kernel_w));
+    if (own->forward == SQZ_WINOGRAD && own->backward_data == SQZ_WINOGRAD &&
+        own->backward_weights == SQZ_WINOGRAD)
+        return;
     enlarge(&counts->src, volume(in_channels, shape->in_h, shape->in_w));
     enlarge(&counts->dst, volume(out_channels, shape->out_h, shape->out_w));
-    enlarge(&counts->weights, volume(out_channels * in_channels, shape->kernel_h, shape->kernel_w));
 }
 
 static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *convs, int count,
@@ -209,7 +214,7 @@ static sqz_status worker_create(sqz_worker **result, const sqz_conv *const *conv
             continue;
         enlarge(&counts.scratch, conv_scratch(convs[i]));
         if (precision == SQZ_BFLOAT16)
-            enlarge_wide(&counts, &convs[i]->shape);
+            enlarge_wide(&counts, convs[i]);
     }
     sqz_worker *worker = calloc(1, sizeof *worker);
     if (!worker)

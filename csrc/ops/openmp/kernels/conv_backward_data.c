@@ -8,18 +8,11 @@
 sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
                                           const void *d_dst, const void *packed, bool accumulate,
                                           sqz_error *error) {
-    (void)error;
     const sqz_conv_shape *shape = &conv->shape;
     const sqz_own_conv *own = conv->state;
-    if (own->backward_data == SQZ_WINOGRAD) {
-        sqz_winograd winograd = sqz_winograd_backward(shape, BLOCK);
-        winograd.dst = d_src;
-        winograd.src = d_dst;
-        winograd.packed = packed;
-        winograd.accumulate = accumulate;
-        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch, sqz_part_whole);
-        return SQZ_OK;
-    }
+    if (own->backward_data == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_backward_data)(conv, worker, d_src, d_dst, packed,
+                                                       accumulate, error);
     sqz_frame frame = sqz_frame_backward(shape, BLOCK);
     bool framed = sqz_frame_count(&frame) != 0;
     if (framed)

@@ -135,14 +135,11 @@ static void gradient_strip(const strip *strip, float *gradient, const sqz_conv_s
 sqz_status SQZ_KERNEL(conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker,
                                              float *gradient, const void *src, const void *d_dst,
                                              bool accumulate, sqz_error *error) {
-    (void)error;
     const sqz_conv_shape *shape = &conv->shape;
     const sqz_own_conv *own = conv->state;
-    if (own->backward_weights == SQZ_WINOGRAD) {
-        SQZ_KERNEL(winograd_backward_weights)(gradient, worker->scratch, src, d_dst, shape,
-                                              accumulate);
-        return SQZ_OK;
-    }
+    if (own->backward_weights == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_backward_weights)(conv, worker, gradient, src, d_dst,
+                                                          accumulate, error);
     sqz_frame frame = sqz_frame_forward(shape);
     bool framed = sqz_frame_count(&frame) != 0;
     if (framed)

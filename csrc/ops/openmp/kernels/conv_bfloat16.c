@@ -1,7 +1,8 @@
-/* conv_bfloat16.c: convolutions of bfloat16 activations by way of the float32 ones: what is read is
- * widened into the worker's float32 arrays, what is written is rounded out of them. Each element is
- * converted once where a convolution uses it dozens of times, so this is hardly slower than
- * float32; nor is it faster. It serves to see, on any CPU, what bfloat16 does to a network.
+/* conv_bfloat16.c: convolutions of bfloat16 activations. Winograd's convert inside their
+ * transforms; direct ones go by way of float32's: what is read is widened into the worker's float32
+ * arrays, what is written is rounded out of them. Each element is converted once where a
+ * convolution uses it dozens of times, so this is hardly slower than float32; nor is it faster. It
+ * serves to see, on any CPU, what bfloat16 does to a network.
  *
  * Packed weights are float32 of the float32 forms, holding bfloat16's values; the weights' gradient
  * is float32. */
@@ -30,6 +31,10 @@ static void widen(float *wide, const element *src, size_t count) {
 static void narrow(element *dst, const float *wide, size_t count) {
     for (size_t i = 0; i < count; i += BLOCK)
         element_store(dst + i, vec_load(wide + i));
+}
+
+static const sqz_own_conv *own_of(const sqz_conv *conv) {
+    return conv->state;
 }
 
 /* The weights, in bfloat16's values. */
@@ -63,6 +68,8 @@ sqz_status SQZ_KERNEL(conv_unpack_gradient)(const sqz_conv *conv, sqz_worker *wo
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
                                     const void *src, const void *packed, const float *bias,
                                     sqz_part part, sqz_error *error) {
+    if (own_of(conv)->forward == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_forward)(conv, worker, dst, src, packed, bias, part, error);
     if (part.index > 0) /* the first does it all: threads have no speed to win here */
         return SQZ_OK;
     widen(worker->wide_src, src, src_count(conv));
@@ -75,6 +82,9 @@ sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, vo
 sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *worker, void *d_src,
                                           const void *d_dst, const void *packed, bool accumulate,
                                           sqz_error *error) {
+    if (own_of(conv)->backward_data == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_backward_data)(conv, worker, d_src, d_dst, packed,
+                                                       accumulate, error);
     widen(worker->wide_dst, d_dst, dst_count(conv));
     if (accumulate)
         widen(worker->wide_src, d_src, src_count(conv));
@@ -87,6 +97,9 @@ sqz_status SQZ_KERNEL(conv_backward_data)(const sqz_conv *conv, sqz_worker *work
 sqz_status SQZ_KERNEL(conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker,
                                              float *gradient, const void *src, const void *d_dst,
                                              bool accumulate, sqz_error *error) {
+    if (own_of(conv)->backward_weights == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_backward_weights)(conv, worker, gradient, src, d_dst,
+                                                          accumulate, error);
     widen(worker->wide_src, src, src_count(conv));
     widen(worker->wide_dst, d_dst, dst_count(conv));
     return SQZ_FLOAT_KERNEL(conv_backward_weights)(conv, worker, gradient, worker->wide_src,

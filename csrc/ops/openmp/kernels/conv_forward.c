@@ -6,18 +6,10 @@
 sqz_status SQZ_KERNEL(conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
                                     const void *src, const void *packed, const float *bias,
                                     sqz_part part, sqz_error *error) {
-    (void)error;
     const sqz_conv_shape *shape = &conv->shape;
     const sqz_own_conv *own = conv->state;
-    if (own->forward == SQZ_WINOGRAD) {
-        sqz_winograd winograd = sqz_winograd_forward(shape, BLOCK);
-        winograd.dst = dst;
-        winograd.src = src;
-        winograd.packed = packed;
-        winograd.bias = bias;
-        SQZ_KERNEL(winograd_convolve)(&winograd, worker->scratch, part);
-        return SQZ_OK;
-    }
+    if (own->forward == SQZ_WINOGRAD)
+        return SQZ_KERNEL(winograd_conv_forward)(conv, worker, dst, src, packed, bias, part, error);
     sqz_frame frame = sqz_frame_forward(shape);
     size_t lanes = (size_t)shape->in_block;
     sqz_direct direct = {.dst = dst,

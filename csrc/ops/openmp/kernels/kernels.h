@@ -6,9 +6,10 @@
  * kernel works on one picture in one thread.
  *
  * Activations are arrays of `element`, which -DSQZ_KERNEL_ELEMENT=float32 (the default) or bfloat16
- * makes float or uint16_t; arithmetic is float32 in both. Most files are compiled for both;
- * convolutions for float32 alone, as conv_bfloat16.c does with them what bfloat16 asks for
- * (csrc/sources.py has the list). SQZ_KERNEL(sum) is sqz_sum_avx512_bfloat16. */
+ * makes float or uint16_t; arithmetic is float32 in both. Most files are compiled for both, and
+ * Winograd's convolutions, which convert inside their transforms; direct ones for float32 alone,
+ * as conv_bfloat16.c does with them what bfloat16 asks for (csrc/sources.py has the list).
+ * SQZ_KERNEL(sum) is sqz_sum_avx512_bfloat16. */
 #ifndef SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 #define SQZ_OPS_OPENMP_KERNELS_KERNELS_H
 
@@ -23,7 +24,8 @@
 #endif
 
 /* Scratch memory of one thread: the source of a convolution with its padding around it, or
- * transformed; and in a bfloat16 table one convolution's arrays in float32. */
+ * transformed; and in a bfloat16 table one convolution's weights and, if it is direct, its arrays
+ * in float32. */
 struct sqz_worker {
     float *scratch;
     float *wide_src, *wide_dst, *wide_weights;
@@ -70,8 +72,9 @@ typedef struct {
 /* A 3x3 convolution of stride 1 by Winograd's algorithm: forward, or backward-data with source and
  * destination exchanged. Packed weights: winograd_pack.c. */
 typedef struct {
-    float *dst; /* [dst_blocks][dst_h][dst_w][BLOCK] */
-    const float *src, *packed;
+    void *dst;       /* elements: [dst_blocks][dst_h][dst_w][BLOCK] */
+    const void *src; /* elements */
+    const float *packed;
     const float *bias; /* [dst_blocks][BLOCK], or NULL */
     int dst_blocks, dst_h, dst_w;
     int src_blocks, src_h, src_w;
@@ -85,20 +88,12 @@ sqz_winograd sqz_winograd_forward(const sqz_conv_shape *shape, int block);
 sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 
 /* The kernels for float32 alone, as kernel(result, name, arguments): conv_frame writes frame into
- * `framed`; those named winograd overwrite, or add to the gradient if `accumulate`, and use scratch
- * memory; conv_scratch counts the floats of it that a convolution needs. Laid out by hand: lists,
- * not expressions. */
+ * `framed`; conv_scratch counts the floats of scratch memory that a convolution needs. Laid out by
+ * hand: lists, not expressions. */
 /* clang-format off */
 #define SQZ_FLOAT_KERNELS(kernel)                                                                  \
     kernel(void, conv_frame, (float *framed, const float *src, const sqz_frame *frame))            \
     kernel(void, conv_direct, (const sqz_direct *direct, sqz_part part))                           \
-    kernel(void, winograd_convolve,                                                                \
-           (const sqz_winograd *winograd, float *scratch, sqz_part part))                          \
-    kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
-    kernel(void, winograd_backward_weights,                                                        \
-           (float *gradient, float *scratch, const float *src, const float *d_dst,                 \
-            const sqz_conv_shape *shape, bool accumulate))                                         \
-    kernel(size_t, winograd_backward_weights_count, (const sqz_conv_shape *shape))                 \
     kernel(void, winograd_pack_forward,                                                            \
            (float *packed, const float *weights, const sqz_conv_shape *shape))                     \
     kernel(void, winograd_pack_backward,                                                           \
@@ -114,6 +109,14 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
     kernel(average_pool_forward) kernel(average_pool_backward)                                     \
     kernel(dropout_forward) kernel(dropout_backward)                                               \
     kernel(sum) kernel(round)
+
+/* Those of a convolution by Winograd's algorithm: sqz_winograd_conv_forward_avx2_float32 has the type
+ * of the table's conv_forward. And the floats of scratch memory that they use, of either element. */
+#define SQZ_WINOGRAD_KERNELS(kernel)                                                               \
+    kernel(conv_forward) kernel(conv_backward_data) kernel(conv_backward_weights)
+#define SQZ_WINOGRAD_COUNTS(kernel)                                                                \
+    kernel(size_t, winograd_convolve_count, (const sqz_winograd *winograd))                        \
+    kernel(size_t, winograd_backward_weights_count, (const sqz_conv_shape *shape))
 /* clang-format on */
 
 #if SQZ_KERNELS_X86
@@ -127,8 +130,16 @@ sqz_winograd sqz_winograd_backward(const sqz_conv_shape *shape, int block);
 #define SQZ_DECLARE_BOTH(name)                                                                     \
     SQZ_DECLARE(*((sqz_ops *)0)->name, name, float32)                                              \
     SQZ_DECLARE(*((sqz_ops *)0)->name, name, bfloat16)
+#define SQZ_DECLARE_WINOGRAD(name)                                                                 \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, winograd_##name, float32)                                   \
+    SQZ_DECLARE(*((sqz_ops *)0)->name, winograd_##name, bfloat16)
+#define SQZ_DECLARE_COUNT(result, name, arguments)                                                 \
+    SQZ_DECLARE(result arguments, name, float32)                                                   \
+    SQZ_DECLARE(result arguments, name, bfloat16)
 SQZ_FLOAT_KERNELS(SQZ_DECLARE_FLOAT)
 SQZ_KERNELS(SQZ_DECLARE_BOTH)
+SQZ_WINOGRAD_KERNELS(SQZ_DECLARE_WINOGRAD)
+SQZ_WINOGRAD_COUNTS(SQZ_DECLARE_COUNT)
 
 #ifdef SQZ_KERNEL_ISA /* within a kernel file */
 
@@ -155,11 +166,13 @@ SQZ_KERNELS(SQZ_DECLARE_BOTH)
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and a byte a lane. */
+/* A pixel of a channel block; what comparing two gives (0 or -1 a lane); and shorts of one pixel or
+ * of two, and a byte a lane. */
 typedef float vec __attribute__((vector_size(4 * BLOCK)));
 typedef int32_t vec_int __attribute__((vector_size(4 * BLOCK)));
 typedef uint32_t vec_bits __attribute__((vector_size(4 * BLOCK)));
 typedef uint16_t vec_short __attribute__((vector_size(2 * BLOCK)));
+typedef uint16_t vec_shorts __attribute__((vector_size(4 * BLOCK)));
 typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 
 /* Arrays are arrays of float, uint16_t or uint8_t first: through these types a vector of them is
@@ -167,6 +180,7 @@ typedef uint8_t vec_byte __attribute__((vector_size(BLOCK)));
 typedef vec vec_memory __attribute__((may_alias));
 typedef vec vec_anywhere __attribute__((may_alias, aligned(4)));
 typedef vec_short vec_short_memory __attribute__((may_alias));
+typedef vec_shorts vec_shorts_anywhere __attribute__((may_alias, aligned(2)));
 typedef vec_byte vec_byte_memory __attribute__((may_alias));
 
 ALWAYS_INLINE vec vec_load(const float *from) {
@@ -197,11 +211,15 @@ ALWAYS_INLINE vec_short shorts_narrow(vec_bits bits) {
     __builtin_memcpy(&shorts, to, sizeof shorts);
     return shorts;
 }
-/* By way of shorts: else GCC converts between integers and bytes lane by lane. */
 ALWAYS_INLINE vec_int vec_load_bytes(const uint8_t *from) {
-    vec_byte bytes = *(const vec_byte_memory *)from;
-    return (vec_int)shorts_widen(__builtin_convertvector(bytes, vec_short));
+    int32_t to[BLOCK];
+    for (int i = 0; i < BLOCK; i++)
+        to[i] = from[i];
+    vec_int value;
+    __builtin_memcpy(&value, to, sizeof value);
+    return value;
 }
+/* By way of shorts: else GCC converts to bytes lane by lane. */
 ALWAYS_INLINE void vec_store_bytes(uint8_t *to, vec_int value) {
     vec_short shorts = __builtin_convertvector(value, vec_short);
     *(vec_byte_memory *)to = __builtin_convertvector(shorts, vec_byte);
@@ -239,9 +257,25 @@ ALWAYS_INLINE void element_store(element *to, vec value) {
     *(vec_short_memory *)to = shorts_narrow((quiet & nan) | (nearest & ~nan));
 }
 /* The same of a sum of elements: a NaN in it has an empty lower half, and cannot overflow. */
-ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+ALWAYS_INLINE vec_bits sum_nearest(vec sum) {
     vec_bits bits = (vec_bits)sum;
-    *(vec_short_memory *)to = shorts_narrow((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+    return bits + 0x7FFF + (bits >> 16 & 1);
+}
+ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
+    *(vec_short_memory *)to = shorts_narrow(sum_nearest(sum) >> 16);
+}
+/* And of two, one pixel after the other: the upper halves of both are one vector. */
+ALWAYS_INLINE void element_store_sums(element *to, vec first, vec second) {
+#ifdef __clang__
+    element_store_sum(to, first);
+    element_store_sum(to + BLOCK, second);
+#else
+    vec_shorts upper;
+    for (int i = 0; i < 2 * BLOCK; i++)
+        upper[i] = (uint16_t)(2 * i + 1);
+    *(vec_shorts_anywhere *)to =
+        __builtin_shuffle((vec_shorts)sum_nearest(first), (vec_shorts)sum_nearest(second), upper);
+#endif
 }
 ALWAYS_INLINE vec bits_value(vec_signed bits) {
     return (vec)(shorts_widen((vec_short)bits) << 16);
@@ -269,6 +303,10 @@ ALWAYS_INLINE void element_store(element *to, vec value) {
 }
 ALWAYS_INLINE void element_store_sum(element *to, vec sum) {
     vec_store(to, sum);
+}
+ALWAYS_INLINE void element_store_sums(element *to, vec first, vec second) {
+    vec_store(to, first);
+    vec_store(to + BLOCK, second);
 }
 ALWAYS_INLINE vec bits_value(vec_signed bits) {
     return (vec)bits;

@@ -163,9 +163,15 @@ ALWAYS_INLINE void row_3_2(element *d_src, const element *d_dst, const uint8_t *
             middle += vec_or_zero(winner == tap + 1, d);
             carried += vec_or_zero(winner == tap + 2, d);
         }
-        put(d_src, left, accumulate);
-        if (2 * x + 1 < shape->in_w)
-            put(d_src + BLOCK, middle, accumulate);
+        if (accumulate)
+            left += element_load(d_src);
+        if (2 * x + 1 == shape->in_w) {
+            element_store_sum(d_src, left);
+            break;
+        }
+        if (accumulate)
+            middle += element_load(d_src + BLOCK);
+        element_store_sums(d_src, left, middle);
     }
     if (2 * shape->out_w < shape->in_w)
         put(d_src, carried, accumulate);

@@ -13,7 +13,9 @@
  * channels (or, for d_g, over tiles) are made before the last transform. The gradient of the source
  * is itself such a convolution, with the kernel turned.
  *
- * The lines below transform one row or column at a time; each lane of a vector is a channel. */
+ * The lines below transform one row or column at a time; each lane of a vector is a channel. What
+ * is transformed is float32: elements become that as they are loaded, and are rounded as a tile is
+ * stored. */
 #ifndef SQZ_OPS_OPENMP_KERNELS_WINOGRAD_H
 #define SQZ_OPS_OPENMP_KERNELS_WINOGRAD_H
 
@@ -87,25 +89,25 @@ static inline int tile_count(int out_h, int out_w) {
 
 /* One block of channels of the source: where its picture lies, with zeros around it. */
 typedef struct {
-    const float *block; /* [h][w][BLOCK] */
+    const element *block; /* [h][w][BLOCK] */
     int h, w, top, left;
 } patch_source;
 
 /* v[point * v_point] = B' d B of the patch under the tile at `place`. */
 ALWAYS_INLINE void transform_patch(float *v, size_t v_point, const patch_source *source,
                                    tile_place place) {
-    vec framed[POINTS];
+    vec_signed framed[POINTS];
     int y = place.y - source->top, x = place.x - source->left;
-    const float *from = source->block + ((ptrdiff_t)y * source->w + x) * BLOCK;
+    const element *from = source->block + ((ptrdiff_t)y * source->w + x) * BLOCK;
     size_t row = (size_t)source->w * BLOCK;
     if (y < 0 || x < 0 || y + PATCH > source->h || x + PATCH > source->w) {
         for (int i = 0; i < PATCH; i++)
             for (int j = 0; j < PATCH; j++) {
                 bool inside = y + i >= 0 && y + i < source->h && x + j >= 0 && x + j < source->w;
                 ptrdiff_t offset = (ptrdiff_t)i * (ptrdiff_t)row + j * BLOCK;
-                framed[i * PATCH + j] = inside ? vec_load(from + offset) : (vec){0};
+                framed[i * PATCH + j] = inside ? bits_load(from + offset) : (vec_signed){0};
             }
-        from = (const float *)framed;
+        from = (const element *)framed;
         row = PATCH * BLOCK;
     }
     vec half[PATCH][PATCH];
@@ -114,7 +116,7 @@ ALWAYS_INLINE void transform_patch(float *v, size_t v_point, const patch_source 
         vec d[PATCH], line[PATCH];
 #pragma GCC unroll 6
         for (int i = 0; i < PATCH; i++)
-            d[i] = vec_load(from + (size_t)i * row + (size_t)j * BLOCK);
+            d[i] = element_load(from + (size_t)i * row + (size_t)j * BLOCK);
         source_line(line, d);
 #pragma GCC unroll 6
         for (int i = 0; i < PATCH; i++)

@@ -130,7 +130,7 @@ size_t SQZ_KERNEL(winograd_backward_weights_count)(const sqz_conv_shape *shape) 
 
 /* -- Transforms -------------------------------------------------------------------------------- */
 
-static void transform_source(float *v, const float *src, const sqz_conv_shape *shape,
+static void transform_source(float *v, const element *src, const sqz_conv_shape *shape,
                              const cut *cut) {
     size_t src_block = (size_t)shape->in_h * (size_t)shape->in_w * BLOCK;
     for (int group = 0; group < cut->groups; group++, v += POINTS * v_point(cut)) {
@@ -147,7 +147,7 @@ static void transform_source(float *v, const float *src, const sqz_conv_shape *s
 }
 
 /* z = A d_y A' of one tile of one block. */
-ALWAYS_INLINE void transform_gradient(float *z, size_t z_step, const float *d_dst, size_t row,
+ALWAYS_INLINE void transform_gradient(float *z, size_t z_step, const element *d_dst, size_t row,
                                       int h, int w) {
     vec half[SIDE][PATCH];
 #pragma GCC unroll 4
@@ -155,8 +155,8 @@ ALWAYS_INLINE void transform_gradient(float *z, size_t z_step, const float *d_ds
         vec d_y[SIDE];
 #pragma GCC unroll 4
         for (int j = 0; j < SIDE; j++)
-            d_y[j] =
-                i < h && j < w ? vec_load(d_dst + (size_t)i * row + (size_t)j * BLOCK) : (vec){0};
+            d_y[j] = i < h && j < w ? element_load(d_dst + (size_t)i * row + (size_t)j * BLOCK)
+                                    : (vec){0};
         gradient_line(half[i], d_y);
     }
 #pragma GCC unroll 6
@@ -170,7 +170,7 @@ ALWAYS_INLINE void transform_gradient(float *z, size_t z_step, const float *d_ds
 }
 
 /* Tiles first..end of output blocks block..block_end. */
-static void transform_d_dst(float *z, const float *d_dst, const sqz_conv_shape *shape,
+static void transform_d_dst(float *z, const element *d_dst, const sqz_conv_shape *shape,
                             const cut *cut, int first, int end, int block, int block_end) {
     size_t row = (size_t)shape->out_w * BLOCK, picture = (size_t)shape->out_h * row;
     for (int i = block; i < block_end; i++) {
@@ -179,7 +179,7 @@ static void transform_d_dst(float *z, const float *d_dst, const sqz_conv_shape *
         float *to = z + (size_t)chunk * z_chunk(cut) + (size_t)((i - block) % CHUNK) * BLOCK;
         for (int tile = first; tile < end; tile++, to += (size_t)blocks * BLOCK) {
             tile_place place = tile_at(tile, shape->out_h, shape->out_w);
-            const float *from =
+            const element *from =
                 d_dst + (size_t)i * picture + (size_t)place.y * row + (size_t)place.x * BLOCK;
             if (place.h == SIDE && place.w == SIDE)
                 transform_gradient(to, step, from, row, SIDE, SIDE);
@@ -255,11 +255,14 @@ static void multiply_points(float *d_u, const float *v, const float *z, const cu
         }
 }
 
-void SQZ_KERNEL(winograd_backward_weights)(float *gradient, float *scratch, const float *src,
-                                           const float *d_dst, const sqz_conv_shape *shape,
-                                           bool accumulate) {
+sqz_status SQZ_KERNEL(winograd_conv_backward_weights)(const sqz_conv *conv, sqz_worker *worker,
+                                                      float *gradient, const void *src,
+                                                      const void *d_dst, bool accumulate,
+                                                      sqz_error *error) {
+    (void)error;
+    const sqz_conv_shape *shape = &conv->shape;
     cut cut = cut_of(shape);
-    float *v = scratch, *z = v + (size_t)cut.groups * POINTS * v_point(&cut);
+    float *v = worker->scratch, *z = v + (size_t)cut.groups * POINTS * v_point(&cut);
     float *d_u = z + pass_chunks(&cut) * z_chunk(&cut);
     transform_source(v, src, shape, &cut);
     for (int block = 0; block < cut.out_blocks; block += cut.pass) {
@@ -272,4 +275,5 @@ void SQZ_KERNEL(winograd_backward_weights)(float *gradient, float *scratch, cons
         }
         transform_products(gradient, d_u, &cut, block, end, accumulate);
     }
+    return SQZ_OK;
 }

@@ -28,6 +28,11 @@
 /* Of v and of m, at a time. */
 enum { SOURCE_BYTES = 256 * 1024, PRODUCT_BYTES = 64 * 1024 };
 
+/* How far ahead the packed weights are asked for: a late layer's 2 MB come from the third-level
+ * cache, each panel uses a vector of them a few times only, and the processor by itself does not
+ * run far enough ahead. (Past their end it is a hint without an effect.) */
+enum { AHEAD_BYTES = 8 * 1024 };
+
 /* -- The matrix product at one point ----------------------------------------------------------- */
 
 /* m[tile][block] = the sum over k of v[k][tile] * u[k][block]. All sizes but src_blocks are
@@ -44,8 +49,10 @@ ALWAYS_INLINE void multiply(float *m, const float *v, const float *u, int src_bl
         for (int i = 0; i < BLOCK; i++, v++) {
             vec weight[CHUNK];
 #pragma GCC unroll 2
-            for (int b = 0; b < blocks; b++, u += BLOCK)
+            for (int b = 0; b < blocks; b++, u += BLOCK) {
+                __builtin_prefetch(u + AHEAD_BYTES / sizeof *u);
                 weight[b] = vec_load(u);
+            }
 #pragma GCC unroll 14
             for (int t = 0; t < tiles; t++) {
                 float value = v[t * BLOCK];
@@ -118,8 +125,8 @@ static group group_of(int first, int tiles, int src_blocks, int dst_blocks) {
 static void transform_source(float *v, const sqz_winograd *winograd, const group *group) {
     size_t src_block = (size_t)winograd->src_h * (size_t)winograd->src_w * BLOCK;
     for (int block = 0; block < winograd->src_blocks; block++) {
-        patch_source source = {winograd->src + (size_t)block * src_block, winograd->src_h,
-                               winograd->src_w, winograd->top, winograd->left};
+        patch_source source = {(const element *)winograd->src + (size_t)block * src_block,
+                               winograd->src_h, winograd->src_w, winograd->top, winograd->left};
         float *to = v + (size_t)block * PANEL * BLOCK;
         int panel = 0, in_panel = 0;
         for (int i = 0; i < group->tiles; i++) {
@@ -155,7 +162,7 @@ static void multiply_points(float *m, const float *v, const sqz_winograd *winogr
 }
 
 /* One tile of one output block, as far as it exists. */
-ALWAYS_INLINE void transform_tile(float *dst, size_t dst_row, const float *m, size_t m_point,
+ALWAYS_INLINE void transform_tile(element *dst, size_t dst_row, const float *m, size_t m_point,
                                   vec bias, sqz_nonlinearity nonlinearity, bool accumulate, int h,
                                   int w) {
     vec half[SIDE][PATCH];
@@ -180,9 +187,9 @@ ALWAYS_INLINE void transform_tile(float *dst, size_t dst_row, const float *m, si
         for (int j = 0; j < SIDE; j++) {
             if (j >= w)
                 break;
-            float *to = dst + (size_t)i * dst_row + (size_t)j * BLOCK;
-            vec sum = line[j] + (accumulate ? vec_load(to) : bias);
-            vec_store(to, vec_nonlinearity(sum, nonlinearity));
+            element *to = dst + (size_t)i * dst_row + (size_t)j * BLOCK;
+            vec sum = line[j] + (accumulate ? element_load(to) : bias);
+            element_store(to, vec_nonlinearity(sum, nonlinearity));
         }
     }
 }
@@ -197,8 +204,9 @@ static void transform_tiles(const sqz_winograd *winograd, const float *m, const 
         vec bias = winograd->bias ? vec_load(winograd->bias + (size_t)block * BLOCK) : (vec){0};
         for (int i = 0; i < group->tiles; i++, from += (size_t)blocks * BLOCK) {
             tile_place place = tile_at(group->first + i, winograd->dst_h, winograd->dst_w);
-            float *dst = winograd->dst + (size_t)block * (size_t)winograd->dst_h * dst_row +
-                         (size_t)place.y * dst_row + (size_t)place.x * BLOCK;
+            element *dst = (element *)winograd->dst +
+                           (size_t)block * (size_t)winograd->dst_h * dst_row +
+                           (size_t)place.y * dst_row + (size_t)place.x * BLOCK;
             if (place.h == SIDE && place.w == SIDE)
                 transform_tile(dst, dst_row, from, group->m_point, bias, winograd->nonlinearity,
                                winograd->accumulate, SIDE, SIDE);
@@ -255,7 +263,7 @@ size_t SQZ_KERNEL(winograd_convolve_count)(const sqz_winograd *winograd) {
     return most;
 }
 
-void SQZ_KERNEL(winograd_convolve)(const sqz_winograd *winograd, float *scratch, sqz_part part) {
+static void convolve(const sqz_winograd *winograd, float *scratch, sqz_part part) {
     share share = share_of(winograd, part);
     group group;
     for (int i = 0; group_cut(&group, winograd, &share, i); i++) {
@@ -268,4 +276,33 @@ void SQZ_KERNEL(winograd_convolve)(const sqz_winograd *winograd, float *scratch,
             transform_tiles(winograd, m, &group, block, end);
         }
     }
+}
+
+/* -- Its two directions ------------------------------------------------------------------------ */
+
+sqz_status SQZ_KERNEL(winograd_conv_forward)(const sqz_conv *conv, sqz_worker *worker, void *dst,
+                                             const void *src, const void *packed, const float *bias,
+                                             sqz_part part, sqz_error *error) {
+    (void)error;
+    sqz_winograd winograd = sqz_winograd_forward(&conv->shape, BLOCK);
+    winograd.dst = dst;
+    winograd.src = src;
+    winograd.packed = packed;
+    winograd.bias = bias;
+    convolve(&winograd, worker->scratch, part);
+    return SQZ_OK;
+}
+
+sqz_status SQZ_KERNEL(winograd_conv_backward_data)(const sqz_conv *conv, sqz_worker *worker,
+                                                   void *d_src, const void *d_dst,
+                                                   const void *packed, bool accumulate,
+                                                   sqz_error *error) {
+    (void)error;
+    sqz_winograd winograd = sqz_winograd_backward(&conv->shape, BLOCK);
+    winograd.dst = d_src;
+    winograd.src = d_dst;
+    winograd.packed = packed;
+    winograd.accumulate = accumulate;
+    convolve(&winograd, worker->scratch, sqz_part_whole);
+    return SQZ_OK;
 }
