@@ -80,6 +80,7 @@ CHINESE = {
     "validation": "验证集",
     "epoch": "轮次",
     "accuracy": "准确率",
+    "area under the ROC curve": "ROC 曲线下面积",
     "size in kB": "大小（kB）",
     "pruning": "剪枝",
     "values shared": "共享权值",

@@ -13,6 +13,7 @@ from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief, read_text
 from ..base.write import write_bytes
+from ..training.resume import RunState, state_path
 from .options import SHAPES
 
 ARGUMENTS_FILE = "args.yaml"
@@ -60,6 +61,10 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     for action in options.parser._actions:
         if action.dest in said and action.dest not in (*NOT_ARGUMENTS, "threads", "out"):
             begun[action.dest] = _option(action, said[action.dest], path)
+    if state_path(options.resume).exists():  # what is later said of one that is not there
+        epochs = RunState.read(options.resume).arguments.get("epochs")
+        if isinstance(epochs, int):  # those of an earlier --resume, which the file does not say yet
+            begun["epochs"] = epochs
     return begun
 
 

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from .. import Model, train
@@ -10,6 +11,9 @@ from .._native import core
 from ..base.ranks import ALONE, Ranks
 from ..data.dataset import CACHE_MB
 from ..models import NAMES, packaged_model
+from ..network import COPY_CHANGES
+from ..preprocessing import FITS, Preprocessing
+from ..training.history import MONITORS
 from ..training.recipe import SCHEDULES, Recipe
 from .groups import group
 from .run_folder import add_out
@@ -96,9 +100,45 @@ def add_network(parser: argparse.ArgumentParser, several: bool = False) -> None:
     )  # fmt: skip
 
 
-def network_of(options: argparse.Namespace, classes: int, seed: int = 0) -> Model:
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """What else a network that is trained is; see network_changes."""
+    ours = Preprocessing()
+    parser = group(parser, "network")
+    parser.add_argument(
+        "--image-size", type=positive, metavar="PIXELS", help="side of the square that pictures "
+        f"are brought to (default: {ours.image_size}, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--mean", type=_word_or_numbers("imagenet"), metavar="NUMBERS", help="what is taken off a "
+        "channel, of 0 to 1: imagenet, which sets --std too, one number, or three as 0.5,0.4,0.3 "
+        "(default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--std", type=_word_or_numbers(), metavar="NUMBERS", help="what a channel is then divided "
+        "by (default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--fit", choices=FITS, help="pad pictures to squares, or crop their middle (default: "
+        f"{ours.fit}, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--dropout", type=float, metavar="PROBABILITY", help="before the last convolution, while "
+        "training (default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+
+
+def network_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of Model, those of add_preprocessing's options that are given."""
+    given = {name: getattr(options, name) for name in COPY_CHANGES}
+    for name in ("mean", "std"):
+        if isinstance(given[name], list) and len(given[name]) == 1:
+            given[name] = given[name][0]
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def network_of(options: argparse.Namespace, classes: int, seed: int = 0, **changes: Any) -> Model:
     """A fresh model as add_network's options say."""
-    return Model(num_classes=classes, seed=seed, **network_arguments(options))
+    return Model(num_classes=classes, seed=seed, **network_arguments(options), **changes)
 
 
 def network_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -148,7 +188,7 @@ def add_training_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group(parser, "training").add_argument(
         "--resume", metavar="DIR", help="resume the run in DIR, its --out, where it stopped; "
-        "DATA and options are those it was begun with"
+        "DATA and options are those it was begun with, but for more --epochs"
     )  # fmt: skip
 
 
@@ -182,6 +222,10 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
         "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
         "new best (default: never)"
     )  # fmt: skip
+    training.add_argument(
+        "--monitor", choices=tuple(MONITORS), default=default("monitor"), help="what the best "
+        "epoch has the most of, of loss the least, on the validation set"
+    )  # fmt: skip
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +249,7 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         help="of the target that is spread evenly over the classes",
     )  # fmt: skip
     parser.add_argument(
-        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
+        "--class-weights", type=_word_or_numbers("balanced"), metavar="WEIGHTS", help="balanced, or one number a "
         "class, as 1,2.5 (default: all the same)"
     )  # fmt: skip
     parser.add_argument(
@@ -236,15 +280,19 @@ def _stages_or_names(text: str) -> int | list[str]:
     return int(text) if text.isdecimal() else text.split(",")
 
 
-def _weights(text: str) -> str | list[float]:
-    if text == "balanced":
-        return text
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text} found, balanced or one number a class (1,2.5) expected"
-        ) from None
+def _word_or_numbers(*words: str) -> Callable[[str], str | list[float]]:
+    """A type for argparse: one of the words, or numbers with commas between them."""
+
+    def read(text: str) -> str | list[float]:
+        if text in words:
+            return text
+        try:
+            return [float(word) for word in text.split(",")]
+        except ValueError:
+            expected = " or ".join([*words, "numbers (1,2.5)"])
+            raise argparse.ArgumentTypeError(f"{text} found, {expected} expected") from None
+
+    return read
 
 
 def positive(text: str) -> int:
@@ -282,6 +330,7 @@ def train_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "batch_size": options.batch_size,
         "augment": options.augment,
         "early_stopping": options.early_stopping,
+        "monitor": options.monitor,
         "recipe": recipe_of(options),
         "precision": options.precision,
         "freeze": options.freeze,

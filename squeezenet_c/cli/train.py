@@ -4,6 +4,7 @@ import argparse
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .. import History, Model, TrainingError, predict, synthetic, train
 from ..base.language import translate
@@ -20,8 +21,10 @@ from .options import (
     SHAPES,
     add_finetuning,
     add_precision,
+    add_preprocessing,
     add_train_options,
     dataset_options,
+    network_changes,
     network_of,
     positive,
     settle_rates,
@@ -40,6 +43,7 @@ DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add_train_options(parser)
+    add_preprocessing(parser)
     add_classes(parser)
     add_finetuning(parser)
     add_run_end(parser)
@@ -107,22 +111,37 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
+    changes = network_changes(options)
     if options.resume:
         state = options.ranks.from_leader(lambda: RunState.read(options.resume))
         model = state.new_network(Model)
+        _refuse_changes(options, model, changes)
     elif options.pretrained:
         model = Model.from_pretrained(
-            options.pretrained, seed=options.seed, class_names=class_names
+            options.pretrained, seed=options.seed, class_names=class_names, **changes
         )
         _take_network(options, model)
     else:
         options.arch = options.arch or DEFAULT_ARCH
-        model = network_of(options, len(class_names), options.seed)
+        model = network_of(options, len(class_names), options.seed, **changes)
     if model.class_names is None:
         model.class_names = class_names
     if options.positive is not None:
         model.positive = options.positive
     return model
+
+
+def _refuse_changes(options: argparse.Namespace, model: Model, changes: dict[str, Any]) -> None:
+    """ValueError where the options say another network than the resumed run's."""
+    is_now = {**model.preprocessing.to_dict(), "dropout": model.spec["dropout"]}
+    asked = model.copy(**changes)
+    would_be = {**asked.preprocessing.to_dict(), "dropout": asked.spec["dropout"]}
+    for name, found in would_be.items():
+        if found != is_now[name]:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {found!r}, expected {is_now[name]!r}, with which "
+                f"the run in {options.resume} was begun"
+            )
 
 
 def _take_network(options: argparse.Namespace, model: Model) -> None:

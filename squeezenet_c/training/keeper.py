@@ -30,10 +30,11 @@ class Keeper:
         arguments: dict[str, Any],
         checkpoint: str | os.PathLike | None,
         state: str | os.PathLike | None,
+        monitor: str,
     ):
         self.model, self.optimizer, self.arguments = model, optimizer, arguments
         self.checkpoint, self.state = checkpoint, state
-        self.history = History()
+        self.history = History(monitor=monitor)
         self.best: dict[str, NDArray[np.float32]] | None = None
         self.begun = EpochSoFar()
         self.whole: dict[str, NDArray[np.float32]] = {}
@@ -67,6 +68,17 @@ class Keeper:
         if self.state is not None:
             course = (self.history, self.best, self.begun)
             write_state(self.state, self.arguments, self.model, self.optimizer, *course)
+
+    def refuse_change(self) -> None:
+        """ValueError where somebody has changed the weights since the last epoch; they are then
+        those again."""
+        state = self.model.state_dict()
+        if any(not np.array_equal(values, state[name]) for name, values in self.whole.items()):
+            self.back_to_whole_epoch()
+            raise ValueError(
+                "on_epoch has changed the weights of the model that is trained, expected none of "
+                "that; model.copy() may be changed"
+            )
 
     def back_to_whole_epoch(self) -> None:
         self.model.load_state_dict(self.whole)

@@ -11,7 +11,7 @@ Metadata, JSON by key:
                       programs do not know
   arguments           what the run was begun with, as far as it changes the result
   optimizer           step, lr, betas, eps, spans
-  history             the epochs so far ("rows"), and "collapsed"
+  history             the epochs so far ("rows"), "collapsed" and "monitor"
   class_names         of the model
   positive, trained_on    its positive class, and the marks of pictures that it has learnt from;
                       states of the first versions have neither
@@ -39,7 +39,7 @@ from ..base.read import brief
 from ..files.native import check_tensors
 from ..network import SPEC_KEYS, AnyNetwork, Network, level_outside
 from ..preprocessing import Preprocessing
-from .history import Epoch, History
+from .history import MONITORS, Epoch, History
 from .optimizer import Adam
 
 FORMAT_KEY, FORMAT, FORMAT_BEGUN = "squeezenet_c.state", "1", "2"
@@ -127,7 +127,7 @@ def write_state(
     values = {
         "arguments": plain(arguments),
         "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
-        "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
+        "history": said_of(history),
         "class_names": model.class_names,
         "positive": model.positive,
         "trained_on": model.trained_on,
@@ -163,6 +163,15 @@ def _optimizer(said: dict[str, Any]) -> dict[str, Any]:
     return numbers
 
 
+def said_of(history: History) -> dict[str, Any]:
+    """What a state says of a history, see history_of."""
+    return {
+        "rows": [asdict(row) for row in history],
+        "collapsed": history.collapsed,
+        "monitor": history.monitor,
+    }
+
+
 def history_of(said: dict[str, Any]) -> History:
     rows = [Epoch(**row) for row in _typed(said, "rows", list)]
     for row in rows:
@@ -171,7 +180,10 @@ def history_of(said: dict[str, Any]) -> History:
             kind = int if name == "epoch" else int | float
             if not optional:
                 _typed({name: value}, name, kind)
-    return History(rows, collapsed=_typed(said, "collapsed", str | None))
+    monitor = completed(said, ["monitor"])["monitor"]
+    if monitor not in MONITORS:
+        raise ValueError(f"monitor is {monitor!r:.100}")
+    return History(rows, collapsed=_typed(said, "collapsed", str | None), monitor=monitor)
 
 
 def _begun(said: dict[str, Any]) -> EpochSoFar:
@@ -251,10 +263,23 @@ class RunState:
         """The best epoch's weights; None before the first epoch."""
         return self.groups["best"] or None
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
+    def check(self, arguments: Mapping[str, Any], needs_epochs: bool) -> None:
         """ValueError where a run with these would not be the run. A warning where its bits will
-        differ all the same, because it is resumed elsewhere."""
-        refuse_others(arguments, self.arguments, self.path)
+        differ all the same, because it is resumed elsewhere, or for another number of epochs, which
+        its learning rates depend on (needs_epochs)."""
+        refuse_others(
+            {name: value for name, value in arguments.items() if name != "epochs"},
+            self.arguments,
+            self.path,
+        )
+        epochs, begun = arguments["epochs"], self.arguments.get("epochs")
+        if needs_epochs and epochs != begun and (self.history or self.begun.steps):
+            warnings.warn(
+                f"the run in {self.path} was begun for {begun} epochs and is resumed for {epochs}: "
+                f"from here on its learning rates are those of {epochs}, and it does not end as a "
+                "run that was begun for so many",
+                stacklevel=level_outside(),
+            )
         here = _machine()
         if here != self.machine:
             was, now = (
