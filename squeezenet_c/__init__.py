@@ -29,7 +29,7 @@ from .reports.write import report
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
-from .training.optimizer import Adam
+from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
 
 BadFileError = _core.BadFileError
@@ -61,6 +61,7 @@ __all__ = [
     "Model",
     "Preprocessing",
     "Recipe",
+    "SGD",
     "Evaluation",
     "TrainingError",
     "__version__",

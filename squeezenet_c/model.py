@@ -20,7 +20,7 @@ from .reports.findings import Report
 from .summary import summary_table
 from .training import loop
 from .training.history import History
-from .training.optimizer import Adam
+from .training.optimizer import Optimizer
 from .training.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ class Model(Network):
         self,
         x: NDArray[np.float32],
         labels: ArrayLike,
-        optimizer: Adam,
+        optimizer: Optimizer,
         *,
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,

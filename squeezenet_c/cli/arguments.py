@@ -13,6 +13,7 @@ from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief, read_text
 from ..base.write import write_bytes
+from ..network import COPY_CHANGES
 from ..training.resume import RunState, state_path
 from .options import SHAPES
 
@@ -56,7 +57,7 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     if options.overwrite:
         options.usage_error("--overwrite and --resume: the run is resumed, not replaced")
     path = Path(options.resume) / ARGUMENTS_FILE
-    said = completed(_read(path), EARLIER)
+    said = completed(_read(path), EARLIER.keys() - COPY_CHANGES)  # these are the state's
     begun: dict[str, Any] = {"out": options.resume}
     for action in options.parser._actions:
         if action.dest in said and action.dest not in (*NOT_ARGUMENTS, "threads", "out"):

@@ -4,6 +4,7 @@ import argparse
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import Model, train
@@ -14,6 +15,7 @@ from ..models import NAMES, packaged_model
 from ..network import COPY_CHANGES
 from ..preprocessing import FITS, Preprocessing
 from ..training.history import MONITORS
+from ..training.optimizer import NEEDS_LR, OPTIMIZERS, Optimizer
 from ..training.recipe import SCHEDULES, Recipe
 from .groups import group
 from .run_folder import add_out
@@ -241,16 +243,32 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         f"{Recipe.fine_tuning().body_lr_scale:g})",
     )  # fmt: skip
     parser.add_argument(
+        "--optimizer", choices=tuple(OPTIMIZERS), default=default("optimizer"), help="sgd needs "
+        "--lr, and has momentum"
+    )  # fmt: skip
+    parser.add_argument("--momentum", type=float, help="of sgd (default: 0.9)")
+    parser.add_argument(
+        "--nesterov", action="store_true", help="Nesterov's momentum, of sgd (default: the usual)"
+    )
+    parser.add_argument(
         "--weight-decay", type=float, default=default("weight_decay"),
-        help="AdamW's (default: %(default)g)",
+        help="AdamW's or, with sgd, torch.optim.SGD's (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clip-norm", type=float, metavar="NORM", help="scale a step's gradients down to this "
+        "Euclidean norm (default: as they are)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--ema", type=float, metavar="DECAY", help="judge and keep an exponential moving average "
+        "of the weights, as of 0.999 (default: the weights themselves)"
     )  # fmt: skip
     parser.add_argument(
         "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE",
         help="of the target that is spread evenly over the classes",
     )  # fmt: skip
     parser.add_argument(
-        "--class-weights", type=_word_or_numbers("balanced"), metavar="WEIGHTS", help="balanced, or one number a "
-        "class, as 1,2.5 (default: all the same)"
+        "--class-weights", type=_word_or_numbers("balanced"), metavar="WEIGHTS", help="balanced, "
+        "or one number a class, as 1,2.5 (default: all the same)"
     )  # fmt: skip
     parser.add_argument(
         "--schedule",
@@ -317,6 +335,9 @@ def whole(text: str) -> int:
 
 def settle_rates(options: argparse.Namespace) -> None:
     """Of `train`: learning rates that are not given are the defaults of how the run begins."""
+    if options.optimizer == "sgd" and options.lr is None:
+        raise ValueError(NEEDS_LR)
+    _optimizer_of(options)  # now, where nothing is written yet
     default = Recipe.fine_tuning() if options.pretrained else Recipe()
     recipe = default.with_rates(options.lr, options.body_lr_scale)
     options.lr, options.body_lr_scale = recipe.lr, recipe.body_lr_scale
@@ -333,12 +354,24 @@ def train_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "monitor": options.monitor,
         "recipe": recipe_of(options),
         "precision": options.precision,
+        "optimizer": _optimizer_of(options),
+        "clip_norm": options.clip_norm,
+        "ema": options.ema,
         "freeze": options.freeze,
         "weight_decay": options.weight_decay,
         "label_smoothing": options.label_smoothing,
         "class_weights": options.class_weights,
         "calibrate": options.calibrate,
     }
+
+
+def _optimizer_of(options: argparse.Namespace) -> Callable[..., Optimizer]:
+    make = OPTIMIZERS[options.optimizer]
+    given = {} if options.momentum is None else {"momentum": options.momentum}
+    given |= {"nesterov": True} if options.nesterov else {}
+    if given and options.optimizer != "sgd":
+        raise ValueError("--momentum and --nesterov are of --optimizer sgd")
+    return partial(make, **given)
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

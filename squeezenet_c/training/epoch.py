@@ -14,6 +14,7 @@ from ..inference.predict import NotFiniteError, dataset_logits
 from ..network import Network
 from .failing import DivergedError
 from .history import Epoch, History
+from .optimizer import averaged
 from .progress import Progress
 from .resume import EpochSoFar
 from .step import Stepper
@@ -38,7 +39,8 @@ def run_epoch(
     else:
         stepper.check_stop()
         try:
-            logits = dataset_logits(stepper.model, valid, comm=stepper.ranks)
+            with averaged(stepper.model, stepper.optimizer):
+                logits = dataset_logits(stepper.model, valid, comm=stepper.ranks)
         except NotFiniteError:
             raise DivergedError(
                 f"the logits of validation pictures are no finite numbers after epoch {number}"

@@ -19,7 +19,7 @@ from .epoch import run_epoch
 from .failing import DivergedError, TrainingError, note_collapse
 from .history import DEFAULT_MONITOR, Epoch, History
 from .keeper import Keeper
-from .optimizer import Adam
+from .optimizer import NEEDS_LR, Optimizer, averaged, make_optimizer
 from .progress import Progress
 from .recipe import Recipe
 from .resume import RunState, state_path
@@ -56,15 +56,17 @@ def train(
     calibrate: bool = False,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
-    optimizer: Adam | None = None,
+    optimizer: str | Optimizer | Callable[..., Optimizer] = "adam",
+    clip_norm: float | None = None,
+    ema: float | None = None,
     teacher: Network | None = None,
     temperature: float = 1.0,
     stop: Callable[[], bool] | None = None,
     on_epoch: Callable[[Epoch, Network], object] | None = None,
     comm: Any = None,
 ) -> History:
-    """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
-    best epoch's.
+    """Train `model`, with Adam by default; afterwards it holds the last epoch's weights, the
+    checkpoint the best epoch's.
 
     train, valid    the sets; pictures are brought to the model's image size, and classes numbered
                     as the model has them (see match_classes)
@@ -88,9 +90,9 @@ def train(
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it. A
                     quantised model that is trained is no longer one
-    freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
-                    smaller learning rate for all but the classifier (a share of lr; default: the
-                    recipe's), AdamW's decay
+    freeze, body_lr_scale, weight_decay     of the optimizer, see Adam and SGD: layers that do not
+                    learn, a smaller learning rate for all but the classifier (a share of lr;
+                    default: the recipe's), the decay of AdamW or of torch.optim.SGD
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
@@ -109,8 +111,16 @@ def train(
                     from what the run was begun with: it then ends as a run begun for so many does,
                     but with the cosine schedule, whose rates are from there on those of the new
                     number, which a warning says
-    optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
-                    and body_lr_scale; its lr follows the recipe
+    optimizer       "adam"; "sgd", which is SGD with momentum 0.9, and needs an lr or a recipe, for
+                    the default one has Adam's rates (an lr of 0.01 may do); what makes one of the
+                    model as these classes do, such as functools.partial(SGD, nesterov=True); or one
+                    that was made for this model, with its own freeze, weight_decay, body_lr_scale,
+                    clip_norm and ema. Its lr follows the recipe
+    clip_norm, ema  of the optimizer, see squeezenet_c.training.optimizer.Optimizer: the largest
+                    norm of a step's gradients, and the decay of a moving average of the weights.
+                    With an average it is this that is validated, is the best and the checkpoint,
+                    and that of the last whole epoch stands in the model afterwards; the state holds
+                    both
     teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
                     label a picture has the probabilities that this network, of the same classes
                     and preprocessing, gives it as the model sees it, flipped or not. `temperature`
@@ -153,6 +163,8 @@ def train(
             check_writable(path)
     if checkpoint and state and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
+    if optimizer == "sgd" and lr is None and recipe is None:
+        raise ValueError(NEEDS_LR)
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
     sets = Sets.of(model, train, valid, test, valid_fraction, seed)
     if calibrate:
@@ -179,16 +191,9 @@ def train(
         teacher=teacher,
         temperature=temperature,
     )
-    if optimizer is None:
-        optimizer = Adam(
-            model,
-            recipe.lr,
-            weight_decay=weight_decay,
-            freeze=freeze,
-            body_lr_scale=recipe.body_lr_scale,
-        )
-    optimizer.check_model(model)
-    arguments = settings.arguments(model) | sets.arguments | optimizer.arguments
+    options = {"weight_decay": weight_decay, "freeze": freeze, "clip_norm": clip_norm, "ema": ema}
+    made = make_optimizer(optimizer, model, recipe.lr, recipe.body_lr_scale, **options)
+    arguments = settings.arguments(model) | sets.arguments | made.arguments
     if resumed is not None:
         resumed.check(arguments, recipe.needs_epochs)
         resumed.check_begun(math.ceil(len(sets.train) / batch_size), sets.valid is not None)
@@ -201,11 +206,15 @@ def train(
     )
     sets = sets.of_size(model)
     files = (checkpoint, state) if ranks.leads else (None, None)
-    keeper = Keeper(model, optimizer, arguments, *files, monitor)
+    keeper = Keeper(model, made, arguments, *files, monitor)
     keeper.begin(resumed)
     keeper.history.selection = sets.selection
-    stepper = Stepper(model, sets.train, settings, optimizer, ranks, stop)
-    _run_epochs(stepper, sets.valid, keeper, progress, on_epoch)
+    stepper = Stepper(model, sets.train, settings, made, ranks, stop)
+    try:
+        _run_epochs(stepper, sets.valid, keeper, progress, on_epoch)
+    finally:
+        if made.average is not None:
+            keeper.back_to_whole_epoch()
     _finish(keeper, sets, calibrate, ranks)
     return keeper.history
 
@@ -257,8 +266,9 @@ def _run_epochs(
                 note_collapse(history, logits, model)
                 keeper.write_state()
                 if on_epoch is not None:
-                    on_epoch(row, model)
-                    keeper.refuse_change()
+                    with averaged(model, stepper.optimizer):
+                        on_epoch(row, model)
+                        keeper.refuse_change()
         except KeyboardInterrupt as error:
             ranks.meet(error)
             history.interrupted = True
