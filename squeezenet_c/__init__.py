@@ -29,6 +29,7 @@ from .reports.write import report
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
+from .training.lr_find import RangeTest, lr_find
 from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
 
@@ -60,6 +61,7 @@ __all__ = [
     "History",
     "Model",
     "Preprocessing",
+    "RangeTest",
     "Recipe",
     "SGD",
     "Evaluation",
@@ -77,6 +79,7 @@ __all__ = [
     "get_max_pixels",
     "get_num_threads",
     "language",
+    "lr_find",
     "palm",
     "predict",
     "predict_proba",

@@ -172,14 +172,20 @@ def add_model_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_training_data(parser)
+    add_start(parser)
+    add_epochs(parser)
+    add_out(parser, "train")
+    add_data_options(parser)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """What network is trained, from which weights on; see train.model_to_train."""
     add_network(parser)
     group(parser, "network").add_argument(
         "--pretrained", metavar="MODEL", type=model_path, help="start from this file's network and "
         "weights; a head for other classes is replaced"
     )  # fmt: skip
-    add_epochs(parser)
-    add_out(parser, "train")
-    add_data_options(parser)
+    add_preprocessing(parser)
 
 
 def add_training_data(parser: argparse.ArgumentParser) -> None:
@@ -201,24 +207,15 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--epochs", type=positive, default=default("epochs"), help="how often each picture is seen"
     )
-    training.add_argument(
-        "--batch-size", type=positive, default=default("batch_size"), help="pictures a step"
-    )
+    add_steps(parser)
     tuned = Recipe.fine_tuning()
     group(parser, "learning rate and loss").add_argument(
         "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
         f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
     training.add_argument(
-        "--seed", type=whole, default=default("seed"), help="of all that is random"
-    )
-    training.add_argument(
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
-    )  # fmt: skip
-    group(parser, "augmentation").add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
-        help="flip training pictures at random",
     )  # fmt: skip
     training.add_argument(
         "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
@@ -228,9 +225,35 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
         "--monitor", choices=tuple(MONITORS), default=default("monitor"), help="what the best "
         "epoch has the most of, of loss the least, on the validation set"
     )  # fmt: skip
+    training.add_argument(
+        "--ema", type=float, metavar="DECAY", help="judge and keep an exponential moving average "
+        "of the weights, as of 0.999 (default: the weights themselves)"
+    )  # fmt: skip
+
+
+def add_steps(parser: argparse.ArgumentParser) -> None:
+    """What a step is made of."""
+    training = group(parser, "training")
+    training.add_argument(
+        "--batch-size", type=positive, default=default("batch_size"), help="pictures a step"
+    )
+    training.add_argument(
+        "--seed", type=whole, default=default("seed"), help="of all that is random"
+    )
+    group(parser, "augmentation").add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
+        help="flip training pictures at random",
+    )  # fmt: skip
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:
+    """How is learnt, and at what rates over the run."""
+    add_learning(parser)
+    add_schedule(parser)
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """What learns, how, and from what loss; see learning_arguments."""
     recipe = Recipe()
     parser = group(parser, "learning rate and loss")
     parser.add_argument(
@@ -259,10 +282,6 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         "Euclidean norm (default: as they are)"
     )  # fmt: skip
     parser.add_argument(
-        "--ema", type=float, metavar="DECAY", help="judge and keep an exponential moving average "
-        "of the weights, as of 0.999 (default: the weights themselves)"
-    )  # fmt: skip
-    parser.add_argument(
         "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE",
         help="of the target that is spread evenly over the classes",
     )  # fmt: skip
@@ -270,6 +289,12 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         "--class-weights", type=_word_or_numbers("balanced"), metavar="WEIGHTS", help="balanced, "
         "or one number a class, as 1,2.5 (default: all the same)"
     )  # fmt: skip
+
+
+def add_schedule(parser: argparse.ArgumentParser) -> None:
+    """The course of the learning rate; see recipe_of."""
+    recipe = Recipe()
+    parser = group(parser, "learning rate and loss")
     parser.add_argument(
         "--schedule",
         choices=SCHEDULES,
@@ -347,21 +372,28 @@ def train_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What the options say of how is trained, whatever the network, its pictures and its files:
     arguments of `train`."""
     return {
+        **learning_arguments(options),
         "epochs": options.epochs,
-        "batch_size": options.batch_size,
-        "augment": options.augment,
         "early_stopping": options.early_stopping,
         "monitor": options.monitor,
+        "ema": options.ema,
         "recipe": recipe_of(options),
+        "calibrate": options.calibrate,
+    }
+
+
+def learning_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Of them what a step depends on, but for its rate and its random numbers."""
+    return {
+        "batch_size": options.batch_size,
+        "augment": options.augment,
         "precision": options.precision,
         "optimizer": _optimizer_of(options),
         "clip_norm": options.clip_norm,
-        "ema": options.ema,
         "freeze": options.freeze,
         "weight_decay": options.weight_decay,
         "label_smoothing": options.label_smoothing,
         "class_weights": options.class_weights,
-        "calibrate": options.calibrate,
     }
 
 

@@ -21,7 +21,6 @@ from .options import (
     SHAPES,
     add_finetuning,
     add_precision,
-    add_preprocessing,
     add_train_options,
     dataset_options,
     network_changes,
@@ -43,7 +42,6 @@ DEFAULT_VALID_FRACTION = 0.2  # where DATA has no validation set
 def add_train(parser: argparse.ArgumentParser) -> None:
     """The options of `train`."""
     add_train_options(parser)
-    add_preprocessing(parser)
     add_classes(parser)
     add_finetuning(parser)
     add_run_end(parser)
@@ -65,7 +63,7 @@ def _train(options: argparse.Namespace) -> int:
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
-    model = _model_to_train(options, training.class_names)
+    model = model_to_train(options, training.class_names)
     print(classes_line(model, {"training": training, "validation": valid}), flush=True)
     if run is None:
         run = ranks.from_leader(lambda: new_folder("train"))
@@ -110,7 +108,8 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
+def model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
+    """What add_start's options mean, or the run to resume."""
     changes = network_changes(options)
     if options.resume:
         state = options.ranks.from_leader(lambda: RunState.read(options.resume))
