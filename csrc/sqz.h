@@ -439,42 +439,78 @@ typedef struct {
 sqz_status sqz_model_plan(sqz_model *model, int h, int w, bool training, int repeats,
                           sqz_plan_row *rows, size_t capacity, size_t *count, sqz_error *error);
 
-/* -- Adam -------------------------------------------------------------------------------------- */
+/* -- Optimizers -------------------------------------------------------------------------------- */
 
 /* A stretch of the flat parameters, with its own share of the learning rate and its own decay. */
 typedef struct {
     size_t count;        /* floats, at least 1 */
     double lr_scale;     /* its learning rate is lr * lr_scale, >= 0. 0 freezes it: no step touches
                             its parameters or its moments */
-    double weight_decay; /* >= 0, decoupled from the gradient (Loshchilov & Hutter 2019, algorithm
-                            2; arXiv:1711.05101): a step first multiplies its parameters by
-                            1 - lr * lr_scale * weight_decay */
-} sqz_adam_span;
+    double weight_decay; /* >= 0, see sqz_rule */
+} sqz_optimizer_span;
 
-/* Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam, and with weight
- * decay in that of torch.optim.AdamW. A new optimizer has one span, of lr_scale 1 without decay. */
+/* SQZ_ADAM   Kingma & Ba 2015, algorithm 1, in the order of operations of torch.optim.Adam, and
+ *            with weight decay in that of torch.optim.AdamW: decoupled from the gradient
+ * (Loshchilov & Hutter 2019, algorithm 2; arXiv:1711.05101), a step first multiplies its parameters
+ *            by 1 - lr * lr_scale * weight_decay
+ * SQZ_SGD    with momentum, in the order of operations of torch.optim.SGD. Weight decay is part of
+ *            the gradient, to which weight_decay times the parameter is added */
+typedef enum { SQZ_ADAM, SQZ_SGD, SQZ_RULES } sqz_rule;
+
+/* Of a rule, what it needs; the rest is not read. */
 typedef struct {
-    double lr, beta1, beta2, eps;
-    uint64_t step;        /* updates done */
-    size_t count;         /* floats */
-    float *m, *v;         /* first and second moments, owned */
-    sqz_adam_span *spans; /* owned; one after the other they are the parameters */
+    sqz_rule rule;
+    double lr;
+    double beta1, beta2, eps; /* SQZ_ADAM: each beta in [0, 1) */
+    double momentum;          /* SQZ_SGD: in [0, 1) */
+    bool nesterov;            /* SQZ_SGD: Nesterov's, which needs momentum */
+} sqz_rule_options;
+
+/* PyTorch's: lr 0.001, betas 0.9 and 0.999, eps 1e-8, no momentum. */
+sqz_rule_options sqz_rule_defaults(sqz_rule rule);
+
+enum { SQZ_MOST_MOMENTS = 2 };
+/* What a rule keeps of former gradients, a float a parameter: the name of its first, second and so
+ * on; NULL: it has fewer. */
+const char *sqz_moment_name(sqz_rule rule, int moment);
+
+/* A new one has one span, of lr_scale 1 without decay. */
+typedef struct {
+    sqz_rule_options options;
+    uint64_t step;                    /* updates done */
+    size_t count;                     /* floats */
+    float *moments[SQZ_MOST_MOMENTS]; /* owned; those that have a name */
+    sqz_optimizer_span *spans;        /* owned; one after the other they are the parameters */
     size_t span_count;
     uint8_t *mask; /* [count], owned: 0 where a parameter stays as it is; NULL: all are updated */
-} sqz_adam;
-sqz_status sqz_adam_create(sqz_adam **adam, size_t count, double lr, double beta1, double beta2,
-                           double eps, sqz_error *error);
-void sqz_adam_destroy(sqz_adam *adam);
+    double clip_norm; /* 0, as of a new one: gradients are taken as they are */
+    float *average;   /* [count], owned: of the parameters; NULL, as of a new one: none is kept */
+    double decay;     /* of the average */
+} sqz_optimizer;
+sqz_status sqz_optimizer_create(sqz_optimizer **optimizer, size_t count,
+                                const sqz_rule_options *options, sqz_error *error);
+void sqz_optimizer_destroy(sqz_optimizer *optimizer);
 /* Replaces the spans by a copy of these. SQZ_INVALID, and nothing changed: their counts do not add
  * up to the optimizer's, or a value is out of its range. */
-sqz_status sqz_adam_set_spans(sqz_adam *adam, const sqz_adam_span *spans, size_t span_count,
-                              sqz_error *error);
+sqz_status sqz_optimizer_set_spans(sqz_optimizer *optimizer, const sqz_optimizer_span *spans,
+                                   size_t span_count, sqz_error *error);
 /* Replaces the mask by a copy of this one, [count], or by none. Where it is 0 no step touches the
  * parameter or its moments, whatever its gradient and its decay: a pruned weight stays 0. */
-sqz_status sqz_adam_set_mask(sqz_adam *adam, const uint8_t *mask, sqz_error *error);
-/* parameters[count] -= the update for gradients[count]; step grows by one. */
-sqz_status sqz_adam_step(sqz_adam *adam, float *parameters, const float *gradients,
-                         sqz_error *error);
+sqz_status sqz_optimizer_set_mask(sqz_optimizer *optimizer, const uint8_t *mask, sqz_error *error);
+/* From now on gradients whose Euclidean norm is above `norm` are first scaled to it: those of all
+ * spans that are not frozen and where the mask is not 0, by norm / (theirs + 1e-6), as
+ * torch.nn.utils.clip_grad_norm_ does. SQZ_INVALID: not a number above 0. */
+sqz_status sqz_optimizer_set_clip_norm(sqz_optimizer *optimizer, double norm, sqz_error *error);
+/* From now on an exponential moving average of the parameters is kept, which begins with
+ * parameters[count]: after step t, counted from 1, it moves to the new parameters by 1 - d of the
+ * way, d being the smaller of `decay` and (1 + t) / (10 + t) (tf.train.ExponentialMovingAverage).
+ * SQZ_INVALID: decay is not in [0, 1). */
+sqz_status sqz_optimizer_keep_average(sqz_optimizer *optimizer, const float *parameters,
+                                      double decay, sqz_error *error);
+/* parameters[count] -= the update for gradients[count], which are scaled where they are clipped;
+ * step grows by one. */
+sqz_status sqz_optimizer_step(sqz_optimizer *optimizer, float *parameters, float *gradients,
+                              sqz_error *error);
 
 /* -- Shared values ----------------------------------------------------------------------------- */
 

@@ -29,7 +29,8 @@ from .reports.write import report
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
-from .training.optimizer import Adam
+from .training.lr_find import RangeTest, lr_find
+from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
 
 BadFileError = _core.BadFileError
@@ -60,7 +61,9 @@ __all__ = [
     "History",
     "Model",
     "Preprocessing",
+    "RangeTest",
     "Recipe",
+    "SGD",
     "Evaluation",
     "TrainingError",
     "__version__",
@@ -76,6 +79,7 @@ __all__ = [
     "get_max_pixels",
     "get_num_threads",
     "language",
+    "lr_find",
     "palm",
     "predict",
     "predict_proba",

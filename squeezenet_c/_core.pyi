@@ -226,16 +226,9 @@ class Network:
         self, height: int, width: int, training: bool = False, repeats: int = 0
     ) -> list[dict[str, Any]]: ...
 
-class Adam:
-    """torch.optim.Adam without weight decay, or by set_spans torch.optim.AdamW."""
+class Optimizer:
+    """What Adam and SGD have in common; none is made of this class itself."""
 
-    def __init__(
-        self,
-        model: Network,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ): ...
     lr: float
     step_count: int
     spans: list[tuple[int, float, float]]
@@ -249,9 +242,35 @@ class Adam:
 
     @mask.setter
     def mask(self, mask: NDArray[np.bool_] | None) -> None: ...
+    clip_norm: float | None
+    """The Euclidean norm to which steps first scale gradients that are longer; None: none."""
+    def keep_average(self, decay: float) -> None:
+        """From now on keep an average of the parameters, beginning with them as they are."""
+    @property
+    def average(self) -> dict[str, NDArray[np.float32]] | None:
+        """By parameter name, copies; None where none is kept."""
+
     def step(self) -> None: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+class Adam(Optimizer):
+    """torch.optim.Adam without weight decay, or by set_spans torch.optim.AdamW."""
+
+    def __init__(
+        self,
+        model: Network,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ): ...
+
+class SGD(Optimizer):
+    """torch.optim.SGD; weight decay, by set_spans, is part of the gradient."""
+
+    def __init__(
+        self, model: Network, lr: float = 1e-3, momentum: float = 0.0, nesterov: bool = False
+    ): ...
 
 # -- Shared values ---------------------------------------------------------------------------------
 def codebook_weights(

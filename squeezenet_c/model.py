@@ -20,7 +20,7 @@ from .reports.findings import Report
 from .summary import summary_table
 from .training import loop
 from .training.history import History
-from .training.optimizer import Adam
+from .training.optimizer import Optimizer
 from .training.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ class Model(Network):
         self,
         x: NDArray[np.float32],
         labels: ArrayLike,
-        optimizer: Adam,
+        optimizer: Optimizer,
         *,
         label_smoothing: float = 0.0,
         class_weights: ArrayLike | None = None,
@@ -153,6 +153,12 @@ class Model(Network):
         num_classes: int | None = None,
         seed: int = 0,
         class_names: Sequence[str] | None = None,
+        *,
+        image_size: int | None = None,
+        mean: float | Sequence[float] | str | None = None,
+        std: float | Sequence[float] | None = None,
+        fit: str | None = None,
+        dropout: float | None = None,
     ) -> "Model":
         """A model to train further, by default with Recipe.fine_tuning(). Where it is to be for
         other classes than the file's (another number, or other `class_names`, such as the training
@@ -160,6 +166,11 @@ class Model(Network):
         (it is for other pictures, of which nothing is to be cut off), the class names are those
         given, and a UserWarning says so. Else it is what `load` gives: the same names in another
         order are the file's, in its order. Where the file has no names, or those given are only
-        numbers, the number of classes alone is compared. ValueError: num_classes is not the number
-        of class_names."""
-        return native.load_pretrained(cls, path, num_classes, seed, class_names)
+        numbers, the number of classes alone is compared.
+
+        image_size, mean, std, fit and dropout are Model's, in place of the file's; mean="imagenet"
+        sets `std` too. ValueError: one of them is not what it should be, or num_classes is not the
+        number of class_names."""
+        given = {"image_size": image_size, "mean": mean, "std": std, "fit": fit, "dropout": dropout}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return native.load_pretrained(cls, path, num_classes, seed, class_names, changes)

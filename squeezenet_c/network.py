@@ -21,6 +21,9 @@ AnyNetwork = TypeVar("AnyNetwork", bound="Network")
 SPEC_KEYS = set(core.SPEC_FIELDS)
 """The arguments that say what is computed, as they stand in files."""
 
+COPY_CHANGES = {"dropout", "image_size", "mean", "std", "fit"}
+"""The arguments that no weight depends on, which a copy may have others of."""
+
 _VERSIONS = {"1_0": "1_0", "1.0": "1_0", "1_1": "1_1", "1.1": "1_1"}
 
 HEAD_WEIGHT, HEAD_BIAS = "classifier.1.weight", "classifier.1.bias"
@@ -321,11 +324,15 @@ class Network(core.Network):
             temperature=temperature,
         )
 
-    def copy(self: AnyNetwork, *, dropout: float | None = None) -> AnyNetwork:
-        """An independent network with the same weights, and quantised as this one is; with another
-        probability of `dropout`, if one is given."""
+    def copy(self: AnyNetwork, **changes: Any) -> AnyNetwork:
+        """An independent network with the same weights, and quantised as this one is. `changes`:
+        dropout, image_size, mean, std or fit, where it is to have another. TypeError: others, which
+        the weights depend on or which can be set."""
+        wrong = changes.keys() - COPY_CHANGES
+        if wrong:
+            raise TypeError(f"copy() changes {', '.join(sorted(COPY_CHANGES))}, not {min(wrong)}")
         remake, (kind, arguments, *rest) = self.__reduce__()
-        return remake(kind, arguments | ({} if dropout is None else {"dropout": dropout}), *rest)
+        return remake(kind, arguments | changes, *rest)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """What pickle keeps, and `copy` copies."""

@@ -100,7 +100,17 @@ endings = {
         weight_decay=0.05,
         recipe=sq.Recipe(1e-3, 0.5, schedule="plateau", factor=0.5, patience=0),
     ),
-    "weights": trained(TRAIN.subset(ADDED), VALID, batch_size=14, class_weights="balanced"),
+    "weights": trained(
+        TRAIN.subset(ADDED),
+        VALID,
+        batch_size=14,
+        class_weights="balanced",
+        optimizer="sgd",
+        lr=0.01,
+        clip_norm=1.0,
+        ema=0.9,
+        monitor="auc",
+    ),
     "bfloat16": trained(
         dataset, VALID, batch_size=40, precision="bfloat16", valid_fraction=0.3, calibrate=True
     ),

@@ -43,6 +43,37 @@ def test_train_writes_its_folder(trained):
         assert model.class_names == ("synthetic atrophy", "synthetic normal")
 
 
+PREPROCESSING = ["--image-size", "64", "--mean", "imagenet", "--fit", "crop", "--dropout", "0.25"]
+
+
+def test_train_is_told_what_pictures_the_network_takes(trained, tmp_path, capsys):
+    run, tuned = tmp_path / "run", tmp_path / "tuned"
+    data = str(trained / "pictures")
+    assert main(["train", data, "--epochs", "1", *PREPROCESSING, "--out", str(run)]) == 0
+    first = sq.Model.load(run)
+    assert first.preprocessing == sq.Preprocessing(64, "imagenet", fit="crop")
+    assert first.spec["dropout"] == 0.25
+    given = ["--pretrained", str(run), "--std", "0.5,0.25,1", "--mean", "0.4", "--epochs", "1"]
+    assert main(["train", data, *given, "--out", str(tuned)]) == 0
+    second = sq.Model.load(tuned)
+    assert second.preprocessing == sq.Preprocessing(64, 0.4, (0.5, 0.25, 1.0), "crop")
+    assert second.spec["dropout"] == 0.25
+    again = ["train", "--resume", str(tuned), "--epochs", "2"]
+    for other, words in (
+        (["--image-size", "96"], "--image-size is 96, expected 64, with which the run in"),
+        (["--mean", "0.5"], "--mean is [0.5, 0.5, 0.5], expected [0.4, 0.4, 0.4], with"),
+        (["--dropout", "0"], "--dropout is 0.0, expected 0.25, with"),
+    ):
+        assert main([*again, *other]) == 1 and words in capsys.readouterr().err
+    assert main([*again, "--image-size", "64", "--mean", "0.4"]) == 0
+    for wrong, words in (
+        (["--image-size", "8"], "image_size is 8, expected"),
+        (["--mean", "0.1,0.2"], "mean is [0.1, 0.2]"),
+        (["--dropout", "1"], "dropout is 1"),
+    ):
+        assert main(["train", data, *wrong]) == 1 and words in capsys.readouterr().err
+
+
 def test_train_without_out(trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     dataset = sq.Dataset.from_folder(trained / "pictures")

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 import squeezenet_c as sq
-from squeezenet_c.training import loop
-from squeezenet_c.training.optimizer import spans_of
+from squeezenet_c.training.optimizer import OPTIMIZERS, spans_of
 
 SIDE, CLASSES = 64, 3
 
@@ -372,7 +371,7 @@ def test_pretrained_weights_are_trained_at_rates_of_their_own(unbalanced, tmp_pa
     fine = sq.Recipe.fine_tuning()
     assert fine.lr * fine.body_lr_scale < sq.Recipe().lr
     taken = []
-    monkeypatch.setattr(loop, "Adam", lambda *a, **k: taken.append(k) or sq.Adam(*a, **k))
+    monkeypatch.setitem(OPTIMIZERS, "adam", lambda *a, **k: taken.append(k) or sq.Adam(*a, **k))
     for model, options, expected in (
         (fresh, {}, (sq.Recipe().lr, 1)),
         (tuned, {}, (fine.lr, fine.body_lr_scale)),

@@ -263,3 +263,28 @@ def test_train_step_is_its_two_calls():
     for key, tensor in one.state_dict().items():
         assert np.array_equal(tensor, two.state_dict()[key])
     assert one.step == 2 and one.copy().parameter_count == one.parameter_count
+
+
+def test_pretrained_weights_on_other_pictures(tmp_path):
+    """Their tensors stay; with another head too."""
+    path = tmp_path / "a.safetensors"
+    saved = sq.Model("1_1", 3, seed=2, mean=0.4, image_size=96, fit="crop")
+    saved.save(path)
+    changes = {"image_size": 64, "std": 0.25, "dropout": 0.1}
+    same = sq.Model.from_pretrained(path, **changes)
+    with pytest.warns(UserWarning, match="its last convolution"):
+        other = sq.Model.from_pretrained(path, 2, **changes)
+    with pytest.warns(UserWarning, match="its last convolution"):
+        cropped = sq.Model.from_pretrained(path, 2, **changes, fit="crop")
+    for model, fit in ((same, "crop"), (other, "pad"), (cropped, "crop")):
+        assert model.preprocessing == sq.Preprocessing(64, 0.4, 0.25, fit)
+        assert model.spec["dropout"] == 0.1 and model.pretrained
+        state = model.state_dict()
+        for name, values in saved.state_dict().items():
+            assert np.array_equal(values, state[name]) or name.startswith("classifier")
+    imagenet = sq.Model.from_pretrained(path, mean="imagenet")
+    assert imagenet.preprocessing == sq.Preprocessing(96, "imagenet", fit="crop")
+    with pytest.raises(ValueError, match="image_size is 8, expected"):
+        sq.Model.from_pretrained(path, image_size=8)
+    with pytest.raises(TypeError, match="copy.. changes dropout, fit, .*, not version"):
+        saved.copy(version="1_0")

@@ -190,7 +190,6 @@ def begun(sets, tmp_path_factory):
     "other, words",
     [
         ({"batch_size": 4}, "batch_size is 4, expected 8"),
-        ({"epochs": 3}, "epochs is 3, expected 2"),
         ({"lr": 2e-3}, "lr is 0.002, expected 0.001"),
         ({"recipe": sq.Recipe(schedule="step")}, "schedule is 'step', expected 'cosine'"),
         ({"seed": 1}, "seed is 1, expected 0"),

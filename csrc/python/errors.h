@@ -8,7 +8,7 @@
 /* What the module keeps; sqz_py_state finds it from the module. */
 typedef struct {
     PyObject *bad_file_error;
-    PyTypeObject *network_type, *adam_type, *store_type, *loader_type;
+    PyTypeObject *network_type, *store_type, *loader_type;
 } sqz_py_module_state;
 sqz_py_module_state *sqz_py_state(PyObject *module);
 

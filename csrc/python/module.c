@@ -36,9 +36,9 @@ static int execute(PyObject *module) {
     import_array1(-1);
     sqz_set_interrupt(interrupted);
     static int (*const parts[])(PyObject *) = {
-        add_errors,      sqz_py_add_build,   sqz_py_add_ops,   sqz_py_add_image,
-        sqz_py_add_data, sqz_py_add_files,   sqz_py_add_codes, sqz_py_add_codebook,
-        sqz_py_add_spec, sqz_py_add_network, sqz_py_add_adam,
+        add_errors,      sqz_py_add_build,   sqz_py_add_ops,        sqz_py_add_image,
+        sqz_py_add_data, sqz_py_add_files,   sqz_py_add_codes,      sqz_py_add_codebook,
+        sqz_py_add_spec, sqz_py_add_network, sqz_py_add_optimizers,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)
@@ -50,7 +50,6 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     sqz_py_module_state *state = sqz_py_state(module);
     Py_VISIT(state->bad_file_error);
     Py_VISIT(state->network_type);
-    Py_VISIT(state->adam_type);
     Py_VISIT(state->store_type);
     Py_VISIT(state->loader_type);
     return 0;
@@ -60,7 +59,6 @@ static int clear(PyObject *module) {
     sqz_py_module_state *state = sqz_py_state(module);
     Py_CLEAR(state->bad_file_error);
     Py_CLEAR(state->network_type);
-    Py_CLEAR(state->adam_type);
     Py_CLEAR(state->store_type);
     Py_CLEAR(state->loader_type);
     return 0;

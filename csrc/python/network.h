@@ -1,4 +1,4 @@
-/* network.h: the Network object, as Adam needs it. */
+/* network.h: the Network object, as optimizers need it. */
 #ifndef SQZ_PYTHON_NETWORK_H
 #define SQZ_PYTHON_NETWORK_H
 

@@ -8,7 +8,14 @@ when there was no choice; a name that is not here has been in all files.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-EARLIER: dict[str, Any] = {"fit": "pad", "calibrate": False}
+EARLIER: dict[str, Any] = {
+    "fit": "pad",
+    "calibrate": False,
+    "monitor": "accuracy",
+    "optimizer": "adam",
+    "clip_norm": None,
+    "ema": None,
+}
 
 
 def completed(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:

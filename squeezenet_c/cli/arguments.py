@@ -13,6 +13,8 @@ from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief, read_text
 from ..base.write import write_bytes
+from ..network import COPY_CHANGES
+from ..training.resume import RunState, state_path
 from .options import SHAPES
 
 ARGUMENTS_FILE = "args.yaml"
@@ -55,11 +57,15 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     if options.overwrite:
         options.usage_error("--overwrite and --resume: the run is resumed, not replaced")
     path = Path(options.resume) / ARGUMENTS_FILE
-    said = completed(_read(path), EARLIER)
+    said = completed(_read(path), EARLIER.keys() - COPY_CHANGES)  # these are the state's
     begun: dict[str, Any] = {"out": options.resume}
     for action in options.parser._actions:
         if action.dest in said and action.dest not in (*NOT_ARGUMENTS, "threads", "out"):
             begun[action.dest] = _option(action, said[action.dest], path)
+    if state_path(options.resume).exists():  # what is later said of one that is not there
+        epochs = RunState.read(options.resume).arguments.get("epochs")
+        if isinstance(epochs, int):  # those of an earlier --resume, which the file does not say yet
+            begun["epochs"] = epochs
     return begun
 
 

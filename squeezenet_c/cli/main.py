@@ -25,6 +25,7 @@ from .calibrate import add_calibrate
 from .compress import add_compress
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
+from .lr_find import add_lr_find
 from .options import fail, positive
 from .predict import add_explain, add_predict
 from .quantize import add_quantize
@@ -38,6 +39,7 @@ from .train import add_demo, add_train
 COMMANDS = {
     "train a model, and judge it": {
         "train": (add_train, "train a model and keep the best one"),
+        "lr-find": (add_lr_find, "find at which learning rates a network learns, before training"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),
         "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),

@@ -3,6 +3,8 @@
 import argparse
 import inspect
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .. import Model, train
@@ -10,6 +12,10 @@ from .._native import core
 from ..base.ranks import ALONE, Ranks
 from ..data.dataset import CACHE_MB
 from ..models import NAMES, packaged_model
+from ..network import COPY_CHANGES
+from ..preprocessing import FITS, Preprocessing
+from ..training.history import MONITORS
+from ..training.optimizer import NEEDS_LR, OPTIMIZERS, Optimizer
 from ..training.recipe import SCHEDULES, Recipe
 from .groups import group
 from .run_folder import add_out
@@ -96,9 +102,45 @@ def add_network(parser: argparse.ArgumentParser, several: bool = False) -> None:
     )  # fmt: skip
 
 
-def network_of(options: argparse.Namespace, classes: int, seed: int = 0) -> Model:
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """What else a network that is trained is; see network_changes."""
+    ours = Preprocessing()
+    parser = group(parser, "network")
+    parser.add_argument(
+        "--image-size", type=positive, metavar="PIXELS", help="side of the square that pictures "
+        f"are brought to (default: {ours.image_size}, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--mean", type=_word_or_numbers("imagenet"), metavar="NUMBERS", help="what is taken off a "
+        "channel, of 0 to 1: imagenet, which sets --std too, one number, or three as 0.5,0.4,0.3 "
+        "(default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--std", type=_word_or_numbers(), metavar="NUMBERS", help="what a channel is then divided "
+        "by (default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--fit", choices=FITS, help="pad pictures to squares, or crop their middle (default: "
+        f"{ours.fit}, with --pretrained its model's)"
+    )  # fmt: skip
+    parser.add_argument(
+        "--dropout", type=float, metavar="PROBABILITY", help="before the last convolution, while "
+        "training (default: 0.5, with --pretrained its model's)"
+    )  # fmt: skip
+
+
+def network_changes(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of Model, those of add_preprocessing's options that are given."""
+    given = {name: getattr(options, name) for name in COPY_CHANGES}
+    for name in ("mean", "std"):
+        if isinstance(given[name], list) and len(given[name]) == 1:
+            given[name] = given[name][0]
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def network_of(options: argparse.Namespace, classes: int, seed: int = 0, **changes: Any) -> Model:
     """A fresh model as add_network's options say."""
-    return Model(num_classes=classes, seed=seed, **network_arguments(options))
+    return Model(num_classes=classes, seed=seed, **network_arguments(options), **changes)
 
 
 def network_arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -130,14 +172,20 @@ def add_model_precision(parser: argparse.ArgumentParser) -> None:
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_training_data(parser)
+    add_start(parser)
+    add_epochs(parser)
+    add_out(parser, "train")
+    add_data_options(parser)
+
+
+def add_start(parser: argparse.ArgumentParser) -> None:
+    """What network is trained, from which weights on; see train.model_to_train."""
     add_network(parser)
     group(parser, "network").add_argument(
         "--pretrained", metavar="MODEL", type=model_path, help="start from this file's network and "
         "weights; a head for other classes is replaced"
     )  # fmt: skip
-    add_epochs(parser)
-    add_out(parser, "train")
-    add_data_options(parser)
+    add_preprocessing(parser)
 
 
 def add_training_data(parser: argparse.ArgumentParser) -> None:
@@ -148,7 +196,7 @@ def add_training_data(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group(parser, "training").add_argument(
         "--resume", metavar="DIR", help="resume the run in DIR, its --out, where it stopped; "
-        "DATA and options are those it was begun with"
+        "DATA and options are those it was begun with, but for more --epochs"
     )  # fmt: skip
 
 
@@ -159,32 +207,53 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--epochs", type=positive, default=default("epochs"), help="how often each picture is seen"
     )
-    training.add_argument(
-        "--batch-size", type=positive, default=default("batch_size"), help="pictures a step"
-    )
+    add_steps(parser)
     tuned = Recipe.fine_tuning()
     group(parser, "learning rate and loss").add_argument(
         "--lr", type=float, help=f"peak rate of the classifier (default: {recipe.lr:g}, with "
         f"--pretrained {tuned.lr:g}); --body-lr-scale times that is the other layers'"
     )  # fmt: skip
     training.add_argument(
-        "--seed", type=whole, default=default("seed"), help="of all that is random"
-    )
-    training.add_argument(
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
-    )  # fmt: skip
-    group(parser, "augmentation").add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
-        help="flip training pictures at random",
     )  # fmt: skip
     training.add_argument(
         "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
         "new best (default: never)"
     )  # fmt: skip
+    training.add_argument(
+        "--monitor", choices=tuple(MONITORS), default=default("monitor"), help="what the best "
+        "epoch has the most of, of loss the least, on the validation set"
+    )  # fmt: skip
+    training.add_argument(
+        "--ema", type=float, metavar="DECAY", help="judge and keep an exponential moving average "
+        "of the weights, as of 0.999 (default: the weights themselves)"
+    )  # fmt: skip
+
+
+def add_steps(parser: argparse.ArgumentParser) -> None:
+    """What a step is made of."""
+    training = group(parser, "training")
+    training.add_argument(
+        "--batch-size", type=positive, default=default("batch_size"), help="pictures a step"
+    )
+    training.add_argument(
+        "--seed", type=whole, default=default("seed"), help="of all that is random"
+    )
+    group(parser, "augmentation").add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
+        help="flip training pictures at random",
+    )  # fmt: skip
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:
+    """How is learnt, and at what rates over the run."""
+    add_learning(parser)
+    add_schedule(parser)
+
+
+def add_learning(parser: argparse.ArgumentParser) -> None:
+    """What learns, how, and from what loss; see learning_arguments."""
     recipe = Recipe()
     parser = group(parser, "learning rate and loss")
     parser.add_argument(
@@ -197,17 +266,35 @@ def add_finetuning(parser: argparse.ArgumentParser) -> None:
         f"{Recipe.fine_tuning().body_lr_scale:g})",
     )  # fmt: skip
     parser.add_argument(
+        "--optimizer", choices=tuple(OPTIMIZERS), default=default("optimizer"), help="sgd needs "
+        "--lr, and has momentum"
+    )  # fmt: skip
+    parser.add_argument("--momentum", type=float, help="of sgd (default: 0.9)")
+    parser.add_argument(
+        "--nesterov", action="store_true", help="Nesterov's momentum, of sgd (default: the usual)"
+    )
+    parser.add_argument(
         "--weight-decay", type=float, default=default("weight_decay"),
-        help="AdamW's (default: %(default)g)",
+        help="AdamW's or, with sgd, torch.optim.SGD's (default: %(default)g)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clip-norm", type=float, metavar="NORM", help="scale a step's gradients down to this "
+        "Euclidean norm (default: as they are)"
     )  # fmt: skip
     parser.add_argument(
         "--label-smoothing", type=float, default=default("label_smoothing"), metavar="SHARE",
         help="of the target that is spread evenly over the classes",
     )  # fmt: skip
     parser.add_argument(
-        "--class-weights", type=_weights, metavar="WEIGHTS", help="balanced, or one number a "
-        "class, as 1,2.5 (default: all the same)"
+        "--class-weights", type=_word_or_numbers("balanced"), metavar="WEIGHTS", help="balanced, "
+        "or one number a class, as 1,2.5 (default: all the same)"
     )  # fmt: skip
+
+
+def add_schedule(parser: argparse.ArgumentParser) -> None:
+    """The course of the learning rate; see recipe_of."""
+    recipe = Recipe()
+    parser = group(parser, "learning rate and loss")
     parser.add_argument(
         "--schedule",
         choices=SCHEDULES,
@@ -236,15 +323,19 @@ def _stages_or_names(text: str) -> int | list[str]:
     return int(text) if text.isdecimal() else text.split(",")
 
 
-def _weights(text: str) -> str | list[float]:
-    if text == "balanced":
-        return text
-    try:
-        return [float(word) for word in text.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text} found, balanced or one number a class (1,2.5) expected"
-        ) from None
+def _word_or_numbers(*words: str) -> Callable[[str], str | list[float]]:
+    """A type for argparse: one of the words, or numbers with commas between them."""
+
+    def read(text: str) -> str | list[float]:
+        if text in words:
+            return text
+        try:
+            return [float(word) for word in text.split(",")]
+        except ValueError:
+            expected = " or ".join([*words, "numbers (1,2.5)"])
+            raise argparse.ArgumentTypeError(f"{text} found, {expected} expected") from None
+
+    return read
 
 
 def positive(text: str) -> int:
@@ -269,6 +360,9 @@ def whole(text: str) -> int:
 
 def settle_rates(options: argparse.Namespace) -> None:
     """Of `train`: learning rates that are not given are the defaults of how the run begins."""
+    if options.optimizer == "sgd" and options.lr is None:
+        raise ValueError(NEEDS_LR)
+    _optimizer_of(options)  # now, where nothing is written yet
     default = Recipe.fine_tuning() if options.pretrained else Recipe()
     recipe = default.with_rates(options.lr, options.body_lr_scale)
     options.lr, options.body_lr_scale = recipe.lr, recipe.body_lr_scale
@@ -278,18 +372,38 @@ def train_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What the options say of how is trained, whatever the network, its pictures and its files:
     arguments of `train`."""
     return {
+        **learning_arguments(options),
         "epochs": options.epochs,
+        "early_stopping": options.early_stopping,
+        "monitor": options.monitor,
+        "ema": options.ema,
+        "recipe": recipe_of(options),
+        "calibrate": options.calibrate,
+    }
+
+
+def learning_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Of them what a step depends on, but for its rate and its random numbers."""
+    return {
         "batch_size": options.batch_size,
         "augment": options.augment,
-        "early_stopping": options.early_stopping,
-        "recipe": recipe_of(options),
         "precision": options.precision,
+        "optimizer": _optimizer_of(options),
+        "clip_norm": options.clip_norm,
         "freeze": options.freeze,
         "weight_decay": options.weight_decay,
         "label_smoothing": options.label_smoothing,
         "class_weights": options.class_weights,
-        "calibrate": options.calibrate,
     }
+
+
+def _optimizer_of(options: argparse.Namespace) -> Callable[..., Optimizer]:
+    make = OPTIMIZERS[options.optimizer]
+    given = {} if options.momentum is None else {"momentum": options.momentum}
+    given |= {"nesterov": True} if options.nesterov else {}
+    if given and options.optimizer != "sgd":
+        raise ValueError("--momentum and --nesterov are of --optimizer sgd")
+    return partial(make, **given)
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:

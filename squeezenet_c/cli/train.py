@@ -4,6 +4,7 @@ import argparse
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from .. import History, Model, TrainingError, predict, synthetic, train
 from ..base.language import translate
@@ -22,6 +23,7 @@ from .options import (
     add_precision,
     add_train_options,
     dataset_options,
+    network_changes,
     network_of,
     positive,
     settle_rates,
@@ -61,7 +63,7 @@ def _train(options: argparse.Namespace) -> int:
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
-    model = _model_to_train(options, training.class_names)
+    model = model_to_train(options, training.class_names)
     print(classes_line(model, {"training": training, "validation": valid}), flush=True)
     if run is None:
         run = ranks.from_leader(lambda: new_folder("train"))
@@ -106,23 +108,39 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-def _model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
+def model_to_train(options: argparse.Namespace, class_names: tuple[str, ...]) -> Model:
+    """What add_start's options mean, or the run to resume."""
+    changes = network_changes(options)
     if options.resume:
         state = options.ranks.from_leader(lambda: RunState.read(options.resume))
         model = state.new_network(Model)
+        _refuse_changes(options, model, changes)
     elif options.pretrained:
         model = Model.from_pretrained(
-            options.pretrained, seed=options.seed, class_names=class_names
+            options.pretrained, seed=options.seed, class_names=class_names, **changes
         )
         _take_network(options, model)
     else:
         options.arch = options.arch or DEFAULT_ARCH
-        model = network_of(options, len(class_names), options.seed)
+        model = network_of(options, len(class_names), options.seed, **changes)
     if model.class_names is None:
         model.class_names = class_names
     if options.positive is not None:
         model.positive = options.positive
     return model
+
+
+def _refuse_changes(options: argparse.Namespace, model: Model, changes: dict[str, Any]) -> None:
+    """ValueError where the options say another network than the resumed run's."""
+    is_now = {**model.preprocessing.to_dict(), "dropout": model.spec["dropout"]}
+    asked = model.copy(**changes)
+    would_be = {**asked.preprocessing.to_dict(), "dropout": asked.spec["dropout"]}
+    for name, found in would_be.items():
+        if found != is_now[name]:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is {found!r}, expected {is_now[name]!r}, with which "
+                f"the run in {options.resume} was begun"
+            )
 
 
 def _take_network(options: argparse.Namespace, model: Model) -> None:

@@ -57,7 +57,8 @@ class PruningAdam(Adam):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        return {"pruning to": list(self.densities.values()), "pruning steps": self.steps}
+        own = {"pruning to": list(self.densities.values()), "pruning steps": self.steps}
+        return super().arguments | own
 
     def densities_after(self, step: int) -> dict[str, float]:
         left = (1 - min(step / self.steps, 1)) ** 3

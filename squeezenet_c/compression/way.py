@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,15 @@ from ..base.read import brief
 from ..network import Network
 from ..training.history import History
 from ..training.optimizer import Adam
-from ..training.resume import EpochSoFar, RunState, history_of, plain, refuse_others, write_state
+from ..training.resume import (
+    EpochSoFar,
+    RunState,
+    history_of,
+    plain,
+    refuse_others,
+    said_of,
+    write_state,
+)
 from .prune import weight_names
 from .sensitivity import TRIED
 from .shared_values import Codebook, kept_codebooks
@@ -65,8 +73,7 @@ class Way:
         if self.rises is not None:
             found["rises"] = self.rises
         if self.pruned is not None and self.scales is not None:
-            rows = [asdict(row) for row in self.pruned]
-            found["pruned"] = {"rows": rows, "collapsed": self.pruned.collapsed}
+            found["pruned"] = said_of(self.pruned)
             found["scales"] = self.scales.tolist()
         return found
 

@@ -20,7 +20,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -185,9 +185,14 @@ def load_pretrained(
     num_classes: int | None,
     seed: int,
     class_names: Sequence[str] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> AnyNetwork:
-    """See Model.from_pretrained."""
+    """See Model.from_pretrained; changes: of the network's arguments that leave its tensors as they
+    are."""
     pretrained = load(cls, path, "float32")
+    if changes:
+        pretrained = pretrained.copy(**changes)
+        pretrained.load_state_dict(pretrained.state_dict())  # an int8 model's scales are no more
     pretrained.pretrained = True
     if class_names is not None and num_classes not in (None, len(class_names)):
         raise ValueError(f"{len(class_names)} class names for {num_classes} classes")
@@ -209,7 +214,8 @@ def load_pretrained(
         stacklevel=3,  # the caller of Model.from_pretrained
     )
     spec = pretrained.spec | {"num_classes": num_classes, "final_relu": False}
-    preprocessing = pretrained.preprocessing.to_dict() | {"fit": "pad"}
+    fit = (changes or {}).get("fit", "pad")
+    preprocessing = pretrained.preprocessing.to_dict() | {"fit": fit}
     model = cls(**spec, seed=seed, class_names=class_names, **preprocessing)
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)

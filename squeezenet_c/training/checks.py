@@ -9,6 +9,7 @@ from ..data.dataset import Dataset
 from ..data.marks import refuse_training_pictures
 from ..inference.calibration import check_set as check_calibration_set
 from ..network import Network
+from .history import MONITORS
 from .resume import RunState
 
 
@@ -36,6 +37,26 @@ def set_precision(model: Network, precision: str | None) -> None:
         )
     if precision is not None:
         model.precision = precision
+
+
+def check_monitor(monitor: str, valid: Dataset | None, classes: int) -> None:
+    """ValueError where no epoch could be the best by it. valid: what epochs are judged on."""
+    if monitor not in MONITORS:
+        known = ", ".join(MONITORS)
+        raise ValueError(f"monitor is {monitor!r}, expected one of {known}")
+    wanted = MONITORS[monitor]
+    if wanted.validated and valid is None:
+        raise ValueError(f"monitor is {monitor!r}, and there is no validation set to find it on")
+    if not wanted.every_class or valid is None:
+        return
+    if classes < 2:
+        raise ValueError(f"monitor is {monitor!r}, and the model has one class")
+    counts = np.bincount(valid.labels, minlength=classes)
+    if not counts.all():
+        raise ValueError(
+            f"monitor is {monitor!r}, and class {int(counts.argmin())} has no picture in the set "
+            "that the best epoch is chosen on"
+        )
 
 
 def class_weights_of(

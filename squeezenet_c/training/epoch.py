@@ -2,16 +2,19 @@
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
-from ..inference.metrics import accuracy, cross_entropy
+from ..inference.metrics import Evaluation
 from ..inference.predict import NotFiniteError, dataset_logits
+from ..network import Network
 from .failing import DivergedError
 from .history import Epoch, History
+from .optimizer import averaged
 from .progress import Progress
 from .resume import EpochSoFar
 from .step import Stepper
@@ -30,29 +33,43 @@ def run_epoch(
     diverged. StopError."""
     start = time.perf_counter()
     _learn(stepper, number, shown, history, so_far)
-    valid_acc = valid_loss = None
+    judged: dict[str, Any] = {"valid_acc": None, "valid_loss": None}
     if valid is None:
         logits = stepper.ranks.joined(stepper.logits)
     else:
         stepper.check_stop()
         try:
-            logits = dataset_logits(stepper.model, valid, comm=stepper.ranks)
+            with averaged(stepper.model, stepper.optimizer):
+                logits = dataset_logits(stepper.model, valid, comm=stepper.ranks)
         except NotFiniteError:
             raise DivergedError(
                 f"the logits of validation pictures are no finite numbers after epoch {number}"
             ) from None
-        valid_acc = accuracy(logits, valid.labels)
-        valid_loss = cross_entropy(logits, valid.labels)
+        judged = _judged(logits, valid, stepper.model)
     row = Epoch(
         epoch=number,
         train_acc=so_far.correct / len(stepper.train),
         train_loss=so_far.mean_loss,
-        valid_acc=valid_acc,
-        valid_loss=valid_loss,
         lr=stepper.optimizer.lr,
         seconds=time.perf_counter() - start,
+        **judged,
     )
     return row, logits
+
+
+def _judged(logits: NDArray[np.float32], valid: Dataset, model: Network) -> dict[str, Any]:
+    """The row's numbers of the validation set."""
+    names = tuple(map(str, range(model.num_classes)))
+    found = Evaluation.from_logits(logits, valid.labels, names, positive=model.positive)
+    matrix = found.confusion_matrix
+    pictures = matrix.sum(axis=1)
+    shares = np.diag(matrix)[pictures > 0] / pictures[pictures > 0]
+    return {
+        "valid_acc": found.accuracy,
+        "valid_loss": found.loss,
+        "valid_auc": found.auc,
+        "valid_balanced_acc": float(shares.mean()),
+    }
 
 
 def _learn(

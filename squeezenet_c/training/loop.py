@@ -13,13 +13,13 @@ from ..files import native
 from ..inference.calibration import fold_best_temperature
 from ..inference.predict import evaluate
 from ..network import Network
-from .checks import check_calibration, check_numbers, class_weights_of, set_precision
+from .checks import check_calibration, check_monitor, check_numbers, class_weights_of, set_precision
 from .distillation import check_teacher
 from .epoch import run_epoch
 from .failing import DivergedError, TrainingError, note_collapse
-from .history import History
+from .history import DEFAULT_MONITOR, Epoch, History
 from .keeper import Keeper
-from .optimizer import Adam
+from .optimizer import NEEDS_LR, Optimizer, averaged, make_optimizer
 from .progress import Progress
 from .recipe import Recipe
 from .resume import RunState, state_path
@@ -34,6 +34,7 @@ def train(
     train: Dataset,
     valid: Dataset | None = None,
     *,
+    test: Dataset | None = None,
     epochs: int = 20,
     batch_size: int = 16,
     lr: float | None = None,
@@ -42,6 +43,7 @@ def train(
     valid_fraction: float | None = None,
     augment: bool = True,
     early_stopping: int | None = None,
+    monitor: str = DEFAULT_MONITOR,
     progress: bool = True,
     recipe: Recipe | None = None,
     precision: str | None = None,
@@ -54,35 +56,43 @@ def train(
     calibrate: bool = False,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,
-    optimizer: Adam | None = None,
+    optimizer: str | Optimizer | Callable[..., Optimizer] = "adam",
+    clip_norm: float | None = None,
+    ema: float | None = None,
     teacher: Network | None = None,
     temperature: float = 1.0,
     stop: Callable[[], bool] | None = None,
+    on_epoch: Callable[[Epoch, Network], object] | None = None,
     comm: Any = None,
 ) -> History:
-    """Train `model` with Adam; afterwards it holds the last epoch's weights, the checkpoint the
-    best epoch's.
+    """Train `model`, with Adam by default; afterwards it holds the last epoch's weights, the
+    checkpoint the best epoch's.
 
     train, valid    the sets; pictures are brought to the model's image size, and classes numbered
                     as the model has them (see match_classes)
+    test            looked at once, after training, with the best model: history.held_out
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
     lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
                     the model's recipe, which is another where its weights are pretrained)
     seed            of the order, the flips and dropout
-    checkpoint      file for the model of the best validation accuracy, ties by the lower loss
-                    (without a validation set, of the best training accuracy). Written atomically,
-                    whenever there is a new best. That it can be written is tried before all else
+    checkpoint      file for the model of the best epoch, see monitor. Written atomically, whenever
+                    there is a new best. That it can be written is tried before all else
     valid_fraction  choose the best on this share of the training pictures instead, the selection
-                    set, which is not trained on; `valid`, if given, is then held out: looked at
-                    once, after training, with the best model: history.held_out
+                    set, which is not trained on (history.selection); `valid`, if given, is then
+                    what `test` is
     augment         flip training pictures at random
     early_stopping  stop after this many epochs without a new best
+    monitor         what the best epoch has the most of on the validation set, ties by the lower
+                    loss: "accuracy", "auc" (Evaluation's), "balanced_accuracy" (the mean over
+                    classes of the share of their pictures that is found) or "loss" (the least).
+                    Without a validation set accuracy and loss are training's, and the others are
+                    refused
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it. A
                     quantised model that is trained is no longer one
-    freeze, body_lr_scale, weight_decay     of the optimizer, see Adam: layers that do not learn, a
-                    smaller learning rate for all but the classifier (a share of lr; default: the
-                    recipe's), AdamW's decay
+    freeze, body_lr_scale, weight_decay     of the optimizer, see Adam and SGD: layers that do not
+                    learn, a smaller learning rate for all but the classifier (a share of lr;
+                    default: the recipe's), the decay of AdamW or of torch.optim.SGD
     label_smoothing, class_weights  of the loss, see Model.compute_gradients; "balanced" weighs a
                     class's pictures by all / (classes * the class's), so that each class counts
                     alike
@@ -98,9 +108,19 @@ def train(
                     whole run's. The final weights are the uninterrupted run's bit for bit, wherever
                     it was stopped: it continues after the last whole epoch, or where `stop` ended
                     it. `state` is then this file, if no other is named. Only `epochs` may differ
-                    from what the run was begun with, and not with the cosine schedule
-    optimizer       made for this model, in place of an Adam of the arguments freeze, weight_decay
-                    and body_lr_scale; its lr follows the recipe
+                    from what the run was begun with: it then ends as a run begun for so many does,
+                    but with the cosine schedule, whose rates are from there on those of the new
+                    number, which a warning says
+    optimizer       "adam"; "sgd", which is SGD with momentum 0.9, and needs an lr or a recipe, for
+                    the default one has Adam's rates (an lr of 0.01 may do); what makes one of the
+                    model as these classes do, such as functools.partial(SGD, nesterov=True); or one
+                    that was made for this model, with its own freeze, weight_decay, body_lr_scale,
+                    clip_norm and ema. Its lr follows the recipe
+    clip_norm, ema  of the optimizer, see squeezenet_c.training.optimizer.Optimizer: the largest
+                    norm of a step's gradients, and the decay of a moving average of the weights.
+                    With an average it is this that is validated, is the best and the checkpoint,
+                    and that of the last whole epoch stands in the model afterwards; the state holds
+                    both
     teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
                     label a picture has the probabilities that this network, of the same classes
                     and preprocessing, gives it as the model sees it, flipped or not. `temperature`
@@ -108,6 +128,11 @@ def train(
     stop            asked before each step and each validation: where it answers True (on any rank),
                     the state is written, as far as the epoch has come, and the History so far
                     returned, with `interrupted` set. `resume` continues with the next step
+    on_epoch        called as on_epoch(row, model) after each epoch, once the checkpoint and the
+                    state are written, with its row of the history and the model as it is then;
+                    with `comm` on every rank. It may use the model and must not train or change it
+                    (model.copy() may be). What it raises ends training and is raised here; the
+                    state resumes from the next epoch on
     comm            an mpi4py communicator, whose ranks, 1, 2, 4, 8 or 16, call this alike and share
                     the pictures. Each ends in the weights and the history of one process, bit for
                     bit; files are written, and things said, by rank 0. Where a rank fails, and not
@@ -138,10 +163,13 @@ def train(
             check_writable(path)
     if checkpoint and state and os.path.realpath(checkpoint) == os.path.realpath(state):
         raise ValueError(f"checkpoint and state are both {checkpoint}, expected two files")
+    if optimizer == "sgd" and lr is None and recipe is None:
+        raise ValueError(NEEDS_LR)
     recipe = (recipe or default_recipe(model)).with_rates(lr, body_lr_scale)
-    sets = Sets.of(model, train, valid, valid_fraction, seed)
+    sets = Sets.of(model, train, valid, test, valid_fraction, seed)
     if calibrate:
         check_calibration(model, sets.valid, valid_fraction, checkpoint, resumed)
+    check_monitor(monitor, sets.valid, model.num_classes)
     of_labels = bool(label_smoothing) or class_weights is not None
     check_teacher(teacher, temperature, model, model.class_names or train.class_names, of_labels)
     sets.warn_of_one_class()
@@ -153,6 +181,7 @@ def train(
         seed=seed,
         augment=augment,
         early_stopping=early_stopping,
+        monitor=monitor,
         valid_fraction=valid_fraction,
         freeze=freeze,
         weight_decay=weight_decay,
@@ -162,34 +191,30 @@ def train(
         teacher=teacher,
         temperature=temperature,
     )
-    if optimizer is None:
-        optimizer = Adam(
-            model,
-            recipe.lr,
-            weight_decay=weight_decay,
-            freeze=freeze,
-            body_lr_scale=recipe.body_lr_scale,
-        )
-    optimizer.check_model(model)
-    arguments = settings.arguments(model) | sets.arguments | optimizer.arguments
+    options = {"weight_decay": weight_decay, "freeze": freeze, "clip_norm": clip_norm, "ema": ema}
+    made = make_optimizer(optimizer, model, recipe.lr, recipe.body_lr_scale, **options)
+    arguments = settings.arguments(model) | sets.arguments | made.arguments
     if resumed is not None:
-        resumed.check(arguments)
+        resumed.check(arguments, recipe.needs_epochs)
         resumed.check_begun(math.ceil(len(sets.train) / batch_size), sets.valid is not None)
     ranks.refuse_differences(
         lambda: {
             **arguments,
-            "epochs": epochs,
             "the hash of the training files' sizes": fingerprint(model.trained_on),
             "the hash of the weights": hash_of(model.state_dict()),
         }
     )
     sets = sets.of_size(model)
-    keeper = Keeper(
-        model, optimizer, arguments, *((checkpoint, state) if ranks.leads else (None, None))
-    )
+    files = (checkpoint, state) if ranks.leads else (None, None)
+    keeper = Keeper(model, made, arguments, *files, monitor)
     keeper.begin(resumed)
-    stepper = Stepper(model, sets.train, settings, optimizer, ranks, stop)
-    _run_epochs(stepper, sets.valid, keeper, progress)
+    keeper.history.selection = sets.selection
+    stepper = Stepper(model, sets.train, settings, made, ranks, stop)
+    try:
+        _run_epochs(stepper, sets.valid, keeper, progress, on_epoch)
+    finally:
+        if made.average is not None:
+            keeper.back_to_whole_epoch()
     _finish(keeper, sets, calibrate, ranks)
     return keeper.history
 
@@ -210,7 +235,13 @@ def _prepare(model: Network, train: Dataset, positive: str | int | None) -> None
     model.trained_on = add_marks(model.trained_on, train)
 
 
-def _run_epochs(stepper: Stepper, valid: Dataset | None, keeper: Keeper, progress: bool) -> None:
+def _run_epochs(
+    stepper: Stepper,
+    valid: Dataset | None,
+    keeper: Keeper,
+    progress: bool,
+    on_epoch: Callable[[Epoch, Network], object] | None,
+) -> None:
     """From where the keeper is to the last epoch, an interruption, or a TrainingError."""
     model, settings, ranks = stepper.model, stepper.settings, stepper.ranks
     history, train = keeper.history, stepper.train
@@ -234,6 +265,10 @@ def _run_epochs(stepper: Stepper, valid: Dataset | None, keeper: Keeper, progres
                 keeper.keep_best()
                 note_collapse(history, logits, model)
                 keeper.write_state()
+                if on_epoch is not None:
+                    with averaged(model, stepper.optimizer):
+                        on_epoch(row, model)
+                        keeper.refuse_change()
         except KeyboardInterrupt as error:
             ranks.meet(error)
             history.interrupted = True

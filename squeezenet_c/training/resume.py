@@ -1,8 +1,12 @@
 """A run's state as a file, by which it is resumed as if it had never been stopped.
 
 It is a safetensors file. Tensors, each by the parameter's name behind
-  model.  exp_avg.  exp_avg_sq.  best.    weights, Adam's moments, the best epoch's weights (if any)
-and, where the optimizer has any, uint8 its
+  model.  best.                           weights, the best epoch's (if any)
+  exp_avg.  exp_avg_sq.                   Adam's moments
+  momentum_buffer.                        or SGD's
+and, where the optimizer has any,
+  average.                                of the weights
+and uint8 its
   mask
 and, float32 or uint8, by names of its own
   kept.   what else it needs to go on
@@ -10,8 +14,8 @@ Metadata, JSON by key:
   squeezenet_c.state  the format, "1"; "2" where an epoch is begun, which earlier
                       programs do not know
   arguments           what the run was begun with, as far as it changes the result
-  optimizer           step, lr, betas, eps, spans
-  history             the epochs so far ("rows"), and "collapsed"
+  optimizer           step, lr, spans; of Adam betas, eps, of SGD momentum, nesterov
+  history             the epochs so far ("rows"), "collapsed" and "monitor"
   class_names         of the model
   positive, trained_on    its positive class, and the marks of pictures that it has learnt from;
                       states of the first versions have neither
@@ -39,13 +43,23 @@ from ..base.read import brief
 from ..files.native import check_tensors
 from ..network import SPEC_KEYS, AnyNetwork, Network, level_outside
 from ..preprocessing import Preprocessing
-from .history import Epoch, History
-from .optimizer import Adam
+from .history import MONITORS, Epoch, History
+from .optimizer import Optimizer
 
 FORMAT_KEY, FORMAT, FORMAT_BEGUN = "squeezenet_c.state", "1", "2"
 STATE_IN_RUN_FOLDER = Path("weights", "last.state")
-GROUPS = ("model", "exp_avg", "exp_avg_sq", "best", "kept")
-OPTIMIZER_NUMBERS = ("step", "lr", "betas", "eps", "spans")
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer", "average")
+GROUPS = ("model", *MOMENTS, "best", "kept")
+# What an optimizer's state_dict has besides tensors, each with its type; the first three in all.
+OPTIMIZER_NUMBERS = {
+    "step": int,
+    "lr": int | float,
+    "spans": list,
+    "betas": list,
+    "eps": int | float,
+    "momentum": int | float,
+    "nesterov": bool,
+}
 
 Tensors = dict[str, np.ndarray]
 
@@ -102,7 +116,7 @@ def write_state(
     path: str | os.PathLike,
     arguments: Mapping[str, Any],
     model: Network,
-    optimizer: Adam,
+    optimizer: Optimizer,
     history: History,
     best: Tensors | None,
     begun: EpochSoFar,
@@ -112,8 +126,7 @@ def write_state(
     state = optimizer.state_dict()
     groups = {
         "model": model.state_dict(),
-        "exp_avg": state["exp_avg"],
-        "exp_avg_sq": state["exp_avg_sq"],
+        **{name: state[name] for name in MOMENTS if name in state},
         "best": best or {},
         "kept": state.get("kept", {}),
     }
@@ -126,8 +139,8 @@ def write_state(
         tensors["mask"] = state["mask"].view(np.uint8)
     values = {
         "arguments": plain(arguments),
-        "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS},
-        "history": {"rows": [asdict(row) for row in history], "collapsed": history.collapsed},
+        "optimizer": {key: state[key] for key in OPTIMIZER_NUMBERS if key in state},
+        "history": said_of(history),
         "class_names": model.class_names,
         "positive": model.positive,
         "trained_on": model.trained_on,
@@ -145,22 +158,32 @@ def _typed(said: Mapping[str, Any], key: str, kind: Any) -> Any:
     """said[key], which has to be of the kind; a bool is no number. TypeError: it is another, as no
     file of ours has."""
     value = said[key]
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise TypeError(f"{key} is a {type(value).__name__}")
     return value
 
 
 def _optimizer(said: dict[str, Any]) -> dict[str, Any]:
-    numbers = {key: said[key] for key in OPTIMIZER_NUMBERS}
-    for key, kind in (("step", int), ("lr", int | float), ("eps", int | float)):
-        _typed(numbers, key, kind)
-    pairs = [_typed(numbers, "betas", list), *_typed(numbers, "spans", list)]
-    for pair in pairs:
+    numbers = {
+        key: _typed(said, key, kind)
+        for key, kind in OPTIMIZER_NUMBERS.items()
+        if key in said or key in ("step", "lr", "spans")
+    }
+    for pair in [numbers.get("betas", []), *numbers["spans"]]:
         for number in pair:
             _typed({"betas or spans": number}, "betas or spans", int | float)
     for floats, _, _ in numbers["spans"]:
         _typed({"spans": floats}, "spans", int)
     return numbers
+
+
+def said_of(history: History) -> dict[str, Any]:
+    """What a state says of a history, see history_of."""
+    return {
+        "rows": [asdict(row) for row in history],
+        "collapsed": history.collapsed,
+        "monitor": history.monitor,
+    }
 
 
 def history_of(said: dict[str, Any]) -> History:
@@ -171,7 +194,10 @@ def history_of(said: dict[str, Any]) -> History:
             kind = int if name == "epoch" else int | float
             if not optional:
                 _typed({name: value}, name, kind)
-    return History(rows, collapsed=_typed(said, "collapsed", str | None))
+    monitor = completed(said, ["monitor"])["monitor"]
+    if monitor not in MONITORS:
+        raise ValueError(f"monitor is {monitor!r:.100}")
+    return History(rows, collapsed=_typed(said, "collapsed", str | None), monitor=monitor)
 
 
 def _begun(said: dict[str, Any]) -> EpochSoFar:
@@ -251,10 +277,23 @@ class RunState:
         """The best epoch's weights; None before the first epoch."""
         return self.groups["best"] or None
 
-    def check(self, arguments: Mapping[str, Any]) -> None:
+    def check(self, arguments: Mapping[str, Any], needs_epochs: bool) -> None:
         """ValueError where a run with these would not be the run. A warning where its bits will
-        differ all the same, because it is resumed elsewhere."""
-        refuse_others(arguments, self.arguments, self.path)
+        differ all the same, because it is resumed elsewhere, or for another number of epochs, which
+        its learning rates depend on (needs_epochs)."""
+        refuse_others(
+            {name: value for name, value in arguments.items() if name != "epochs"},
+            self.arguments,
+            self.path,
+        )
+        epochs, begun = arguments["epochs"], self.arguments.get("epochs")
+        if needs_epochs and epochs != begun and (self.history or self.begun.steps):
+            warnings.warn(
+                f"the run in {self.path} was begun for {begun} epochs and is resumed for {epochs}: "
+                f"from here on its learning rates are those of {epochs}, and it does not end as a "
+                "run that was begun for so many",
+                stacklevel=level_outside(),
+            )
         here = _machine()
         if here != self.machine:
             was, now = (
@@ -295,9 +334,9 @@ class RunState:
             raise core.BadFileError(f"{self.path}: {error!s:.1000}") from None
         return model
 
-    def restore(self, model: Network, optimizer: Adam) -> None:
+    def restore(self, model: Network, optimizer: Optimizer) -> None:
         """Bring both to where the run was. BadFileError, and neither changed: they do not fit."""
-        moments = {key: self.groups[key] for key in ("exp_avg", "exp_avg_sq")}
+        moments = {key: self.groups[key] for key in MOMENTS if self.groups[key]}
         former = optimizer.state_dict()
         try:
             masked = {} if self.mask is None else {"mask": self.mask}

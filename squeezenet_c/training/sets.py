@@ -2,7 +2,7 @@
 once, when it is over."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,11 +19,13 @@ class Sets:
     train       learnt from
     valid       judged after every epoch; None: there is none
     held_out    judged once, by the best epoch; None: there is none
+    selected    whether valid is the selection set, a share of the training pictures
     """
 
     train: Dataset
     valid: Dataset | None
     held_out: Dataset | None
+    selected: bool = False
 
     @classmethod
     def of(
@@ -31,22 +33,28 @@ class Sets:
         model: Network,
         train: Dataset,
         valid: Dataset | None,
+        test: Dataset | None,
         valid_fraction: float | None,
         seed: int,
     ) -> "Sets":
         """What the arguments of `train` mean. ValueError: a label or a class's name is not the
         model's, or there is no such fraction."""
         names = model.class_names or train.class_names
-        held_out = None
+        held_out, selected = test, valid_fraction is not None
         if valid_fraction is not None:  # before classes are mapped, so that callers can split alike
-            held_out = valid
+            if valid is not None and test is not None:
+                raise ValueError(
+                    "with valid_fraction both valid and test are held out from the choice of the "
+                    "best epoch, expected one of them"
+                )
+            held_out = valid if test is None else test
             train, valid = train.split(valid_fraction, seed)
-        matched = [
-            None if dataset is None else match_classes(dataset, names, model.num_classes)
-            for dataset in (train, valid, held_out)
-        ]
-        assert matched[0] is not None
-        return cls(matched[0], *matched[1:])
+
+        def matched(dataset: Dataset | None) -> Dataset | None:
+            return dataset and match_classes(dataset, names, model.num_classes)
+
+        learnt = match_classes(train, names, model.num_classes)
+        return cls(learnt, matched(valid), matched(held_out), selected)
 
     def warn_of_one_class(self) -> None:
         if len(np.unique(self.train.labels)) == 1:
@@ -73,7 +81,12 @@ class Sets:
             for dataset in (self.train, self.valid, self.held_out)
         )
         assert train is not None
-        return Sets(train, valid, held_out)
+        return replace(self, train=train, valid=valid, held_out=held_out)
+
+    @property
+    def selection(self) -> tuple[str, ...] | None:
+        """The selection set's paths; None: there is no such set."""
+        return tuple(self.valid.paths) if self.selected and self.valid is not None else None
 
 
 def _mark(dataset: Dataset | None) -> str | None:

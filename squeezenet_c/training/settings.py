@@ -6,6 +6,7 @@ from typing import Any
 
 from ..network import Network
 from .distillation import mark_of
+from .history import DEFAULT_MONITOR
 from .recipe import Recipe
 
 
@@ -19,6 +20,7 @@ class Settings:
     seed: int = 0
     augment: bool = True
     early_stopping: int | None = None
+    monitor: str = DEFAULT_MONITOR
     valid_fraction: float | None = None
     freeze: str | int | Sequence[str] | None = None
     weight_decay: float = 0.0
@@ -37,11 +39,12 @@ class Settings:
             **model.preprocessing.to_dict(),
             "precision": model.precision,
             **asdict(self.recipe),
-            **({"epochs": self.epochs} if self.recipe.needs_epochs else {}),
+            "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "augment": self.augment,
             "early_stopping": self.early_stopping,
+            "monitor": self.monitor,
             "valid_fraction": self.valid_fraction,
             "freeze": self.freeze,
             "weight_decay": self.weight_decay,

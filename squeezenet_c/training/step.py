@@ -14,7 +14,7 @@ from ..data.dataset import Dataset
 from ..network import Network
 from .distillation import soft_labels
 from .failing import loss_limit
-from .optimizer import Adam
+from .optimizer import Optimizer
 from .settings import Settings
 
 
@@ -30,7 +30,7 @@ class Stepper:
         model: Network,
         train: Dataset,
         settings: Settings,
-        optimizer: Adam,
+        optimizer: Optimizer,
         ranks: Ranks,
         stop: Callable[[], bool] | None = None,
     ):

@@ -119,7 +119,7 @@ static void check_every_place(const work *work) {
 
 typedef struct {
     sqz_model *model;
-    sqz_adam *adam;
+    sqz_optimizer *adam;
 } trained;
 
 static sqz_status make(trained *made, sqz_error *error) {
@@ -129,14 +129,16 @@ static sqz_status make(trained *made, sqz_error *error) {
     spec.incr_e = 8;
     *made = (trained){0};
     SQZ_TRY(sqz_model_create(&made->model, &spec, 7, error));
-    SQZ_TRY(sqz_adam_create(&made->adam, sqz_model_parameter_count(made->model), 1e-3, 0.9, 0.999,
-                            1e-8, error));
-    sqz_adam_span spans[] = {{1, 0, 0}, {made->adam->count - 1, 1, 0.1}};
-    return sqz_adam_set_spans(made->adam, spans, 2, error);
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
+    SQZ_TRY(
+        sqz_optimizer_create(&made->adam, sqz_model_parameter_count(made->model), &options, error));
+    sqz_optimizer_span spans[] = {{1, 0, 0}, {made->adam->count - 1, 1, 0.1}};
+    SQZ_TRY(sqz_optimizer_keep_average(made->adam, sqz_model_parameters(made->model), 0.9, error));
+    return sqz_optimizer_set_spans(made->adam, spans, 2, error);
 }
 
 static void drop(trained *made) {
-    sqz_adam_destroy(made->adam);
+    sqz_optimizer_destroy(made->adam);
     sqz_model_destroy(made->model);
 }
 
@@ -190,8 +192,8 @@ static sqz_status run_train(void *thing, float found[N * CLASSES], sqz_error *er
     if (made->adam->step == 0) {
         SQZ_TRY(sqz_model_compute_gradients(made->model, &loss, losses, NULL, &batch, error));
         SQZ_TRY(sqz_model_begin_write(made->model, error));
-        sqz_status status = sqz_adam_step(made->adam, sqz_model_parameters(made->model),
-                                          sqz_model_gradients(made->model), error);
+        sqz_status status = sqz_optimizer_step(made->adam, sqz_model_parameters(made->model),
+                                               sqz_model_gradients(made->model), error);
         sqz_model_end_write(made->model);
         SQZ_TRY(status);
     }

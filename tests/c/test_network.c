@@ -55,15 +55,16 @@ static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
 static void check_learning(const float *x, sqz_version version, sqz_bypass bypass) {
     sqz_model *model = new_model(version, bypass);
     size_t count = sqz_model_parameter_count(model);
-    sqz_adam *adam = NULL;
+    sqz_optimizer *adam = NULL;
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
     sqz_error error;
-    CHECK(sqz_adam_create(&adam, count, 1e-3, 0.9, 0.999, 1e-8, &error) == SQZ_OK);
+    CHECK(sqz_optimizer_create(&adam, count, &options, &error) == SQZ_OK);
     double first = gradients_of(model, x, 0), last = first;
     for (uint64_t step = 0; step < 15; step++) {
         last = gradients_of(model, x, step);
         CHECK(sqz_model_begin_write(model, &error) == SQZ_OK);
-        CHECK(sqz_adam_step(adam, sqz_model_parameters(model), sqz_model_gradients(model),
-                            &error) == SQZ_OK);
+        CHECK(sqz_optimizer_step(adam, sqz_model_parameters(model), sqz_model_gradients(model),
+                                 &error) == SQZ_OK);
         sqz_model_end_write(model);
     }
     CHECK(isfinite(first) && last < first);
@@ -71,7 +72,7 @@ static void check_learning(const float *x, sqz_version version, sqz_bypass bypas
     CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_OK);
     for (int i = 0; i < N * 3; i++)
         CHECK(isfinite(logits[i]));
-    sqz_adam_destroy(adam);
+    sqz_optimizer_destroy(adam);
     sqz_model_destroy(model);
 }
 
@@ -185,28 +186,64 @@ static void check_refusals(float *x) {
     sqz_model_end_write(model);
     sqz_model_destroy(model);
     sqz_model_destroy(NULL);
-    sqz_adam *adam = NULL;
-    CHECK(sqz_adam_create(&adam, 4, NAN, 0.9, 0.999, 1e-8, &error) == SQZ_INVALID && !adam);
+    sqz_optimizer *adam = NULL;
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
+    options.lr = NAN;
+    CHECK(sqz_optimizer_create(&adam, 4, &options, &error) == SQZ_INVALID && !adam);
 }
 
 /* A frozen float, a slow one, and one that decays: with gradients of 0 only decay moves. */
 static void check_spans(void) {
-    sqz_adam *adam = NULL;
+    sqz_optimizer *adam = NULL;
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
     sqz_error error;
-    CHECK(sqz_adam_create(&adam, 3, 0.5, 0.9, 0.999, 1e-8, &error) == SQZ_OK);
-    sqz_adam_span spans[] = {{1, 0, 0.5}, {1, 0.5, 0}, {1, 1, 0.5}};
-    CHECK(sqz_adam_set_spans(adam, spans, 3, &error) == SQZ_OK);
-    CHECK(sqz_adam_set_spans(adam, spans, 2, &error) == SQZ_INVALID);
-    CHECK(sqz_adam_set_spans(adam, NULL, 0, &error) == SQZ_INVALID);
+    options.lr = 0.5;
+    CHECK(sqz_optimizer_create(&adam, 3, &options, &error) == SQZ_OK);
+    sqz_optimizer_span spans[] = {{1, 0, 0.5}, {1, 0.5, 0}, {1, 1, 0.5}};
+    CHECK(sqz_optimizer_set_spans(adam, spans, 3, &error) == SQZ_OK);
+    CHECK(sqz_optimizer_set_spans(adam, spans, 2, &error) == SQZ_INVALID);
+    CHECK(sqz_optimizer_set_spans(adam, NULL, 0, &error) == SQZ_INVALID);
     spans[2].weight_decay = NAN;
-    CHECK(sqz_adam_set_spans(adam, spans, 3, &error) == SQZ_INVALID && adam->span_count == 3);
+    CHECK(sqz_optimizer_set_spans(adam, spans, 3, &error) == SQZ_INVALID && adam->span_count == 3);
     float parameters[3] = {1, 1, 1}, gradients[3] = {0, 0, 0};
-    CHECK(sqz_adam_step(adam, parameters, gradients, &error) == SQZ_OK);
+    CHECK(sqz_optimizer_step(adam, parameters, gradients, &error) == SQZ_OK);
     CHECK(parameters[0] == 1 && parameters[1] == 1 && parameters[2] == 0.75f);
     gradients[0] = gradients[1] = 1;
-    CHECK(sqz_adam_step(adam, parameters, gradients, &error) == SQZ_OK);
-    CHECK(parameters[0] == 1 && adam->m[0] == 0 && adam->v[0] == 0 && parameters[1] < 1);
-    sqz_adam_destroy(adam);
+    CHECK(sqz_optimizer_step(adam, parameters, gradients, &error) == SQZ_OK);
+    CHECK(parameters[0] == 1 && adam->moments[0][0] == 0 && adam->moments[1][0] == 0 &&
+          parameters[1] < 1);
+    sqz_optimizer_destroy(adam);
+}
+
+/* By hand: a gradient of length 5 is scaled to 1, and momentum adds the one before. */
+static void check_sgd(void) {
+    sqz_optimizer *sgd = NULL;
+    sqz_rule_options options = sqz_rule_defaults(SQZ_SGD);
+    sqz_error error;
+    options.nesterov = true;
+    CHECK(sqz_optimizer_create(&sgd, 3, &options, &error) == SQZ_INVALID && !sgd);
+    options.rule = SQZ_RULES;
+    CHECK(sqz_optimizer_create(&sgd, 3, &options, &error) == SQZ_INVALID && !sgd);
+    options = (sqz_rule_options){.rule = SQZ_SGD, .lr = 1, .momentum = 0.5};
+    CHECK(sqz_optimizer_create(&sgd, 3, &options, &error) == SQZ_OK);
+    CHECK(sqz_optimizer_set_clip_norm(sgd, 0, &error) == SQZ_INVALID);
+    CHECK(sqz_optimizer_set_clip_norm(sgd, 1, &error) == SQZ_OK);
+    float parameters[3] = {1, 1, 1}, gradients[3] = {3, 4, 100};
+    CHECK(sqz_optimizer_keep_average(sgd, parameters, 1, &error) == SQZ_INVALID);
+    CHECK(sqz_optimizer_keep_average(sgd, parameters, 0.25, &error) == SQZ_OK);
+    sqz_optimizer_span spans[] = {{2, 1, 0}, {1, 0, 0}}; /* what is frozen has no length */
+    CHECK(sqz_optimizer_set_spans(sgd, spans, 2, &error) == SQZ_OK);
+    CHECK(sqz_optimizer_step(sgd, parameters, gradients, &error) == SQZ_OK);
+    CHECK(fabsf(gradients[0] - 0.6f) < 1e-6f && fabsf(gradients[1] - 0.8f) < 1e-6f);
+    CHECK(fabsf(parameters[0] - 0.4f) < 1e-6f && fabsf(parameters[1] - 0.2f) < 1e-6f);
+    CHECK(parameters[2] == 1 && sgd->average[2] == 1);
+    /* Of decays, 2 / 11 is below 0.25. */
+    CHECK(fabsf(sgd->average[0] - (1 - 0.6f * 9 / 11)) < 1e-6f);
+    gradients[0] = gradients[1] = 0;
+    CHECK(sqz_optimizer_step(sgd, parameters, gradients, &error) == SQZ_OK);
+    CHECK(fabsf(parameters[0] - 0.1f) < 1e-6f && fabsf(parameters[1] + 0.2f) < 1e-6f);
+    CHECK(fabsf(sgd->average[0] - (0.25f * (1 - 0.6f * 9 / 11) + 0.75f * 0.1f)) < 1e-6f);
+    sqz_optimizer_destroy(sgd);
 }
 
 /* Weights of the loss: where all are equal they divide out. */
@@ -287,6 +324,7 @@ void test_network(void) {
     }
     check_refusals(x);
     check_spans();
+    check_sgd();
     check_class_weights(x);
     check_probabilities(x);
     free(x);

@@ -15,7 +15,7 @@ static const int64_t labels[N] = {0, 1};
 
 typedef struct run {
     sqz_model *model;
-    sqz_adam *adam;
+    sqz_optimizer *adam;
     bool done;
     int wrong;
 } run;
@@ -28,9 +28,10 @@ static void start(run *run, uint64_t seed) {
     spec.base_e = 16;
     spec.incr_e = 8;
     CHECK_OK(sqz_model_create(&run->model, &spec, seed, &error), error);
-    CHECK_OK(sqz_adam_create(&run->adam, sqz_model_parameter_count(run->model), 1e-3, 0.9, 0.999,
-                             1e-8, &error),
-             error);
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
+    CHECK_OK(
+        sqz_optimizer_create(&run->adam, sqz_model_parameter_count(run->model), &options, &error),
+        error);
 }
 
 static void *train(void *context) {
@@ -45,8 +46,8 @@ static void *train(void *context) {
         CHECK_OK(sqz_model_compute_gradients(run->model, &loss, losses, NULL, &batch, &error),
                  error);
         CHECK_OK(sqz_model_begin_write(run->model, &error), error);
-        CHECK_OK(sqz_adam_step(run->adam, sqz_model_parameters(run->model),
-                               sqz_model_gradients(run->model), &error),
+        CHECK_OK(sqz_optimizer_step(run->adam, sqz_model_parameters(run->model),
+                                    sqz_model_gradients(run->model), &error),
                  error);
         sqz_model_end_write(run->model);
     }
@@ -90,7 +91,7 @@ void test_races(void) {
                  together.adam->count * sizeof(float)) == 0);
     run *runs[] = {&together, &alone};
     for (int i = 0; i < 2; i++) {
-        sqz_adam_destroy(runs[i]->adam);
+        sqz_optimizer_destroy(runs[i]->adam);
         sqz_model_destroy(runs[i]->model);
     }
     CHECK_OK(sqz_set_num_threads(threads, &error), error);

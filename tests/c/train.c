@@ -15,19 +15,20 @@ static const float mean[] = {0.5f, 0.5f, 0.5f}, std[] = {0.25f, 0.25f, 0.25f};
 
 /* Steps of Adam on all pictures at once. */
 static sqz_status learn(sqz_model *model, sqz_batch *batch, sqz_error *error) {
-    sqz_adam *adam = NULL;
+    sqz_optimizer *adam = NULL;
     size_t count = sqz_model_parameter_count(model);
     double loss = 0, losses[MOST];
-    sqz_status status = sqz_adam_create(&adam, count, 1e-3, 0.9, 0.999, 1e-8, error);
+    sqz_rule_options options = sqz_rule_defaults(SQZ_ADAM);
+    sqz_status status = sqz_optimizer_create(&adam, count, &options, error);
     for (; status == SQZ_OK && batch->step < STEPS; batch->step++) {
         status = sqz_model_compute_gradients(model, &loss, losses, NULL, batch, error);
         if (status != SQZ_OK || (status = sqz_model_begin_write(model, error)) != SQZ_OK)
             break;
-        status =
-            sqz_adam_step(adam, sqz_model_parameters(model), sqz_model_gradients(model), error);
+        status = sqz_optimizer_step(adam, sqz_model_parameters(model), sqz_model_gradients(model),
+                                    error);
         sqz_model_end_write(model);
     }
-    sqz_adam_destroy(adam);
+    sqz_optimizer_destroy(adam);
     if (status == SQZ_OK)
         printf("loss %.4f\n", loss);
     return status;
