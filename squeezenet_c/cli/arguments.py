@@ -58,6 +58,8 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     said = completed(_read(path), EARLIER)
     begun: dict[str, Any] = {"out": options.resume}
     for action in options.parser._actions:
+        if action.nargs == 0 and not isinstance(action.const, bool | None):
+            continue  # a switch that stands for a word of another option
         if action.dest in said and action.dest not in (*NOT_ARGUMENTS, "threads", "out"):
             begun[action.dest] = _option(action, said[action.dest], path)
     return begun

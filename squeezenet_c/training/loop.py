@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.ranks import Ranks, hash_of, over_ranks
 from ..base.write import check_writable
+from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
 from ..files import native
@@ -40,7 +41,7 @@ def train(
     seed: int = 0,
     checkpoint: str | os.PathLike | None = None,
     valid_fraction: float | None = None,
-    augment: bool = True,
+    augment: bool | str | Augment = "flips",
     early_stopping: int | None = None,
     progress: bool = True,
     recipe: Recipe | None = None,
@@ -68,14 +69,16 @@ def train(
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
     lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
                     the model's recipe, which is another where its weights are pretrained)
-    seed            of the order, the flips and dropout
+    seed            of the order, the changes of pictures and dropout
     checkpoint      file for the model of the best validation accuracy, ties by the lower loss
                     (without a validation set, of the best training accuracy). Written atomically,
                     whenever there is a new best. That it can be written is tried before all else
     valid_fraction  choose the best on this share of the training pictures instead, the selection
                     set, which is not trained on; `valid`, if given, is then held out: looked at
                     once, after training, with the best model: history.held_out
-    augment         flip training pictures at random
+    augment         how training pictures are changed at random: an Augment, a preset's name
+                    ("none", "flips" or "fundus"), True for "flips", False for "none", or a text
+                    such as "flips,rotation=15", see Augment.of
     early_stopping  stop after this many epochs without a new best
     progress        print a line an epoch on stdout, and a progress bar on stderr if a terminal
     precision       set the model's precision first ("float32" or "bfloat16"); None leaves it. A
@@ -103,8 +106,8 @@ def train(
                     and body_lr_scale; its lr follows the recipe
     teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
                     label a picture has the probabilities that this network, of the same classes
-                    and preprocessing, gives it as the model sees it, flipped or not. `temperature`
-                    divides the logits of both. The accuracies are by labels still
+                    and preprocessing, gives it as the model sees it, changed at random.
+                    `temperature` divides the logits of both. The accuracies are by labels still
     stop            asked before each step and each validation: where it answers True (on any rank),
                     the state is written, as far as the epoch has come, and the History so far
                     returned, with `interrupted` set. `resume` continues with the next step
@@ -151,7 +154,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
-        augment=augment,
+        augment=Augment.of(augment),
         early_stopping=early_stopping,
         valid_fraction=valid_fraction,
         freeze=freeze,

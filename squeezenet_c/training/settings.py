@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..data.augment import PRESETS, Augment
 from ..network import Network
 from .distillation import mark_of
 from .recipe import Recipe
@@ -17,7 +18,7 @@ class Settings:
     epochs: int
     batch_size: int
     seed: int = 0
-    augment: bool = True
+    augment: Augment = PRESETS["flips"]
     early_stopping: int | None = None
     valid_fraction: float | None = None
     freeze: str | int | Sequence[str] | None = None
@@ -40,7 +41,7 @@ class Settings:
             **({"epochs": self.epochs} if self.recipe.needs_epochs else {}),
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "augment": self.augment,
+            "augment": str(self.augment),
             "early_stopping": self.early_stopping,
             "valid_fraction": self.valid_fraction,
             "freeze": self.freeze,
