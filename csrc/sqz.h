@@ -185,7 +185,8 @@ typedef struct {
     double brightness, contrast, saturation; /* times 1 - it to 1 + it; at most 1 */
     double hue;     /* by up to this share of a full turn of the colours, either way; at most 0.5 */
     double erasing; /* probability that a rectangle is erased */
-    bool horizontal_flip, vertical_flip, quarter_turns; /* each equally often done and not */
+    bool horizontal_flip, vertical_flip; /* of half the pictures */
+    bool quarter_turns;                  /* 0 to 3 of them */
 } sqz_augmentation;
 /* What becomes of one picture, in numbers that image/augment.h explains. */
 enum { SQZ_CHANGE_NUMBERS = 25, SQZ_CHANGE_MAX_SIDE = 8192 };

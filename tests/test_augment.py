@@ -9,6 +9,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.cli import main
 from squeezenet_c.data.augment import PRESETS
 
 EVERYTHING = sq.Augment(
@@ -235,6 +236,77 @@ def test_a_step_of_bytes_refuses_other_arrays():
         sq.Model("1_1", CLASSES, image_size=SIDE, std=1e-40).compute_gradients(pictures, labels)
 
 
+# -- Training --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return sq.synthetic.write(tmp_path_factory.mktemp("pictures"), 10, size=48).at_size(48)
+
+
+def train(dataset, **options):
+    model = sq.Model("1_1", 2, seed=3, image_size=48, base_e=32, incr_e=32)
+    recipe = sq.Recipe(lr=1e-3, schedule="constant", warmup_epochs=0)
+    history = sq.train(
+        model, dataset, **{"epochs": 2, "batch_size": 5, "recipe": recipe, "seed": 2} | options,
+        progress=False,
+    )  # fmt: skip
+    return model, history
+
+
+@pytest.mark.parametrize("teacher", [False, True])
+def test_training_sees_the_changes(pictures, teacher):
+    """Two epochs by hand, of floats."""
+    by_hand = sq.Model("1_1", 2, seed=3, image_size=48, base_e=32, incr_e=32)
+    taught = {"teacher": sq.Model("1_1", 2, seed=9, image_size=48)} if teacher else {}
+    model, _ = train(pictures, augment=EVERYTHING, **taught)
+    optimizer = sq.Adam(by_hand, 1e-3)
+    for epoch in (1, 2):
+        for indices, squares in pictures.batches(5, core.shuffle(10, 2, epoch)):
+            changes = EVERYTHING.changes(2, epoch, indices, 48, 48)
+            x = by_hand.preprocessing.normalise(core.change_pictures(squares, changes))
+            labels = pictures.labels[indices]
+            if teacher:
+                logits = taught["teacher"].forward(x).astype(np.float64)
+                labels = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            by_hand.compute_gradients(x, labels, seed=2)
+            optimizer.step()
+    for name, values in by_hand.state_dict().items():
+        close = np.testing.assert_allclose if teacher else np.testing.assert_array_equal
+        close(model.state_dict()[name], values, **({"rtol": 1e-4, "atol": 1e-6} if teacher else {}))
+
+
+def test_a_run_that_is_augmented_is_resumed(pictures, tmp_path):
+    whole, _ = train(pictures, augment="fundus,erasing=0.5")
+    state = tmp_path / "run.state"
+    train(pictures, augment="fundus,erasing=0.5", epochs=1, state=state)
+    model, history = train(pictures, augment="fundus,erasing=0.5", resume=state)
+    assert len(history) == 2
+    for name, values in whole.state_dict().items():
+        assert np.array_equal(model.state_dict()[name], values), name
+    with pytest.raises(ValueError, match="augment is 'flips', expected '.*erasing=0.5.*'"):
+        train(pictures, resume=state)
+
+
+def test_the_commands(pictures, tmp_path, capsys):
+    data, run, sheet = tmp_path / "list.txt", tmp_path / "run", tmp_path / "sheet.png"
+    pictures.write_list(data)
+    begin = ["train", str(data), "--epochs", "1", "--augment", "fundus,hue=0.1", "--base-e", "8"]
+    assert main([*begin, "--incr-e", "8", "--out", str(run)]) == 0
+    assert "augment: fundus,hue=0.1\n" in (run / "args.yaml").read_text()
+    assert main(["train", "--resume", str(run)]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", str(run), "--no-augment"]) == 1
+    assert "augment is 'none', expected 'brightness=0.2," in capsys.readouterr().err
+    assert main(["augment", str(data), "--out", str(sheet), "--pictures", "2"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("fundus: brightness=0.2") and f"in {sheet}" in said
+    assert core.read_image(str(sheet)).shape == (2 * 228 + 4, 8 * 228 + 4, 3)
+    with pytest.raises(SystemExit):
+        main(["augment", str(data), "--out", str(sheet), "--augment", "rotation=200"])
+    assert "rotation is 200, expected a number from 0 to 180" in capsys.readouterr().err
+
+
 # -- Augment ---------------------------------------------------------------------------------------
 
 
@@ -284,13 +356,12 @@ def test_what_augment_may_not_be(wrong):
         sq.Augment.of("hue=0.7")
 
 
-def test_a_sheet_shows_what_training_sees(tmp_path):
-    dataset = sq.synthetic.write(tmp_path / "pictures", 9, size=40).at_size(48)
-    path = tmp_path / "sheet.png"
+def test_a_sheet_shows_what_training_sees(pictures, tmp_path):
+    dataset, path = pictures, tmp_path / "sheet.png"
     sq.augment_sheet(dataset, EVERYTHING, path, seed=3, pictures=3, columns=4)
     sheet = core.read_image(str(path))
     assert sheet.shape == (3 * 52 + 4, 4 * 52 + 4, 3) and (sheet[:4] == 255).all()
-    for row, index in enumerate([0, 4, 8]):
+    for row, index in enumerate([0, 4, 9]):
         cells = [sheet[row * 52 + 4 : row * 52 + 52, c * 52 + 4 : c * 52 + 52] for c in range(4)]
         assert np.array_equal(cells[0], dataset[index][0])
         changes = EVERYTHING.changes(3, 2, [index], 48, 48)

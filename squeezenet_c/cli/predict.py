@@ -51,7 +51,7 @@ def _predict(options: argparse.Namespace) -> int:
     bad: list[str] = []
     ranks: Ranks = options.ranks
     with _bar(len(paths) if ranks.leads else 0) as bar:
-        for path, answer in predict_files(model, paths, ranks=ranks):
+        for path, answer in predict_files(model, paths, ranks=ranks, tta=options.tta):
             bar.update()
             if isinstance(answer, str):
                 bad.append(answer)
