@@ -177,6 +177,29 @@ sqz_status sqz_image_fit(uint8_t *out, int size, sqz_fit fit, const uint8_t *in,
 enum { SQZ_FLIP_HORIZONTAL = 1, SQZ_FLIP_VERTICAL = 2 };
 unsigned sqz_augment_flips(uint64_t seed, uint64_t epoch, uint64_t index);
 
+/* How far training pictures are changed at random. What is 0 is not done. */
+typedef struct {
+    double rotation;           /* by -rotation to rotation degrees; at most 180 */
+    double scale, translation; /* 1 - scale to 1 + scale times its size; in each direction by up to
+                                  this share of the side; both at most 0.5 */
+    double brightness, contrast, saturation; /* times 1 - it to 1 + it; at most 1 */
+    double hue;     /* by up to this share of a full turn of the colours, either way; at most 0.5 */
+    double erasing; /* probability that a rectangle is erased */
+    bool horizontal_flip, vertical_flip; /* of half the pictures */
+    bool quarter_turns;                  /* 0 to 3 of them */
+} sqz_augmentation;
+/* What becomes of one picture, in numbers that image/augment.h explains. */
+enum { SQZ_CHANGE_NUMBERS = 25, SQZ_CHANGE_MAX_SIDE = 8192 };
+typedef struct {
+    int32_t numbers[SQZ_CHANGE_NUMBERS];
+} sqz_change;
+/* The change of picture `index`, below 2^58, in `epoch`: a function of the arguments. SQZ_INVALID
+ * names what is out of its range, as a side above SQZ_CHANGE_MAX_SIDE. */
+sqz_status sqz_change_draw(sqz_change *change, const sqz_augmentation *augmentation, int h, int w,
+                           uint64_t seed, uint64_t epoch, uint64_t index, sqz_error *error);
+/* out[h][w][3] = what becomes of in[h][w][3], whatever the numbers. They do not overlap. */
+void sqz_image_change(uint8_t *out, const uint8_t *in, int h, int w, const sqz_change *change);
+
 /* out[3][h][w] = (in[h][w][3] / 255 - mean) / std, flipped as `flips` says. */
 void sqz_image_normalise(float *out, const uint8_t *in, int h, int w, unsigned flips,
                          const float mean[3], const float std[3]);
@@ -345,7 +368,11 @@ enum { SQZ_LANES = 16 };
  * torch.nn.functional.cross_entropy (net/loss.h has the formula); with class weights and labels the
  * mean divides by the sum of the labels' weights. */
 typedef struct {
-    const float *x;              /* [n][3][h][w] */
+    const float *x;          /* [n][3][h][w] */
+    const uint8_t *pictures; /* in place of x: [n][h][w][3], changed by changes[n] (NULL: none) and
+                                normalised, std above 0, each in the thread that works on it */
+    const sqz_change *changes;
+    float mean[3], std[3];
     const int64_t *labels;       /* [n], each 0..num_classes-1 */
     const double *probabilities; /* [n][num_classes], in place of labels: each at least 0, and of a
                                     picture 1 in all, within 1e-4. NULL: there are labels */

@@ -15,6 +15,7 @@ from .base.language import language, set_language
 from .compression.compress import compress
 from .compression.quantize import quantize
 from .data import synthetic
+from .data.augment import Augment, augment_sheet
 from .data.check import DataCheck, check_data
 from .data.dataset import Dataset
 from .files.export import export
@@ -52,6 +53,7 @@ def build_info() -> dict[str, Any]:
 __all__ = [
     "Adam",
     "Answer",
+    "Augment",
     "BadFileError",
     "CollapseWarning",
     "DataCheck",
@@ -67,6 +69,7 @@ __all__ = [
     "Evaluation",
     "TrainingError",
     "__version__",
+    "augment_sheet",
     "build_info",
     "calibrate",
     "check_data",

@@ -61,6 +61,23 @@ def normalise(
 
 def shuffle(count: int, seed: int, epoch: int) -> NDArray[np.int64]: ...
 
+AUGMENTATION: dict[str, float]
+"""The fields of an augmentation, each with its largest value; of flags True."""
+
+def draw_changes(
+    augmentation: dict[str, Any],
+    seed: int,
+    epoch: int,
+    indices: ArrayLike,
+    height: int,
+    width: int,
+) -> NDArray[np.int32]:
+    """What becomes of the pictures of these numbers, a row each, see csrc/image/augment.h.
+    augmentation: names of AUGMENTATION and values; what is left out is not done."""
+
+def change_pictures(pictures: NDArray[np.uint8], changes: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """(N, H, W, 3) uint8 as the N changes make them, in parallel."""
+
 # -- Data ------------------------------------------------------------------------------------------
 class PictureStore:
     """Files that become (image_size, image_size, 3) pictures, cached up to cache_bytes; with those
@@ -192,7 +209,7 @@ class Network:
 
     def compute_gradients(
         self,
-        x: NDArray[np.float32],
+        x: NDArray[np.float32] | NDArray[np.uint8],
         labels: ArrayLike,
         *,
         global_batch: int | None = None,
@@ -204,11 +221,15 @@ class Network:
         total_weight: float = 0.0,
         frozen: Collection[str] | None = None,
         temperature: float = 1.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        changes: NDArray[np.int32] | None = None,
     ) -> float:
-        """labels: N integers, or (N, classes) probabilities. total_weight: the sum of the global
-        batch's labels' class weights; 0: summed here, which needs the whole batch. frozen: names of
-        parameters whose gradient is not wanted; it becomes 0, and the way back ends where nothing
-        before it learns."""
+        """x: (N, 3, H, W) float32, or (N, H, W, 3) uint8, which become it by change_pictures and
+        normalise, each in the thread that works on it. labels: N integers, or (N, classes)
+        probabilities. total_weight: the sum of the global batch's labels' class weights; 0:
+        summed here, which needs the whole batch. frozen: names of parameters whose gradient is
+        not wanted; it becomes 0, and the way back ends where nothing before it learns."""
 
     last_logits: NDArray[np.float32]
     """(N, classes) of the last compute_gradients, a copy."""

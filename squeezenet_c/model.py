@@ -45,7 +45,7 @@ class Model(Network):
 
     def train_step(
         self,
-        x: NDArray[np.float32],
+        x: NDArray[np.float32] | NDArray[np.uint8],
         labels: ArrayLike,
         optimizer: Optimizer,
         *,

@@ -270,7 +270,7 @@ class Network(core.Network):
 
     def compute_gradients(
         self,
-        x: NDArray[np.float32],
+        x: NDArray[np.float32] | NDArray[np.uint8],
         labels: ArrayLike,
         global_batch: int | None = None,
         first_index: int = 0,
@@ -283,16 +283,22 @@ class Network(core.Network):
         total_weight: float = 0.0,
         frozen: Collection[str] | None = None,
         temperature: float = 1.0,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        changes: NDArray[np.int32] | None = None,
     ) -> float:
         """The mean loss of a batch; its gradients are then in `gradients`.
 
-        x: (N, 3, H, W) float32, normalised. labels: N whole numbers from 0, or (N, classes)
-        probabilities, each row at least 0 and 1 in all (within 1e-4). The mean is over
-        `global_batch` pictures (default N), of which these are `first_index` and following, or
-        those at `indices`, N places that ascend. Dropout depends on `seed` (default: the model's),
-        `step` (default: the updates its optimizer has done) and the picture's place in the global
-        batch, so a batch in parts is the batch: to the bit where each part has the pictures of a
-        subtree of the sum, as csrc/README.md has it, and parts are added by that tree.
+        x: (N, 3, H, W) float32, normalised; or (N, H, W, 3) uint8, of which each picture is changed
+        as `changes` (see Augment.changes) say, if they are given, and normalised, by `mean` and
+        `std` (default: the model's), in the thread that works on it: the same bits. labels: N whole
+        numbers from 0, or (N, classes) probabilities, each row at least 0 and 1 in all (within
+        1e-4). The mean is over `global_batch` pictures (default N), of which these are
+        `first_index` and following, or those at `indices`, N places that ascend. Dropout depends on
+        `seed` (default: the model's), `step` (default: the updates its optimizer has done) and the
+        picture's place in the global batch, so a batch in parts is the batch: to the bit where each
+        part has the pictures of a subtree of the sum, as csrc/README.md has it, and parts are added
+        by that tree.
 
         The loss is torch.nn.functional.cross_entropy's: `label_smoothing`, 0 to 1, spreads that
         share of the target evenly over the classes; `class_weights`, one number above 0 a class,
@@ -310,6 +316,9 @@ class Network(core.Network):
             if indices is not None:
                 raise ValueError("first_index and indices are both given, expected one of them")
             indices = operator.index(first_index) + np.arange(len(x))
+        if isinstance(x, np.ndarray) and x.dtype == np.uint8:
+            mean = self.preprocessing.mean if mean is None else mean
+            std = self.preprocessing.std if std is None else std
         return super().compute_gradients(
             x,
             labels,
@@ -322,6 +331,9 @@ class Network(core.Network):
             total_weight=total_weight,
             frozen=frozen,
             temperature=temperature,
+            mean=mean,
+            std=std,
+            changes=changes,
         )
 
     def copy(self: AnyNetwork, **changes: Any) -> AnyNetwork:

@@ -29,7 +29,7 @@ def test_numbers_are_numbers(pictures: Path, tmp_path: Path) -> None:
     rates = ["--lr", "1e-05", "--class-weights", "1,2.5", "--freeze", "features.0,features.3"]
     assert main(begin(pictures, run, *rates)) == 0
     said = yaml.safe_load((run / "args.yaml").read_text(encoding="utf-8"))
-    assert said["lr"] == 1e-05 and said["epochs"] == 1 and said["augment"] is True
+    assert said["lr"] == 1e-05 and said["epochs"] == 1 and said["augment"] == "flips"
     assert said["class_weights"] == [1.0, 2.5] and said["data"] == [str(pictures)]
     assert said["freeze"] == ["features.0", "features.3"] and said["bypass"] is None
     with open(run / "args.yaml", "a") as file:
@@ -41,6 +41,7 @@ def test_what_earlier_versions_wrote(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(begin(pictures, run, "--lr", "1e-05")) == 0
     said = yaml.safe_load((run / "args.yaml").read_text(encoding="utf-8"))
+    said["augment"] = True  # as it was while it was a switch
     lines = [f"{name}: {json.dumps(value)}\n" for name, value in said.items()]
     assert "lr: 1e-05\n" in lines  # to YAML a text
     (run / "args.yaml").write_text("".join(lines))
@@ -66,7 +67,8 @@ def test_folders_of_any_name(pictures: Path, tmp_path: Path, name: bytes) -> Non
         ("epochs: two", "epochs is 'two': two found, a whole number"),
         ("epochs: [1, 2]", "epochs is [1, 2]: 1,2 found, a whole number"),
         ("lr: true", "lr is True, expected a word or a number"),
-        ("augment: 3", "augment is 3, expected true or false"),
+        ("augment: 3", "augment is 3: augment is '3': '3' is none of none, flips"),
+        ("overwrite: 3\nskip_bad: 3", "skip_bad is 3, expected true or false"),
         ("data: 5", "data is 5, expected a list of texts"),
         ("arch: 2_0", "arch is 20, expected one of 1_0, 1_1"),  # YAML 1.1's 2_0 is a number
         ("- 1", "a list found, expected options by name"),

@@ -55,6 +55,19 @@ def test_folders_patterns_and_a_run(home: Path, capsys) -> None:
         assert f"{place}: no picture there" in capsys.readouterr().err
 
 
+def test_tta(home: Path, capsys) -> None:
+    run, photos = str(home / "run"), str(home / "photos")
+    model, dataset = sq.Model.load(home / "run"), sq.Dataset.from_folder(home / "photos")
+    assert main(["predict", run, photos, "--json", "--tta"]) == 0
+    rows = answers(capsys)
+    expected = model.predict_proba([row["path"] for row in rows], tta=True)
+    assert [row["probabilities"] for row in rows] == expected.tolist()
+    dataset.write_list(home / "list.txt")
+    assert main(["evaluate", run, str(home / "list.txt"), "--json", "--tta"]) == 0
+    listed = sq.Dataset.from_list(home / "list.txt")
+    assert answers(capsys)["loss"] == model.evaluate(listed, tta=True).loss
+
+
 @pytest.mark.parametrize("command", ["predict", "explain", "evaluate", "export", "summary"])
 def test_a_folder_that_is_no_run(home: Path, capsys, command: str) -> None:
     arguments = {

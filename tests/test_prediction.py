@@ -6,7 +6,7 @@ import pytest
 import squeezenet_c as sq
 from squeezenet_c._native import core
 from squeezenet_c.data.synthetic import draw, encode_png
-from squeezenet_c.inference.predict import to_picture
+from squeezenet_c.inference.predict import predict_files, to_picture
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,38 @@ def test_answers(model, paths):
     answers = sq.predict(model, paths[:1])
     assert isinstance(answers, list) and answers[0].confidence == answer.confidence
     assert sq.predict(sq.Model("1_1", 2, seed=3, image_size=64), paths[0]).name in ("0", "1")
+
+
+def flips_of(squares):
+    return [squares, squares[:, :, ::-1], squares[:, ::-1], squares[:, ::-1, ::-1]]
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_tta_is_the_mean_of_the_logits_of_four_flips(model, paths, tmp_path, precision):
+    dataset = sq.Dataset(paths, [0, 1, 0, 1, 0], ["no", "yes"]).at_size(64)
+    if precision == "int8":
+        model = model.quantize(sq.Dataset(paths * 2, [0, 1, 0, 1, 0] * 2, ["no", "yes"]))
+    squares = np.stack([picture for picture, _ in dataset])
+    logits = np.mean([model.forward(model.input_of(f)) for f in flips_of(squares)], axis=0)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    found = model.predict_proba(paths, tta=True)
+    assert np.allclose(found, expected, rtol=1e-5) and not np.allclose(
+        found, model.predict_proba(paths), rtol=1e-5
+    )
+    assert np.array_equal(model.predict_proba(dataset, 2, tta=True), found)
+    for turned in flips_of(squares):  # it is the same, whichever way up a picture is
+        assert np.allclose(model.predict_proba(turned, tta=True), found, rtol=1e-5)
+    assert model.predict(paths[1], tta=True).probabilities.tolist() == found[1].tolist()
+    assert [answer.confidence for _, answer in predict_files(model, paths, tta=True)] == [
+        row.max() for row in found
+    ]
+    loss = -np.log(found[np.arange(5), dataset.labels]).mean()
+    assert model.evaluate(dataset, tta=True).loss == pytest.approx(loss, rel=1e-5)
+    assert model.report(dataset, tmp_path / "report", tta=True, resamples=200).summary.loss == (
+        model.evaluate(dataset, tta=True).loss
+    )
+    scores = np.sort(found[:, 1])
+    assert scores.min() <= model.copy().choose_threshold(dataset, tta=True) <= scores.max()
 
 
 def test_unusual_pictures(tmp_path):

@@ -11,7 +11,8 @@ typedef enum {
     SQZ_RNG_INIT = 1,
     SQZ_RNG_SHUFFLE = 2,
     SQZ_RNG_FLIP = 3,
-    SQZ_RNG_DROPOUT = 4
+    SQZ_RNG_DROPOUT = 4,
+    SQZ_RNG_CHANGE = 5
 } sqz_rng_purpose;
 
 /* The block cipher itself: out[4] of counter[4] under key[2]. */

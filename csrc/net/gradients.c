@@ -3,6 +3,7 @@
 #include "model.h"
 
 #include "../base/parallel.h"
+#include "../image/augment.h"
 #include "loss.h"
 #include "walk.h"
 
@@ -65,6 +66,19 @@ static sqz_status check_loss(const sqz_model *model, const sqz_batch *batch, sqz
     return SQZ_OK;
 }
 
+/* What bytes become is finite: the least and the greatest are. */
+static sqz_status check_normalisation(const sqz_batch *batch, sqz_error *error) {
+    for (int c = 0; batch->pictures && c < 3; c++) {
+        float mean = batch->mean[c], std = batch->std[c];
+        if (!(std > 0) || !isfinite((0.0f - mean) / std) || !isfinite((1.0f - mean) / std))
+            return sqz_fail(error, SQZ_INVALID,
+                            "mean[%d] is %g and std[%d] %g, expected finite numbers, std above 0, "
+                            "by which 0 and 1 stay finite",
+                            c, mean, c, std);
+    }
+    return SQZ_OK;
+}
+
 static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sqz_error *error) {
     if (batch->n < 1)
         return sqz_fail(error, SQZ_INVALID, "the batch has %d pictures, expected at least 1",
@@ -82,6 +96,7 @@ static sqz_status check_batch(const sqz_model *model, const sqz_batch *batch, sq
     if (!(batch->dropout >= 0 && batch->dropout < 1))
         return sqz_fail(error, SQZ_INVALID, "dropout is %g, expected 0 or more, less than 1",
                         batch->dropout);
+    SQZ_TRY(check_normalisation(batch, error));
     SQZ_TRY(check_targets(model, batch, error));
     return check_loss(model, batch, error);
 }
@@ -109,13 +124,42 @@ static sqz_target target_of(const sqz_batch *batch, int classes, int picture) {
     return target;
 }
 
+/* A picture's bytes as the network takes them, in the workspace. */
+static const float *made_of_bytes(const sqz_plan *plan, const sqz_workspace *workspace,
+                                  const sqz_batch *batch, int picture) {
+    int h = batch->h, w = batch->w;
+    float *x = (float *)(workspace->memory + plan->input_offset);
+    const uint8_t *pixels = batch->pictures + (size_t)picture * plan->placed[0].count;
+    sqz_change_parts parts = {0};
+    if (batch->changes)
+        parts = sqz_change_parts_of(&batch->changes[picture]);
+    if (parts.moved || parts.coloured || parts.erased[2] > 0) {
+        uint8_t *changed = workspace->memory + plan->picture_offset;
+        sqz_image_change(changed, pixels, h, w, &batch->changes[picture]);
+        pixels = changed;
+        parts.flips = 0;
+    } /* flips alone are normalise's, on its way */
+    sqz_image_normalise(x, pixels, h, w, (unsigned)parts.flips, batch->mean, batch->std);
+    return x;
+}
+
+static sqz_status find_input(const float **x, const sqz_plan *plan, const sqz_workspace *workspace,
+                             const sqz_batch *batch, int picture, sqz_error *error) {
+    if (batch->pictures) {
+        *x = made_of_bytes(plan, workspace, batch, picture);
+        return SQZ_OK;
+    }
+    *x = batch->x + (size_t)picture * plan->placed[0].count;
+    return sqz_check_finite(*x, plan->placed[0].count, picture, error);
+}
+
 static sqz_status run_picture(const training *training, sqz_workspace *workspace, float *lane,
                               bool accumulate, int picture, sqz_error *error) {
     const sqz_plan *plan = training->entry->plan;
     const sqz_batch *batch = training->batch;
     int output = sqz_plan_output(plan);
     int classes = plan->tape.activations[output].channels[0];
-    const float *x = batch->x + (size_t)picture * plan->placed[0].count;
+    const float *x;
     sqz_dropout dropout = {.seed = batch->seed,
                            .step = batch->step,
                            .picture = (uint32_t)index_of(batch, picture),
@@ -123,7 +167,7 @@ static sqz_status run_picture(const training *training, sqz_workspace *workspace
     const sqz_dropout *used = batch->dropout > 0 ? &dropout : NULL;
     sqz_target target = target_of(batch, classes, picture);
 
-    SQZ_TRY(sqz_check_finite(x, plan->placed[0].count, picture, error));
+    SQZ_TRY(find_input(&x, plan, workspace, batch, picture, error));
     SQZ_TRY(sqz_walk_forward(plan, workspace, x, used, NULL, error));
     const float *scores = sqz_logits_at(plan, workspace);
     float *d_scores = sqz_d_logits_at(plan, workspace);

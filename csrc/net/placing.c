@@ -11,8 +11,12 @@ static int first_placed(const sqz_plan *plan) {
     return sqz_plan_rounds_input(plan) ? 0 : 1;
 }
 
-/* Training: all activations live until the way back is done. */
+/* Training: all activations live until the way back is done, and so does an input made of bytes.
+ * These are read before there is any gradient. */
 static sqz_status place_all(sqz_plan *plan, sqz_arena *arena, sqz_error *error) {
+    size_t count = plan->placed[0].count;
+    SQZ_TRY(sqz_arena_reserve(arena, sqz_size_multiply(count, sizeof(float)), &plan->input_offset,
+                              error));
     for (int i = first_placed(plan); i < plan->tape.activation_count; i++)
         SQZ_TRY(
             sqz_arena_reserve(arena, plan->placed[i].size_bytes, &plan->placed[i].offset, error));
@@ -22,7 +26,8 @@ static sqz_status place_all(sqz_plan *plan, sqz_arena *arena, sqz_error *error) 
             SQZ_TRY(sqz_arena_reserve(arena, plan->placed[node->output].count,
                                       &plan->steps[index].byte_offset, error));
     }
-    return SQZ_OK;
+    SQZ_TRY(sqz_arena_reserve(arena, count, &plan->picture_offset, error));
+    return sqz_arena_release(arena, plan->picture_offset, count, error);
 }
 
 /* The last node that reads each activation; the logits are read by whoever asked for them. */

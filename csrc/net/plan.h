@@ -9,7 +9,8 @@
  *
  * Activations are arrays of the backend's element, but for the logits, which are float32 always,
  * and in a plan of integers the maps, int32. The network's input is read where the caller has it,
- * but for bfloat16: there it is first rounded into a place of its own. */
+ * but for bfloat16: there it is first rounded into a place of its own; and in training, of bytes,
+ * which become the float32 input in a room of the workspace. */
 #ifndef SQZ_NET_PLAN_H
 #define SQZ_NET_PLAN_H
 
@@ -60,6 +61,8 @@ typedef struct {
     int conv_count;
     size_t workspace_bytes;
     size_t scatter_offset; /* room in a workspace for one convolution's weights, stored OIHW */
+    size_t input_offset, picture_offset; /* training: for a float32 input, and before the way
+                                            forward for a picture of bytes */
 
     size_t forward_bytes, backward_bytes, bias_count;
     unsigned char *packed_forward, *packed_backward;

@@ -17,6 +17,18 @@ int sqz_py_to_fit(PyObject *object, void *result);    /* sqz_fit, of its name */
 PyArrayObject *sqz_py_float_array(PyObject *object, const char *name, int rank,
                                   const char *shape_text);
 
+/* A new reference to `object` as a C-contiguous uint8 array with `rank` dimensions, the last
+ * `channels` long (0: any). A batch, which is what other ranks than a picture's 3 have first, may
+ * be empty. TypeError, ValueError. */
+PyArrayObject *sqz_py_byte_array(PyObject *object, const char *name, int rank, int channels,
+                                 const char *shape);
+
+/* Three finite numbers as float32, all above 0 if `positive`; false with an exception set. */
+bool sqz_py_channels(float values[3], PyObject *object, const char *name, bool positive);
+
+/* `count` rows of sqz_change, a copy. ValueError: another array. */
+PyArrayObject *sqz_py_changes(PyObject *object, npy_intp count);
+
 /* Anything array-like of integers, copied to a 1-D C-contiguous int64 array of `count` elements: no
  * other thread can change them once they are checked. TypeError: no integers. ValueError: another
  * shape. */

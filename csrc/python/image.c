@@ -1,7 +1,6 @@
 /* image.c: pictures between bytes, files and NumPy arrays. Arrays are HWC uint8 RGB. The work is
  * done without the GIL; a caller who changes an array meanwhile gets a mixture, never a crash. */
 #include <limits.h>
-#include <math.h>
 
 #include "../base/parallel.h"
 #include "convert.h"
@@ -10,35 +9,8 @@
 
 /* -- Arguments --------------------------------------------------------------------------------- */
 
-/* A new reference to `object` as a C-contiguous uint8 array with `rank` dimensions, the last
- * `channels` long (0: any). A batch, which is what other ranks than a picture's 3 have first, may
- * be empty. */
-static PyArrayObject *as_uint8(PyObject *object, const char *name, int rank, int channels,
-                               const char *shape) {
-    if (!PyArray_Check(object)) {
-        PyErr_Format(PyExc_TypeError, "%s is a %s, expected a NumPy array of uint8", name,
-                     Py_TYPE(object)->tp_name);
-        return NULL;
-    }
-    PyArrayObject *array = (PyArrayObject *)object;
-    if (PyArray_TYPE(array) != NPY_UINT8) {
-        PyErr_Format(PyExc_TypeError, "%s is an array of %S, expected uint8", name,
-                     (PyObject *)PyArray_DESCR(array));
-        return NULL;
-    }
-    bool fits = PyArray_NDIM(array) == rank;
-    for (int i = 0; fits && i < rank; i++) {
-        npy_intp least = i == 0 && rank != 3 ? 0 : 1;
-        fits = PyArray_DIM(array, i) >= least &&
-               ((i == 0 && rank != 3) || PyArray_DIM(array, i) <= INT_MAX);
-    }
-    if (!fits || (channels && PyArray_DIM(array, rank - 1) != channels))
-        return sqz_py_refuse_shape(array, name, shape);
-    return (PyArrayObject *)PyArray_FROM_OF(object, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED);
-}
-
 static PyArrayObject *as_picture(PyObject *object) {
-    return as_uint8(object, "image", 3, 3, "(height, width, 3) with sides of at least 1");
+    return sqz_py_byte_array(object, "image", 3, 3, "(height, width, 3) with sides of at least 1");
 }
 
 /* An integer 0..2^64-1; false with an exception set otherwise. */
@@ -52,29 +24,6 @@ static bool as_uint64(uint64_t *value, PyObject *object, const char *name) {
         PyErr_Format(PyExc_ValueError, "%s is %R, expected an integer from 0 to 2**64 - 1", name,
                      integer);
     Py_DECREF(integer);
-    return fits;
-}
-
-/* Three finite numbers as float32, all above 0 if `positive`. */
-static bool as_channels(float values[3], PyObject *object, const char *name, bool positive) {
-    PyObject *sequence = PySequence_Fast(object, "mean and std are sequences of 3 numbers");
-    if (!sequence)
-        return false;
-    bool fits = PySequence_Fast_GET_SIZE(sequence) == 3;
-    if (!fits)
-        PyErr_Format(PyExc_ValueError, "%s has %zd numbers, expected 3", name,
-                     PySequence_Fast_GET_SIZE(sequence));
-    for (int c = 0; fits && c < 3; c++) {
-        PyObject *item = PySequence_Fast_GET_ITEM(sequence, c);
-        values[c] = (float)PyFloat_AsDouble(item);
-        fits = !PyErr_Occurred();
-        if (fits && (!isfinite(values[c]) || (positive && values[c] <= 0.0f))) {
-            PyErr_Format(PyExc_ValueError, "%s[%d] is %R, expected a finite number%s", name, c,
-                         item, positive ? " above 0" : "");
-            fits = false;
-        }
-    }
-    Py_DECREF(sequence);
     return fits;
 }
 
@@ -295,16 +244,16 @@ static PyObject *normalise(PyObject *module, PyObject *args, PyObject *keywords)
     float mean[3], std[3];
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "OOO|O:normalise", names, &pictures_object,
                                      &mean_object, &std_object, &flips_object) ||
-        !as_channels(mean, mean_object, "mean", false) ||
-        !as_channels(std, std_object, "std", true))
+        !sqz_py_channels(mean, mean_object, "mean", false) ||
+        !sqz_py_channels(std, std_object, "std", true))
         return NULL;
     PyArrayObject *flips = NULL;
-    PyArrayObject *pictures = as_uint8(pictures_object, "pictures", 4, 3,
-                                       "(N, height, width, 3) with sides of at least 1");
+    PyArrayObject *pictures = sqz_py_byte_array(pictures_object, "pictures", 4, 3,
+                                                "(N, height, width, 3) with sides of at least 1");
     if (!pictures)
         return NULL;
     if (flips_object != Py_None) {
-        flips = as_uint8(flips_object, "flips", 1, 0, "(N,)");
+        flips = sqz_py_byte_array(flips_object, "flips", 1, 0, "(N,)");
         if (!flips)
             goto done;
         if (PyArray_DIM(flips, 0) != PyArray_DIM(pictures, 0)) {

@@ -156,6 +156,39 @@ static bool *frozen_of(const sqz_model *model, PyObject *names) {
     return frozen;
 }
 
+/* What the batch begins with, put into it: float32, or of an array of uint8 the pictures. The array
+ * that holds them; NULL with an exception set. */
+static PyArrayObject *input_of(sqz_batch *batch, PyObject *given) {
+    bool bytes = PyArray_Check(given) && PyArray_TYPE((PyArrayObject *)given) == NPY_UINT8;
+    PyArrayObject *x = sqz_py_pictures(given, bytes, &batch->n, &batch->h, &batch->w);
+    if (x && bytes)
+        batch->pictures = PyArray_DATA(x);
+    else if (x)
+        batch->x = PyArray_DATA(x);
+    return x;
+}
+
+/* How pictures become x, put into the batch; `changes` is the array that holds them, or NULL. False
+ * with an exception set. */
+static bool preparation_of(sqz_batch *batch, PyArrayObject **changes, PyObject *mean, PyObject *std,
+                           PyObject *given) {
+    if (!batch->pictures) {
+        bool alone = mean == Py_None && std == Py_None && given == Py_None;
+        if (!alone)
+            PyErr_SetString(PyExc_ValueError,
+                            "mean, std and changes are for pictures of uint8, and x is float32");
+        return alone;
+    }
+    if (!sqz_py_channels(batch->mean, mean, "mean", false) ||
+        !sqz_py_channels(batch->std, std, "std", true))
+        return false;
+    if (given == Py_None)
+        return true;
+    *changes = sqz_py_changes(given, batch->n);
+    batch->changes = *changes ? PyArray_DATA(*changes) : NULL;
+    return *changes;
+}
+
 static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args, PyObject *kwargs) {
     static char *names[] = {"x",
                             "labels",
@@ -168,26 +201,29 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
                             "total_weight",
                             "frozen",
                             "temperature",
+                            "mean",
+                            "std",
+                            "changes",
                             NULL};
     sqz_model *model = sqz_py_network_model(self);
     PyObject *x_given, *labels_given, *global_batch = Py_None, *weights_given = Py_None;
-    PyObject *indices_given = Py_None, *frozen_given = Py_None;
+    PyObject *indices_given = Py_None, *frozen_given = Py_None, *changes_given = Py_None;
+    PyObject *mean_given = Py_None, *std_given = Py_None;
     sqz_batch batch = {.temperature = 1};
-    if (!model || !PyArg_ParseTupleAndKeywords(
-                      args, kwargs, "OO|$OOO&O&dOdOd:compute_gradients", names, &x_given,
-                      &labels_given, &global_batch, &indices_given, sqz_py_to_uint64, &batch.step,
-                      sqz_py_to_uint64, &batch.seed, &batch.label_smoothing, &weights_given,
-                      &batch.total_weight, &frozen_given, &batch.temperature))
+    if (!model ||
+        !PyArg_ParseTupleAndKeywords(
+            args, kwargs, "OO|$OOO&O&dOdOdOOO:compute_gradients", names, &x_given, &labels_given,
+            &global_batch, &indices_given, sqz_py_to_uint64, &batch.step, sqz_py_to_uint64,
+            &batch.seed, &batch.label_smoothing, &weights_given, &batch.total_weight, &frozen_given,
+            &batch.temperature, &mean_given, &std_given, &changes_given))
         return NULL;
-    PyArrayObject *x = sqz_py_settle_precision(self) == 0
-                           ? sqz_py_pictures(x_given, false, &batch.n, &batch.h, &batch.w)
-                           : NULL;
+    PyArrayObject *x = sqz_py_settle_precision(self) == 0 ? input_of(&batch, x_given) : NULL;
     if (!x)
         return NULL;
     PyObject *loss = NULL;
-    batch.x = PyArray_DATA(x);
-    PyArrayObject *targets = targets_of(model, &batch, labels_given);
-    PyArrayObject *indices = NULL, *weights = NULL;
+    PyArrayObject *indices = NULL, *weights = NULL, *changes = NULL, *targets = NULL;
+    if (preparation_of(&batch, &changes, mean_given, std_given, changes_given))
+        targets = targets_of(model, &batch, labels_given);
     batch.global_batch = batch.n;
     batch.dropout = sqz_model_spec(model)->dropout;
     bool ready =
@@ -214,6 +250,7 @@ static PyObject *network_compute_gradients(sqz_py_network *self, PyObject *args,
     Py_XDECREF(weights);
     Py_XDECREF(indices);
     Py_XDECREF(targets);
+    Py_XDECREF(changes);
     Py_DECREF(x);
     return loss;
 }
@@ -422,9 +459,12 @@ static PyMethodDef methods[] = {
      METH_VARARGS | METH_KEYWORDS,
      "compute_gradients(x, labels, *, global_batch=None, indices=None, step=0, seed=0,\n"
      "                  label_smoothing=0, class_weights=None, total_weight=0, frozen=(),\n"
-     "                  temperature=1) -> loss\n\n"
-     "One pass forward, with dropout, and back. x: (N, 3, H, W) float32; labels: N integers, or\n"
-     "(N, classes) probabilities.\n"
+     "                  temperature=1, mean=None, std=None, changes=None) -> loss\n\n"
+     "One pass forward, with dropout, and back. x: (N, 3, H, W) float32, or (N, H, W, 3) uint8, "
+     "on\n"
+     "which each thread does change_pictures by `changes` and normalise by mean and std. labels: "
+     "N\n"
+     "integers, or (N, classes) probabilities.\n"
      "Returns these pictures' part of the mean loss over global_batch (default N) and leaves its\n"
      "gradients in `gradients`. The pictures are those at indices, N that ascend, of the global\n"
      "batch (default: the first N); dropout is a function of (seed, step, index). The same bits "

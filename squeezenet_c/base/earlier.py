@@ -17,7 +17,13 @@ EARLIER: dict[str, Any] = {
     "ema": None,
 }
 
+AUGMENT_WORDS = {True: "flips", False: "none"}
+"""What a run's augment, which was a switch, was called later."""
+
 
 def completed(said: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """What a file says, with those of `names` that it is too old to have."""
-    return {name: EARLIER[name] for name in names if name in EARLIER} | dict(said)
+    """What a file says, as it says it now, with those of `names` that it is too old to have."""
+    found = {name: EARLIER[name] for name in names if name in EARLIER} | dict(said)
+    if isinstance(found.get("augment"), bool):
+        found["augment"] = AUGMENT_WORDS[found["augment"]]
+    return found

@@ -60,6 +60,8 @@ def begun_with(options: argparse.Namespace) -> dict[str, Any]:
     said = completed(_read(path), EARLIER.keys() - COPY_CHANGES)  # these are the state's
     begun: dict[str, Any] = {"out": options.resume}
     for action in options.parser._actions:
+        if action.nargs == 0 and not isinstance(action.const, bool | None):
+            continue  # a switch that stands for a word of another option
         if action.dest in said and action.dest not in (*NOT_ARGUMENTS, "threads", "out"):
             begun[action.dest] = _option(action, said[action.dest], path)
     if state_path(options.resume).exists():  # what is later said of one that is not there

@@ -21,6 +21,7 @@ from ..base.language import LANGUAGES, set_language
 from ..base.ranks import ALONE, Ranks, launched_ranks
 from ..base.read import sentence
 from .arguments import NOT_ARGUMENTS, begun_with, check_network
+from .augment import add_augment_sheet
 from .calibrate import add_calibrate
 from .compress import add_compress
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
@@ -47,6 +48,7 @@ COMMANDS = {
     "look at pictures": {
         "predict": (add_predict, "say what is in pictures"),
         "explain": (add_explain, "write what pictures' answers are based on, as colours"),
+        "augment": (add_augment_sheet, "draw what training makes of pictures by chance"),
         "check": (add_check, "look for duplicates and unreadable files in data"),
     },
     "make a model smaller, and take it elsewhere": {

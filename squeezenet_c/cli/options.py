@@ -10,6 +10,7 @@ from typing import Any
 from .. import Model, train
 from .._native import core
 from ..base.ranks import ALONE, Ranks
+from ..data.augment import PRESETS, Augment
 from ..data.dataset import CACHE_MB
 from ..models import NAMES, packaged_model
 from ..network import COPY_CHANGES
@@ -170,6 +171,36 @@ def add_model_precision(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_augment(parser: argparse.ArgumentParser, default: str) -> None:
+    """How training pictures are changed."""
+    fields = ", ".join(core.AUGMENTATION)
+    augmentation = group(parser, "augmentation")
+    augmentation.add_argument(
+        "--augment", type=_augment, default=default, metavar="HOW", help="change training pictures "
+        f"at random: {', '.join(PRESETS)}, or a list as flips,rotation=15 of these and {fields}"
+    )  # fmt: skip
+    augmentation.add_argument(
+        "--no-augment", dest="augment", action="store_const", const="none", default=default,
+        help="as --augment none, leave them as they are (default: they are not)",
+    )  # fmt: skip
+
+
+def _augment(text: str) -> str:
+    try:
+        Augment.of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def add_tta(parser: argparse.ArgumentParser) -> None:
+    """How pictures are shown to the network."""
+    group(parser, "computing").add_argument(
+        "--tta", action="store_true", help="answer by the mean of the logits of each picture and "
+        "its three flips, at four times the work"
+    )  # fmt: skip
+
+
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_training_data(parser)
     add_start(parser)
@@ -217,6 +248,7 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
     )  # fmt: skip
+    add_augment(parser, default("augment"))
     training.add_argument(
         "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
         "new best (default: never)"

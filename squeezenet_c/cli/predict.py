@@ -15,7 +15,7 @@ from ..inference.cam import explain
 from ..inference.predict import Answer, predict_files
 from ..model import Model
 from .groups import group
-from .options import add_model, add_model_precision, fail
+from .options import add_model, add_model_precision, add_tta, fail
 
 FEW = 100  # pictures that need no progress bar
 
@@ -27,6 +27,7 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     _add_images(parser)
     add_model_precision(parser)
+    add_tta(parser)
     group(parser, "data").add_argument(
         "--skip-bad", action="store_true", help="let files that are broken pass"
     )
@@ -50,7 +51,7 @@ def _predict(options: argparse.Namespace) -> int:
     bad: list[str] = []
     ranks: Ranks = options.ranks
     with _bar(len(paths) if ranks.leads else 0) as bar:
-        for path, answer in predict_files(model, paths, ranks=ranks):
+        for path, answer in predict_files(model, paths, ranks=ranks, tta=options.tta):
             bar.update()
             if isinstance(answer, str):
                 bad.append(answer)

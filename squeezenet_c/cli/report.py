@@ -20,6 +20,7 @@ from .options import (
     add_model,
     add_model_precision,
     add_split,
+    add_tta,
     dataset_options,
 )
 
@@ -46,6 +47,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
     output.add_argument("--json", action="store_true", help="print JSON only")
+    add_tta(parser)
     add_model_precision(parser)
     parser.set_defaults(run=_evaluate, usage_error=parser.error, shared=True)
 
@@ -69,9 +71,17 @@ def _evaluate(options: argparse.Namespace) -> int:
             "{model} on {data}", model=Path(options.model).name, data=Path(options.data).name
         )
         findings = report(
-            model, dataset, options.out, training=training, title=title, comm=options.ranks
+            model,
+            dataset,
+            options.out,
+            training=training,
+            title=title,
+            tta=options.tta,
+            comm=options.ranks,
         )
-    result = findings.summary if options.out else evaluate(model, dataset, comm=options.ranks)
+        result = findings.summary
+    else:
+        result = evaluate(model, dataset, tta=options.tta, comm=options.ranks)
     print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result)
     if options.out and not options.json:
         print(f"\n{findings}\nWritten: {Path(options.out) / 'index.html'}")

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..base.plots import caption, draw_figure
 from ..base.write import check_writable
+from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
 from ..inference.predict import match_classes
@@ -48,7 +49,7 @@ def compress(
     batch_size: int = 8,
     lr: float = 3e-4,
     seed: int = 0,
-    augment: bool = True,
+    augment: bool | str | Augment = "flips",
     progress: bool = True,
     state: str | os.PathLike | None = None,
     resume: str | os.PathLike | None = None,

@@ -1,5 +1,6 @@
 """From pictures to answers. A picture goes the way validation pictures go: fitted into the model's
-square, normalised as the model says, no flips."""
+square, normalised as the model says, no flips, unless these are asked for: `tta`, test-time
+augmentation, gives the mean of the logits of a picture and its three flips."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -37,20 +38,32 @@ class Answer(EqualByValue):
 
 @overload
 def predict(
-    model: Network, images: str | os.PathLike, batch_size: int = 32, *, comm: Any = None
+    model: Network,
+    images: str | os.PathLike,
+    batch_size: int = 32,
+    *,
+    tta: bool = False,
+    comm: Any = None,
 ) -> Answer: ...
 @overload
 def predict(
-    model: Network, images: Sequence[Any] | Dataset, batch_size: int = 32, *, comm: Any = None
+    model: Network,
+    images: Sequence[Any] | Dataset,
+    batch_size: int = 32,
+    *,
+    tta: bool = False,
+    comm: Any = None,
 ) -> list[Answer]: ...
 @overload
-def predict(model: Network, images: Any, batch_size: int = 32, *, comm: Any = None) -> Any: ...
 def predict(
-    model: Network, images: Any, batch_size: int = 32, *, comm: Any = None
+    model: Network, images: Any, batch_size: int = 32, *, tta: bool = False, comm: Any = None
+) -> Any: ...
+def predict(
+    model: Network, images: Any, batch_size: int = 32, *, tta: bool = False, comm: Any = None
 ) -> Answer | list[Answer]:
     """The Answer for one picture; a list of them for a list, a Dataset, or an (N, H, W, 3) array.
-    Pictures, and comm, are what predict_proba takes."""
-    answers = _answers(model, predict_proba(model, images, batch_size, comm=comm))
+    Pictures, tta and comm are what predict_proba takes."""
+    answers = _answers(model, predict_proba(model, images, batch_size, tta=tta, comm=comm))
     return answers[0] if _is_single(images) else answers
 
 
@@ -63,7 +76,12 @@ def _answers(model: Network, probabilities: NDArray[np.float32]) -> list[Answer]
 
 
 def predict_files(
-    model: Network, paths: Sequence[str], batch_size: int = 32, ranks: Ranks = ALONE
+    model: Network,
+    paths: Sequence[str],
+    batch_size: int = 32,
+    ranks: Ranks = ALONE,
+    *,
+    tta: bool = False,
 ) -> Iterator[tuple[str, Answer | str]]:
     """(path, its Answer) of each picture file, in order; of one that cannot be read (path, the
     sentence that says why). The next batch is decoded while one is computed. Ranks take the batches
@@ -72,14 +90,14 @@ def predict_files(
     batch_size = max(1, min(batch_size, -(-len(paths) // ranks.size)))  # so that none is idle
     batches = [paths[start : start + batch_size] for start in range(0, len(paths), batch_size)]
     own = batches[ranks.rank :: ranks.size]
-    answered = _answered(model, own)
+    answered = _answered(model, own, tta)
     for _ in range(0, len(batches), ranks.size):
         for answers in ranks.every(next(answered, [])):
             yield from answers
 
 
 def _answered(
-    model: Network, batches: Sequence[Sequence[str]]
+    model: Network, batches: Sequence[Sequence[str]], tta: bool
 ) -> Iterator[list[tuple[str, Answer | str]]]:
     """predict_files' answers, a batch at a time."""
     if not batches:
@@ -104,7 +122,7 @@ def _answered(
             pictures = [picture for picture in found if not isinstance(picture, str)]
             answers: Iterator[Answer] = iter(())
             if pictures:
-                logits = _checked(_logits(model, iter([np.stack(pictures)])))
+                logits = _checked(_logits(model, iter([np.stack(pictures)]), tta))
                 answers = iter(_answers(model, softmax(logits).astype(np.float32)))
             yield [
                 (path, picture if isinstance(picture, str) else next(answers))
@@ -121,13 +139,17 @@ def _picture_or_reason(store: Any, index: int) -> NDArray[np.uint8] | str:
 
 @over_ranks
 def predict_proba(
-    model: Network, images: Any, batch_size: int = 32, *, comm: Any = None
+    model: Network, images: Any, batch_size: int = 32, *, tta: bool = False, comm: Any = None
 ) -> NDArray[np.float32]:
     """(N, classes) float32 probabilities, column c for class c; N is 1 for one picture.
 
     images: one picture, a list of them, a Dataset, or an (N, H, W, 3) uint8 array. A picture is a
     path, a PIL image, or a uint8 array: (H, W, 3), (H, W, 4) whose alpha is dropped, or (H, W),
     which is grey.
+    tta: of the mean of the logits of the picture and its three flips, at four times the work. Not
+    of the probabilities, so that a temperature means what it does without: it divides the mean as
+    it divides each. A threshold that is to go with it is best chosen with it, by
+    choose_threshold(tta=True). Of use where pictures were flipped in training.
     comm: an mpi4py communicator, whose ranks call this alike and share the pictures, each once; all
     return all answers.
     TypeError, ValueError: something else; BadFileError, OSError: a file that is no picture.
@@ -135,19 +157,19 @@ def predict_proba(
     if _is_single(images):
         images = [images]
     refuse_differences(comm, model, images)
-    return softmax(_shared_logits(model, images, batch_size, comm)).astype(np.float32)
+    return softmax(_shared_logits(model, images, batch_size, comm, tta)).astype(np.float32)
 
 
 @over_ranks
 def evaluate(
-    model: Network, dataset: Dataset, batch_size: int = 32, *, comm: Any = None
+    model: Network, dataset: Dataset, batch_size: int = 32, *, tta: bool = False, comm: Any = None
 ) -> Evaluation:
-    """The model's Evaluation on a labelled set; comm: see predict_proba. ValueError: see
+    """The model's Evaluation on a labelled set; tta, comm: see predict_proba. ValueError: see
     match_classes."""
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     refuse_differences(comm, model, dataset)
-    logits = dataset_logits(model, dataset, batch_size, comm=comm)
+    logits = dataset_logits(model, dataset, batch_size, tta=tta, comm=comm)
     return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
 
 
@@ -158,14 +180,15 @@ def choose_threshold(
     *,
     sensitivity: float | None = None,
     specificity: float | None = None,
+    tta: bool = False,
     comm: Any = None,
 ) -> float:
     """Set model.threshold to what tells `dataset` apart best, by Youden's index, and return it.
     With `sensitivity`, a share: to the one of the greatest specificity of those that find at least
     this share of the positives; with `specificity` the other way round. The set should be pictures
     that neither trained the model nor will be reported on, such as the second of
-    `training_set.split(valid_fraction, seed)`, which is `train`'s selection set. comm: see
-    predict_proba.
+    `training_set.split(valid_fraction, seed)`, which is `train`'s selection set. tta, comm:
+    see predict_proba.
 
     ValueError: both shares, or one that is none; the model has not two classes; a set without both,
     or with one score for all, or of other classes (see match_classes).
@@ -173,7 +196,7 @@ def choose_threshold(
     if model.positive is None:
         raise ValueError(f"the model has {model.num_classes} classes; a threshold is for two")
     dataset = match_classes(dataset, model.class_names, model.num_classes)
-    scores = softmax(dataset_logits(model, dataset, comm=comm))[:, model.positive]
+    scores = softmax(dataset_logits(model, dataset, tta=tta, comm=comm))[:, model.positive]
     positive = dataset.labels == model.positive
     if sensitivity is None and specificity is None:
         model.threshold = youden_threshold(positive, scores)
@@ -183,11 +206,11 @@ def choose_threshold(
 
 
 def dataset_logits(
-    model: Network, dataset: Dataset, batch_size: int = 32, *, comm: Any = None
+    model: Network, dataset: Dataset, batch_size: int = 32, *, tta: bool = False, comm: Any = None
 ) -> NDArray[np.float32]:
-    """(N, classes) logits of a set's pictures, in its order; comm: see predict_proba."""
+    """(N, classes) logits of a set's pictures, in its order; tta, comm: see predict_proba."""
     with ranks_of(comm) as ranks:
-        return _shared_logits(model, dataset, batch_size, ranks)
+        return _shared_logits(model, dataset, batch_size, ranks, tta)
 
 
 def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_classes: int) -> Dataset:
@@ -212,16 +235,25 @@ def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_class
 
 
 def _shared_logits(
-    model: Network, images: Any, batch_size: int, ranks: Ranks
+    model: Network, images: Any, batch_size: int, ranks: Ranks, tta: bool
 ) -> NDArray[np.float32]:
     """Of all pictures, of which we compute our own."""
     batches = _batches(images, ranks.of_set(len(images)), model.preprocessing, batch_size)
-    return _checked(ranks.joined(_logits(model, batches)))
+    return _checked(ranks.joined(_logits(model, batches, tta)))
 
 
-def _logits(model: Network, batches: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    parts = [model.forward(model.input_of(pictures)) for pictures in batches]
+def _logits(model: Network, batches: Iterator[NDArray[np.uint8]], tta: bool) -> NDArray[np.float32]:
+    parts = [_forward(model, pictures, tta) for pictures in batches]
     return np.concatenate(parts) if parts else np.zeros((0, model.num_classes), np.float32)
+
+
+def _forward(model: Network, pictures: NDArray[np.uint8], tta: bool) -> NDArray[np.float32]:
+    """The logits of a batch of squares; tta: see predict_proba."""
+    if not tta:
+        return model.forward(model.input_of(pictures))
+    across, down = pictures[:, :, ::-1], pictures[:, ::-1]
+    flips = [pictures, across, down, across[:, ::-1]]
+    return np.mean([model.forward(model.input_of(flip)) for flip in flips], axis=0)
 
 
 def _checked(logits: NDArray[np.float32]) -> NDArray[np.float32]:

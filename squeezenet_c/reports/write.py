@@ -36,6 +36,7 @@ def report(
     title: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    tta: bool = False,
     comm: Any = None,
 ) -> Report:
     """Evaluate `model` on `dataset` and write into `folder` (made if need be):
@@ -50,6 +51,7 @@ def report(
     title       of the page (default: "SqueezeNet: report", in the language)
     training    its training pictures: checked for pictures that are in both sets
     resamples, seed     of the intervals
+    tta         see predict_proba; activation maps are of the pictures as they are
     comm        an mpi4py communicator, whose ranks share the pictures; rank 0 alone writes, and its
                 Report alone has `plots` and `worst`
 
@@ -62,7 +64,7 @@ def report(
     if comm.leads:
         folder.mkdir(parents=True, exist_ok=True)
     refuse_differences(comm, model, dataset)
-    logits = dataset_logits(model, dataset, comm=comm)
+    logits = dataset_logits(model, dataset, tta=tta, comm=comm)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     probabilities = softmax(logits)
     predicted = decide(probabilities, model.threshold, model.positive)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..base.ranks import Ranks, hash_of, over_ranks
 from ..base.write import check_writable
+from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
 from ..files import native
@@ -41,7 +42,7 @@ def train(
     seed: int = 0,
     checkpoint: str | os.PathLike | None = None,
     valid_fraction: float | None = None,
-    augment: bool = True,
+    augment: bool | str | Augment = "flips",
     early_stopping: int | None = None,
     monitor: str = DEFAULT_MONITOR,
     progress: bool = True,
@@ -74,13 +75,15 @@ def train(
     epochs, batch_size      at least 1; an epoch's last batch may be smaller
     lr, recipe      the peak learning rate and its course over the run (default: the recipe's, and
                     the model's recipe, which is another where its weights are pretrained)
-    seed            of the order, the flips and dropout
+    seed            of the order, the changes of pictures and dropout
     checkpoint      file for the model of the best epoch, see monitor. Written atomically, whenever
                     there is a new best. That it can be written is tried before all else
     valid_fraction  choose the best on this share of the training pictures instead, the selection
                     set, which is not trained on (history.selection); `valid`, if given, is then
                     what `test` is
-    augment         flip training pictures at random
+    augment         how training pictures are changed at random: an Augment, a preset's name
+                    ("none", "flips" or "fundus"), True for "flips", False for "none", or a text
+                    such as "flips,rotation=15", see Augment.of
     early_stopping  stop after this many epochs without a new best
     monitor         what the best epoch has the most of on the validation set, ties by the lower
                     loss: "accuracy", "auc" (Evaluation's), "balanced_accuracy" (the mean over
@@ -123,8 +126,8 @@ def train(
                     both
     teacher, temperature    distillation (Hinton et al. 2015, arXiv:1503.02531): in place of its
                     label a picture has the probabilities that this network, of the same classes
-                    and preprocessing, gives it as the model sees it, flipped or not. `temperature`
-                    divides the logits of both. The accuracies are by labels still
+                    and preprocessing, gives it as the model sees it, changed at random.
+                    `temperature` divides the logits of both. The accuracies are by labels still
     stop            asked before each step and each validation: where it answers True (on any rank),
                     the state is written, as far as the epoch has come, and the History so far
                     returned, with `interrupted` set. `resume` continues with the next step
@@ -179,7 +182,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
-        augment=augment,
+        augment=Augment.of(augment),
         early_stopping=early_stopping,
         monitor=monitor,
         valid_fraction=valid_fraction,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..data.augment import PRESETS, Augment
 from ..network import Network
 from .distillation import mark_of
 from .history import DEFAULT_MONITOR
@@ -18,7 +19,7 @@ class Settings:
     epochs: int
     batch_size: int
     seed: int = 0
-    augment: bool = True
+    augment: Augment = PRESETS["flips"]
     early_stopping: int | None = None
     monitor: str = DEFAULT_MONITOR
     valid_fraction: float | None = None
@@ -42,7 +43,7 @@ class Settings:
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "augment": self.augment,
+            "augment": str(self.augment),
             "early_stopping": self.early_stopping,
             "monitor": self.monitor,
             "valid_fraction": self.valid_fraction,

@@ -79,10 +79,13 @@ class Stepper:
         pictures: NDArray[np.uint8],
     ) -> NDArray[np.float64]:
         """Our own pictures forward and back; their rows."""
-        x = self.input_of(pictures, epoch, indices[own])
+        changes = self.settings.augment.changes(
+            self.settings.seed, epoch, indices[own], *pictures.shape[1:3]
+        )
         self.model.compute_gradients(
-            x,
-            self.targets(x, indices[own]),
+            pictures,
+            self.targets(pictures, changes, indices[own]),
+            changes=changes,
             global_batch=len(indices),
             indices=own,
             step=self.optimizer.step_count,
@@ -95,21 +98,15 @@ class Stepper:
         right = self.logits.argmax(axis=1) == self.train.labels[indices[own]]
         return np.column_stack([self.model.last_losses, right])
 
-    def input_of(
-        self, pictures: NDArray[np.uint8], epoch: int, indices: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """What compute_gradients takes of these pictures' bytes in this epoch: augmented, as the
-        settings say, and normalised."""
-        flips = None
-        if self.settings.augment:
-            flips = core.augment_flips(self.settings.seed, epoch, indices)
-        return self.model.preprocessing.normalise(pictures, flips)
-
-    def targets(self, x: NDArray[np.float32], indices: NDArray[np.int64]) -> NDArray[Any]:
-        """What the answers to x, which these pictures became, should be."""
-        if self.settings.teacher is None:
+    def targets(
+        self, pictures: NDArray[np.uint8], changes: NDArray[np.int32], indices: NDArray[np.int64]
+    ) -> NDArray[Any]:
+        """What the answers to these pictures, changed, should be."""
+        teacher = self.settings.teacher
+        if teacher is None:
             return self.train.labels[indices]
-        return soft_labels(self.settings.teacher, x, self.settings.temperature)
+        x = teacher.preprocessing.normalise(core.change_pictures(pictures, changes))
+        return soft_labels(teacher, x, self.settings.temperature)
 
     def weight(self, indices: NDArray[np.int64]) -> float:
         """What these pictures' mean loss weighs in the epoch's, and divides by."""
