@@ -20,7 +20,7 @@ from .data.dataset import Dataset
 from .files.export import export
 from .inference.calibration import calibrate
 from .inference.cam import Explanation, explain
-from .inference.metrics import Evaluation
+from .inference.evaluation import Evaluation
 from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
 from .model import Model
 from .preprocessing import Preprocessing

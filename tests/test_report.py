@@ -10,7 +10,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
-from squeezenet_c.inference import intervals
+from squeezenet_c.inference import intervals, weighted
 from squeezenet_c.inference.metrics import decide, youden_threshold
 
 SIZE = 64
@@ -76,9 +76,9 @@ def test_a_weight_is_a_repeated_picture():
     weights = np.random.default_rng(2).integers(0, 3, 40)
     again = np.repeat(np.arange(40), weights)
     probabilities = np.stack([1 - score, score], axis=1)
-    weighted = intervals._statistics(labels, probabilities, decide(probabilities))
+    statistics = weighted.statistics_of(labels, probabilities, decide(probabilities))
     repeated = _measure(labels[again], score[again], resamples=1)
-    for name, statistic in weighted.items():
+    for name, statistic in statistics.items():
         value = statistic(weights[None].astype(float))[0]
         assert value == pytest.approx(repeated[name].value, abs=1e-12), name
 
@@ -147,7 +147,7 @@ def test_intervals_of_areas_cover_the_true_one():
     true, held = 0.921350, 0  # of normal scores two apart: the normal distribution at sqrt(2)
     for _ in range(400):
         score = random.normal(np.repeat([0, 2], 30), 1)
-        figure = intervals.roc_area(np.repeat([False, True], 30), score)(np.ones((1, 60)))[0]
+        figure = weighted.roc_area(np.repeat([False, True], 30), score)(np.ones((1, 60)))[0]
         low, high = intervals.area_interval(figure, 30, 30)
         held += low <= true <= high
     assert 0.92 < held / 400 < 0.99

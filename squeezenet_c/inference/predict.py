@@ -17,7 +17,8 @@ from ..data.dataset import Dataset
 from ..data.marks import fingerprint
 from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
+from .evaluation import Evaluation
+from .metrics import decide, softmax, threshold_at, youden_threshold
 
 
 class NotFiniteError(ValueError):

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.cam import Explanation
+from ..inference.evaluation import Evaluation
 from ..inference.intervals import Figure
-from ..inference.metrics import Evaluation
 
 
 @dataclass(frozen=True)

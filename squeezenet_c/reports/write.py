@@ -15,8 +15,9 @@ from ..data import palm
 from ..data.check import DataCheck, check_data
 from ..data.dataset import Dataset
 from ..inference.cam import explain
+from ..inference.evaluation import Evaluation
 from ..inference.intervals import RESAMPLES, SEED, measure
-from ..inference.metrics import Evaluation, decide, softmax
+from ..inference.metrics import decide, softmax
 from ..inference.predict import dataset_logits, match_classes, refuse_differences
 from ..network import Network
 from .findings import Report
