@@ -9,6 +9,7 @@ from ..base.ranks import Ranks, hash_of, over_ranks
 from ..base.write import check_writable
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
+from ..data.provenance import training_of
 from ..files import native
 from ..inference.calibration import fold_best_temperature
 from ..inference.predict import evaluate
@@ -183,6 +184,7 @@ def train(
             "the hash of the weights": hash_of(model.state_dict()),
         }
     )
+    model.provenance = ranks.from_leader(lambda: training_of(sets.train, seed))
     sets = sets.of_size(model)
     keeper = Keeper(
         model, optimizer, arguments, *((checkpoint, state) if ranks.leads else (None, None))
