@@ -10,6 +10,7 @@ says things.
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -22,6 +23,7 @@ from ..base.ranks import ALONE, Ranks, launched_ranks
 from ..base.read import sentence
 from .arguments import NOT_ARGUMENTS, begun_with, check_network
 from .calibrate import add_calibrate
+from .compare import add_compare
 from .compress import add_compress
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
@@ -39,6 +41,7 @@ COMMANDS = {
     "train a model, and judge it": {
         "train": (add_train, "train a model and keep the best one"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
+        "compare": (add_compare, "say whether one of two models is better on the same pictures"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),
         "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),
     },
@@ -116,7 +119,8 @@ def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ra
             if name not in (*NOT_ARGUMENTS, "threads")
         }
     )
-    options.ranks = ranks
+    words = sys.argv[1:] if arguments is None else arguments
+    options.ranks, options.command_line = ranks, shlex.join(["squeezenet-c", *words])
     return options.run(options)
 
 

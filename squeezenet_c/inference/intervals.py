@@ -2,10 +2,17 @@
 
 Which interval depends on the figure, and each Figure names its own (`method`):
 
-Wilson      of shares of pictures: accuracy, sensitivity, specificity (Wilson 1927, JASA 22, 209)
+Wilson      of shares of pictures: accuracy, sensitivity, specificity, and the predictive values at
+            the set's own prevalence (Wilson 1927, JASA 22, 209)
 Newcombe    of the AUC of two classes: method 5 of Newcombe 2006 (Statistics in Medicine 25,
             559-573), the AUCs from which the one found is no further than 1.96 standard errors of
             Hanley & McNeil's (Radiology 1982, 143, 29-36), with mean class sizes in them
+Simel       of likelihood ratios: of the ratio of two shares, by the normal distribution of its
+            logarithm (Simel, Samsa & Matchar, J Clin Epidemiol 1991, 44, 763-770); none where a
+            count is 0
+Mercaldo    of predictive values at a stated prevalence: on the logit, where Bayes' theorem adds the
+            prevalence's to the likelihood ratio's logarithm (Mercaldo, Lau & Zhou, Statistics in
+            Medicine 2007, 26, 2170-2183); none where a likelihood ratio has none
 bootstrap   of all else, the percentile interval (Efron & Tibshirani, "An Introduction to the
             Bootstrap", 1993, chapter 13): pictures are drawn with replacement, as many as there
             are, the figure is computed anew, and the interval holds the middle 95 % of the results.
@@ -24,7 +31,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .weighted import Floats, statistics_of
+from .weighted import FIRST, PAPER, Floats, Statistic, check_prevalence, statistics_of
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # 1.96
@@ -35,8 +42,8 @@ CHUNK = 1 << 22  # weights held at a time
 @dataclass(frozen=True)
 class Figure:
     """A value and its 95 % interval. value is None where it is not defined (no picture of a class),
-    low, high and method where there is no interval. method: "Wilson", "Newcombe" or "bootstrap",
-    see the head of this file; a bootstrap leaves out draws in which the value is not defined."""
+    low, high and method where there is no interval. method: "Wilson" or another, see the head of
+    this file; a bootstrap leaves out draws in which the value is not defined."""
 
     value: float | None
     low: float | None
@@ -60,43 +67,82 @@ def measure(
     predicted: NDArray[np.int64],
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    prevalence: float | None = None,
 ) -> dict[str, Figure]:
-    """Figures by name, of N labels, (N, classes) probabilities and the N classes predicted.
+    """Figures by name, of N labels, (N, classes) probabilities and the N classes predicted; what
+    each is computed by is in weighted.py.
 
-    accuracy, auc, f1 and calibration_error; with two classes, of which class 1 is the positive,
-    sensitivity, specificity and sensitivity_at_95_specificity too. With more classes auc is the
-    mean of each class against the rest, and f1 the mean of each class's. resamples, seed: of the
-    bootstrap.
+    accuracy, auc, f1, calibration_error, balanced_accuracy, average_precision and kappa. With two
+    classes, of which class 1 is the positive, sensitivity, specificity,
+    sensitivity_at_95_specificity, ppv, npv, lr_positive and lr_negative too. With more classes auc,
+    f1 and average_precision are the mean of each class's, against the rest; and there are
+    weighted_auc, whose mean is weighed by pictures, and quadratic_kappa, which is of use where the
+    classes have an order.
+
+    prevalence: of the positive class, for ppv and npv (default: the set's own). resamples, seed: of
+    the bootstrap. ValueError: a prevalence that is none, or no resample.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}, expected at least 1")
-    statistics = statistics_of(labels, probabilities, predicted)
-    figures = {name: statistic(np.ones((1, len(labels)))) for name, statistic in statistics.items()}
-    found = _closed_forms(labels, predicted, probabilities.shape[1], figures)
-    drawn: dict[str, list[Floats]] = {name: [] for name in statistics if name not in found}
-    for weights in _draws(len(labels), resamples, seed):
-        for name, values in drawn.items():
-            values.append(statistics[name](weights))
-    for name, values in drawn.items():
-        found[name] = _bootstrapped(figures[name][0], np.concatenate(values))
-    return {name: found[name] for name in statistics}
+    check_prevalence(prevalence, probabilities.shape[1])
+    statistics = statistics_of(labels, probabilities, predicted, prevalence)
+    found = _closed_forms(labels, predicted, probabilities.shape[1], statistics, prevalence)
+    others = {name: statistics[name] for name in statistics if name not in found}
+    found |= bootstrap(others, len(labels), resamples, seed)
+    return {name: found[name] for name in FIRST + PAPER if name in found}
 
 
 def _closed_forms(
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],
     classes: int,
-    values: dict[str, Floats],
+    statistics: dict[str, Statistic],
+    prevalence: float | None,
 ) -> dict[str, Figure]:
     """The figures whose intervals need no resampling."""
     right = predicted == labels
     found = {"accuracy": _share(right)}
-    if classes == 2:
-        positives = labels == 1
-        found["sensitivity"] = _share(right[positives])
-        found["specificity"] = _share(right[~positives])
-        found["auc"] = _area(values["auc"][0], int(positives.sum()), int((~positives).sum()))
+    if classes != 2:
+        return found
+    once = np.ones((1, len(labels)))
+    values = {name: float(statistic(once)[0]) for name, statistic in statistics.items()}
+    positive, called = labels == 1, predicted == 1
+    found["sensitivity"] = _share(right[positive])
+    found["specificity"] = _share(right[~positive])
+    found["auc"] = _area(values["auc"], int(positive.sum()), int((~positive).sum()))
+    wholes = int(positive.sum()), int((~positive).sum())
+    for name, answer in (("lr_positive", called), ("lr_negative", ~called)):
+        parts = int((answer & positive).sum()), int((answer & ~positive).sum())
+        found[name] = _ratio(values[name], parts, wholes)
+    if prevalence is None:
+        return found | {"ppv": _share(right[called]), "npv": _share(right[~called])}
+    for name, ratio in (("ppv", "lr_positive"), ("npv", "lr_negative")):
+        found[name] = _predictive(values[name], found[ratio], prevalence, name == "npv")
     return found
+
+
+def _ratio(value: float, parts: tuple[int, int], wholes: tuple[int, int]) -> Figure:
+    """Of the shares parts / wholes, value = the first's over the second's."""
+    if not np.isfinite(value):
+        return Figure(None, None, None)
+    if 0 in parts:
+        return Figure(float(value), None, None)
+    error = np.sqrt(sum(1 / part - 1 / whole for part, whole in zip(parts, wholes, strict=True)))
+    low, high = (float(value * np.exp(side * error)) for side in (-Z, Z))
+    return Figure(float(value), low, high, "Simel")
+
+
+def _predictive(value: float, ratio: Figure, prevalence: float, negative: bool) -> Figure:
+    """Of the value that Bayes' theorem gives with the likelihood ratio."""
+    if not np.isfinite(value):
+        return Figure(None, None, None)
+    if ratio.low is None or ratio.high is None:
+        return Figure(float(value), None, None)
+    odds = prevalence / (1 - prevalence)
+    low, high = (odds * end / (1 + odds * end) for end in (ratio.low, ratio.high))
+    if negative:
+        low, high = 1 - high, 1 - low
+    return Figure(float(value), low, high, "Mercaldo")
 
 
 def _share(right: NDArray[np.bool_]) -> Figure:
@@ -142,6 +188,21 @@ def area_interval(area: float, positives: int, negatives: int) -> tuple[float, f
         return near
 
     return bound(0.0), bound(1.0)
+
+
+def bootstrap(
+    statistics: dict[str, Statistic], count: int, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Figure]:
+    """A Figure by each name, of statistics of the same `count` pictures."""
+    drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
+    for weights in _draws(count, resamples, seed):
+        for name, values in drawn.items():
+            values.append(statistics[name](weights))
+    once = np.ones((1, count))
+    return {
+        name: _bootstrapped(float(statistics[name](once)[0]), np.concatenate(values))
+        for name, values in drawn.items()
+    }
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -1,5 +1,7 @@
 """How good predictions are. Labels are (N,) whole numbers, probabilities (N, classes)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -123,6 +125,24 @@ def confusion_matrix(labels: ArrayLike, predicted: ArrayLike, classes: int) -> N
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
+def positive_last(
+    positive: int | None,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    predicted: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """The three with the classes numbered so that class 1 of two is the positive."""
+    if positive != 0:
+        return labels, probabilities, predicted
+    return 1 - labels, probabilities[:, ::-1], 1 - predicted
+
+
+def mid_ranks(scores: NDArray[Any]) -> NDArray[np.float64]:
+    """The rank of each of N scores, from 1; equal ones share the mean of theirs."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place.reshape(-1)]
+
+
 def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
     By ranks (Mann & Whitney 1947). None where there are no positives or no negatives."""
@@ -131,6 +151,5 @@ def auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     negatives = len(positive) - positives
     if not positives or not negatives:
         return None
-    _, place, counts = np.unique(np.asarray(scores), return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place.reshape(-1)]
+    ranks = mid_ranks(np.asarray(scores))
     return float((ranks[positive].sum() - positives * (positives + 1) / 2) / positives / negatives)
