@@ -40,7 +40,7 @@ figure { margin: 0 } figcaption { font-size: .9rem }
   body { font-size: 11px; margin: 0; max-width: none; print-color-adjust: exact }
   h1, h2, h3 { break-after: avoid } figure, tr, .note { break-inside: avoid }
   .plots { grid-template-columns: 1fr 1fr } .worst { grid-template-columns: 1fr 1fr 1fr }
-  .table { overflow-x: visible }
+  .table { overflow-x: visible } .table th { overflow-wrap: anywhere; min-width: 0 }
 }
 """
 
