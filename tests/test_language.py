@@ -91,7 +91,8 @@ def _literals() -> tuple[set[str], set[str]]:
             text = node.args[0]
             if name in ("translate", "caption") and isinstance(text, ast.Constant):
                 translated.add(text.value)
-    tables = {text for row in page.MEANING.values() for text in row} | set(page.CAPTIONS.values())
+    tables = {text for row in page.MEANING.values() for text in row}
+    tables |= {*page.CAPTIONS.values(), *page.PROVENANCE.values()}
     return translated | tables, strings
 
 

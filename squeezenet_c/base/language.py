@@ -123,6 +123,12 @@ CHINESE = {
     "For a paper": "论文指标",
     "Each class against the rest": "各类别（与其余类别相比）",
     "Where this comes from": "来源信息",
+    "Date": "日期",
+    "Command": "命令",
+    "Model: ": "模型：",
+    "Pictures: ": "图片：",
+    "Software: ": "软件：",
+    "Its training: ": "模型的训练：",
     "For research and teaching. This is no medical device.": ("仅供研究和教学使用，不是医疗器械。"),
     # Its summary.
     "{count} pictures ({kinds}). {rule}": "共 {count} 张图片（{kinds}）。{rule}",

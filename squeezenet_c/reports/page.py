@@ -16,11 +16,11 @@ from .findings import Report
 
 HTML_LANGUAGE = {"en": "en", "zh": "zh-CN"}
 STYLE = """
-body { font: 16px/1.5 sans-serif; color: #222; max-width: 62rem }
+body { font: 1rem/1.5 sans-serif; color: #222; max-width: 62rem }
 body { margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
 h1 { font-size: 1.7rem } h2 { font-size: 1.25rem; margin-top: 2.2rem }
 h3 { font-size: 1.05rem; margin-top: 1.6rem } pre { white-space: pre-wrap }
-.table { overflow-x: auto } .table th { overflow-wrap: normal; min-width: 4rem }
+.table { overflow-x: auto } .table th { min-width: 4rem }
 table { border-collapse: collapse } th, td { padding: .3rem .8rem; text-align: left }
 th, td { border-bottom: 1px solid #ccc; vertical-align: top }
 td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
@@ -37,10 +37,10 @@ figure { margin: 0 } figcaption { font-size: .9rem }
   .figures tr { padding: .4rem 0 } .figures td.number { white-space: normal }
 }
 @media print {
-  body { font-size: 11px; margin: 0; max-width: none; print-color-adjust: exact }
+  html { font-size: 11px } body { margin: 0; max-width: none; print-color-adjust: exact }
   h1, h2, h3 { break-after: avoid } figure, tr, .note { break-inside: avoid }
   .plots { grid-template-columns: 1fr 1fr } .worst { grid-template-columns: 1fr 1fr 1fr }
-  .table { overflow-x: visible } .table th { overflow-wrap: anywhere; min-width: 0 }
+  .table { overflow-x: visible } .table th { min-width: 0 }
 }
 """
 
@@ -99,6 +99,15 @@ CAPTIONS = {
     "net_benefit": "Decision curve: what acting on the model's answers is worth, in finds a "
     "picture less the price of wrong alarms, by the probability from which one acts (Vickers & "
     "Elkin 2006). The model is of use where its curve is the highest.",
+}
+# What a part of the provenance is called; the names within are those of provenance.json.
+PROVENANCE = {
+    "date": "Date",
+    "command": "Command",
+    "model": "Model: ",
+    "data": "Pictures: ",
+    "software": "Software: ",
+    "training": "Its training: ",
 }
 FIRST_PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
 
@@ -236,8 +245,9 @@ def _classes(findings: Report) -> str:
 
 def _provenance(findings: Report) -> str:
     rows = "".join(
-        f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>"
-        for name, value in lines_of(findings.provenance)
+        f"<tr><th>{translate(PROVENANCE[key])}{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for key, said in findings.provenance.items()
+        for name, value in lines_of(said if isinstance(said, dict) else {"": said})
     )
     return f'<table class="figures">{rows}</table>'
 

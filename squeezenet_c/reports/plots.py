@@ -119,7 +119,7 @@ def net_benefit_plot(curve: DecisionCurve, threshold: float | None, path: Path |
         )  # fmt: skip
         axes.legend(loc="lower left")
 
-    draw_figure(draw, (6, 4), path)
+    draw_figure(draw, (5, 4.6), path)
 
 
 def reliability_plot(
