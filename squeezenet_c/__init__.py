@@ -21,10 +21,12 @@ from .data.dataset import Dataset
 from .files.export import export
 from .inference.calibration import calibrate
 from .inference.cam import Explanation, explain
-from .inference.metrics import Evaluation
+from .inference.comparison import Comparison
+from .inference.evaluation import Evaluation
 from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
 from .model import Model
 from .preprocessing import Preprocessing
+from .reports.compare import compare
 from .reports.findings import Report
 from .reports.write import report
 from .training.failing import CollapseWarning, TrainingError
@@ -56,6 +58,7 @@ __all__ = [
     "Augment",
     "BadFileError",
     "CollapseWarning",
+    "Comparison",
     "DataCheck",
     "Dataset",
     "Explanation",
@@ -74,6 +77,7 @@ __all__ = [
     "calibrate",
     "check_data",
     "choose_threshold",
+    "compare",
     "compress",
     "evaluate",
     "explain",

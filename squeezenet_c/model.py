@@ -13,7 +13,7 @@ from .compression.quantize import CALIBRATION_PICTURES, quantize
 from .data.dataset import Dataset
 from .files import export, native
 from .inference import calibration, cam, predict
-from .inference.metrics import Evaluation
+from .inference.evaluation import Evaluation
 from .network import Network
 from .reports import write
 from .reports.findings import Report

@@ -102,6 +102,9 @@ class Network(core.Network):
         `from_pretrained` sets it; it is not saved with the model."""
         self.trained_on: tuple[str, ...] = ()
         """The marks of pictures that it has learnt from (data/marks.py), saved with it."""
+        self.provenance: dict[str, Any] = {}
+        """Where its weights come from (data/provenance.py): of the last training its pictures'
+        hash, seed, versions and machine; saved with it, for people to read."""
         self.temperature = 1.0
         """What the logits of its training have been divided by since, see `divide_logits`. It is in
         the weights; the number is saved with them only to be known."""
@@ -355,7 +358,7 @@ class Network(core.Network):
             "positive": self.positive,
             **self.preprocessing.to_dict(),
         }
-        names = ("precision", "threshold", "temperature", "pretrained", "trained_on")
+        names = ("precision", "threshold", "temperature", "pretrained", "trained_on", "provenance")
         besides = {name: getattr(self, name) for name in names}
         return _remade, (type(self), arguments, self.state_dict(), self.quantization, besides)
 

@@ -15,7 +15,6 @@ from squeezenet_c.inference import intervals
 from squeezenet_c.inference.calibration import FEWEST, HIGHEST, LOWEST, best_temperature
 from squeezenet_c.inference.metrics import (
     BINS,
-    Evaluation,
     calibration_bins,
     cross_entropy,
     decide,
@@ -98,7 +97,7 @@ def test_calibration_error_against_scikit_learn(classes: int) -> None:
     assert figure.low < figure.value < figure.high
     threshold = 0.3 if classes == 2 else None
     names = tuple("abcde"[:classes])
-    result = Evaluation.from_logits(logits, labels, names, threshold)
+    result = sq.Evaluation.from_logits(logits, labels, names, threshold)
     assert result.calibration_error == pytest.approx(expected, abs=1e-12)
     assert f"calibration_error {expected:.4f}" in str(result)
     assert result.to_dict()["calibration_error"] == result.calibration_error

@@ -91,7 +91,8 @@ def _literals() -> tuple[set[str], set[str]]:
             text = node.args[0]
             if name in ("translate", "caption") and isinstance(text, ast.Constant):
                 translated.add(text.value)
-    tables = {text for row in page.MEANING.values() for text in row} | set(page.CAPTIONS.values())
+    tables = {text for row in page.MEANING.values() for text in row}
+    tables |= {*page.CAPTIONS.values(), *page.PROVENANCE.values()}
     return translated | tables, strings
 
 
@@ -138,7 +139,8 @@ def test_demo_in_chinese_and_the_run_does_not_keep_it(tmp_path, capsys):
         assert text in said
     run = ["train", str(out / "pictures"), "--epochs", "1", "--out", str(tmp_path / "run")]
     assert main([*run, "--lang", "en"]) == 0
-    assert "lang" not in (tmp_path / "run" / "args.yaml").read_text(encoding="utf-8")
+    said_again = (tmp_path / "run" / "args.yaml").read_text(encoding="utf-8").splitlines()
+    assert not any(line.startswith("lang:") for line in said_again)
 
 
 # -- The report's page -----------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c.cli import main
-from squeezenet_c.inference import intervals
+from squeezenet_c.inference import intervals, weighted
 from squeezenet_c.inference.metrics import decide, youden_threshold
 
 SIZE = 64
@@ -34,7 +34,8 @@ def test_figures_against_scikit_learn(ties):
     metrics = pytest.importorskip("sklearn.metrics")
     labels, score = _scores(ties=ties)
     said = (score > 0.5).astype(int)
-    found = {name: figure.value for name, figure in _measure(labels, score, resamples=5).items()}
+    figures = _measure(labels, score, resamples=5)
+    found = {name: figures[name].value for name in weighted.FIRST}
     false_positives, true_positives, _ = metrics.roc_curve(labels, score, drop_intermediate=False)
     assert found.pop("calibration_error") > 0
     expected = {
@@ -57,7 +58,7 @@ def test_many_classes_against_scikit_learn():
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     said = decide(probabilities)
     found = intervals.measure(labels, probabilities, said, resamples=5)
-    assert set(found) == {"accuracy", "auc", "f1", "calibration_error"}
+    assert set(found) & set(weighted.FIRST) == {"accuracy", "auc", "f1", "calibration_error"}
     area = metrics.roc_auc_score(labels, probabilities, multi_class="ovr")
     assert found["auc"].value == pytest.approx(area, abs=1e-12)
     assert found["f1"].value == pytest.approx(metrics.f1_score(labels, said, average="macro"))
@@ -76,9 +77,9 @@ def test_a_weight_is_a_repeated_picture():
     weights = np.random.default_rng(2).integers(0, 3, 40)
     again = np.repeat(np.arange(40), weights)
     probabilities = np.stack([1 - score, score], axis=1)
-    weighted = intervals._statistics(labels, probabilities, decide(probabilities))
+    statistics = weighted.statistics_of(labels, probabilities, decide(probabilities))
     repeated = _measure(labels[again], score[again], resamples=1)
-    for name, statistic in weighted.items():
+    for name, statistic in statistics.items():
         value = statistic(weights[None].astype(float))[0]
         assert value == pytest.approx(repeated[name].value, abs=1e-12), name
 
@@ -147,7 +148,7 @@ def test_intervals_of_areas_cover_the_true_one():
     true, held = 0.921350, 0  # of normal scores two apart: the normal distribution at sqrt(2)
     for _ in range(400):
         score = random.normal(np.repeat([0, 2], 30), 1)
-        figure = intervals.roc_area(np.repeat([False, True], 30), score)(np.ones((1, 60)))[0]
+        figure = weighted.roc_area(np.repeat([False, True], 30), score)(np.ones((1, 60)))[0]
         low, high = intervals.area_interval(figure, 30, 30)
         held += low <= true <= high
     assert 0.92 < held / 400 < 0.99
@@ -192,7 +193,8 @@ def test_report(home, tmp_path):
     findings = sq.report(model, dataset, tmp_path / "report", title="A <title>", resamples=50)
     names = {path.name for path in (tmp_path / "report").iterdir()}
     plots = {"confusion_matrix.png", "roc.png", "reliability.png", "scores.png"}
-    tables = {"metrics.json", "predictions.csv"}
+    plots |= {"precision_recall.png", "net_benefit.png"}
+    tables = {"metrics.json", "provenance.json", "predictions.csv"}
     assert names == {"index.html", "worst", *plots, *tables}
     metrics = json.loads((tmp_path / "report" / "metrics.json").read_text(encoding="utf-8"))
     evaluated = sq.evaluate(model, dataset)
@@ -221,7 +223,7 @@ def test_the_page_needs_no_other_file(home, tmp_path):
     sq.report(model, dataset, tmp_path, title="A <title>", resamples=50)
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
-    assert len(sources) == 4 + 2 * 8
+    assert len(sources) == 6 + 2 * 8
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in re.sub(r'src="[^"]*"', "", page) and "<script" not in page
     assert "A &lt;title&gt;" in page and "<title>A <" not in page

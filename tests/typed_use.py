@@ -21,6 +21,9 @@ def train_and_predict(folder: Path) -> float:
     answer = sq.predict(best, valid.paths[0])
     evaluation: sq.Evaluation = sq.evaluate(best, valid)
     report: sq.Report = sq.report(best, valid, folder / "report")
+    comparison: sq.Comparison = sq.compare(best, model, valid, folder / "compared")
+    difference: float | None = comparison.differences["auc"].p
+    assert difference is None or evaluation.ppv is None or best.provenance["seed"] == 0
     return answer.confidence + evaluation.accuracy + report.summary.accuracy
 
 

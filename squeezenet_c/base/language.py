@@ -109,6 +109,14 @@ CHINESE = {
     "threshold {threshold:g}": "阈值 {threshold:g}",
     "pictures (linear to 10, then logarithmic)": "图片数（10 以内为线性刻度，以上为对数刻度）",
     "scores by true class": "各真实类别的概率分布",
+    "sensitivity (recall)": "灵敏度（召回率）",
+    "precision (PPV)": "精确率（阳性预测值）",
+    "precision and sensitivity": "精确率与灵敏度",
+    "act on all": "全部干预",
+    "act on none": "均不干预",
+    "probability from which one acts": "采取干预的概率阈值",
+    "net benefit (finds a picture)": "净获益（每张图片的真阳性数）",
+    "decision curve": "决策曲线",
     # The report's page: headings.
     "SqueezeNet: report": "SqueezeNet：评估报告",
     "{model} on {data}": "{model} 在 {data} 上的评估",
@@ -116,6 +124,15 @@ CHINESE = {
     "Answers": "预测结果",
     "Where it is most wrong": "偏差最大的图片",
     "Data": "数据",
+    "For a paper": "论文指标",
+    "Each class against the rest": "各类别（与其余类别相比）",
+    "Where this comes from": "来源信息",
+    "Date": "日期",
+    "Command": "命令",
+    "Model: ": "模型：",
+    "Pictures: ": "图片：",
+    "Software: ": "软件：",
+    "Its training: ": "模型的训练：",
     "For research and teaching. This is no medical device.": ("仅供研究和教学使用，不是医疗器械。"),
     # Its summary.
     "{count} pictures ({kinds}). {rule}": "共 {count} 张图片（{kinds}）。{rule}",
@@ -157,17 +174,64 @@ CHINESE = {
     "how far the probability of answers is from the share that is right; 0 is perfect": (
         "判断的概率与判断正确的比例之间的平均偏差；0 为完全校准"
     ),
+    "Balanced accuracy": "平衡准确率",
+    "mean over the classes of the share of their pictures that is found": "各类别召回率的平均值",
+    "Average precision": "平均精确率（AP）",
+    "area under the curve of precision over sensitivity; the share of positives is chance": (
+        "精确率-灵敏度曲线下面积；随机猜测时等于阳性图片所占比例"
+    ),
+    "AUC, weighted": "加权 AUC",
+    "mean of the classes' AUCs, weighed by their pictures": "各类别 AUC 按图片数加权的平均值",
+    "PPV": "阳性预测值（PPV）",
+    "positive predictive value: share of the reports of {positive} that is right": (
+        "判为{positive}的图片中判断正确的比例"
+    ),
+    "NPV": "阴性预测值（NPV）",
+    "negative predictive value: share of the other answers that is right": (
+        "判为阴性的图片中判断正确的比例"
+    ),
+    "LR+": "阳性似然比（LR+）",
+    "positive likelihood ratio: by how much a report multiplies the odds of {positive}": (
+        "判为阳性时，{positive}的优势（odds）变为原来的多少倍"
+    ),
+    "LR-": "阴性似然比（LR-）",
+    "negative likelihood ratio: by how much the other answer multiplies these odds": (
+        "判为阴性时，该优势变为原来的多少倍"
+    ),
+    "Cohen's kappa": "Cohen κ 系数",
+    "agreement with the true classes beyond chance; 1 is perfect": (
+        "扣除随机一致后与真实类别的一致程度；1 为完全一致"
+    ),
+    "Quadratic kappa": "二次加权 κ 系数",
+    "the same where classes have an order: answers far off weigh more": (
+        "用于有序类别：偏离越远的判断权重越大"
+    ),
+    "precision": "精确率",
+    "recall": "召回率",
+    "PPV, NPV and net benefits hold where {share:.3g} of all pictures are of {positive}, "
+    "as in this set; --prevalence states another share.": (
+        "阳性预测值、阴性预测值与净获益以本数据集的患病率为准：{positive}占全部图片的 {share:.3g}；"
+        "可用 --prevalence 指定其他患病率。"
+    ),
+    "PPV, NPV and net benefits are for a stated prevalence: {share:.3g} of all pictures "
+    "are of {positive}.": (
+        "阳性预测值、阴性预测值与净获益按指定的患病率计算：{positive}占全部图片的 {share:.3g}。"
+    ),
     "({low:.3f} to {high:.3f}, {method})": "（{low:.3f}～{high:.3f}，{method}）",
     "bootstrap": "自助法",
     "(no interval)": "（无置信区间）",
     "In brackets: 95 % intervals. Of shares of pictures by Wilson (1927), of the AUC of two "
     "classes by Newcombe (2006, method 5, on Hanley & McNeil's variance), of the other "
     "figures by a percentile bootstrap over the pictures ({resamples} resamples), which gives "
-    "none where all resamples agree. They tell how much a figure would vary with other "
+    "none where all resamples agree; further below, of likelihood ratios by Simel (1991) and "
+    "of predictive values at a stated prevalence by Mercaldo (2007), both without one where a "
+    "count is 0. They tell how much a figure would vary with other "
     "pictures of the same kind; they say nothing of other cameras, clinics or patients.": (
         "括号内为 95% 置信区间：图片比例采用 Wilson 法（1927）；二分类的 AUC 采用 Newcombe 法"
         "（2006，方法 5，基于 Hanley 和 McNeil 的方差）；其余指标采用对图片重抽样的百分位数自助法"
-        "（重抽样 {resamples} 次），若各次重抽样结果完全相同，则不给出区间。"
+        "（重抽样 {resamples} 次），若各次重抽样结果完全相同，则不给出区间；"
+        "下文的似然比采用 Simel 法（1991），指定患病率下的预测值采用 Mercaldo 法（2007），"
+        "任一计数为 0 时均不给出区间。"
         "置信区间反映换用同类图片时指标的波动范围，不代表在其他相机、医院或患者上的表现。"
     ),
     # Its confusion matrix and plots.
@@ -185,6 +249,18 @@ CHINESE = {
         "与该类别确为真实类别的比例（及其 95% 置信区间）。"
     ),
     "How the probabilities of each true class are distributed.": "各真实类别的预测概率分布。",
+    "At every threshold, the share of reports that is right (up) and of positives that is found "
+    "(right). Dotted: the share of positives.": (
+        "各阈值下判为阳性的图片中判断正确的比例（纵轴）与阳性图片的检出比例（横轴）。"
+        "点线为阳性图片所占比例。"
+    ),
+    "Decision curve: what acting on the model's answers is worth, in finds a picture less the "
+    "price of wrong alarms, by the probability from which one acts (Vickers & Elkin 2006). The "
+    "model is of use where its curve is the highest.": (
+        "决策曲线：按采取干预的概率阈值，依据模型判断采取干预的净获益，"
+        "即每张图片的真阳性数减去误报的代价（Vickers 和 Elkin，2006）。"
+        "曲线最高的区间内，使用本模型是有益的。"
+    ),
     # Its worst pictures.
     "called so": "判断正确",
     "picture": "图片",

@@ -13,6 +13,7 @@ from .. import __version__, get_num_threads
 from ..base.earlier import EARLIER, completed
 from ..base.read import brief, read_text
 from ..base.write import write_bytes
+from ..data.provenance import now
 from ..network import COPY_CHANGES
 from ..training.resume import RunState, state_path
 from .options import SHAPES
@@ -36,6 +37,7 @@ def write_arguments(path: Path, options: argparse.Namespace) -> None:
 
     values = {name: value for name, value in vars(options).items() if name not in NOT_ARGUMENTS}
     values |= {"threads": options.threads or get_num_threads(), "version": __version__}
+    values["date"] = now()
     # Without allow_unicode, surrogates and line separators are escaped; names of folders in any
     # language stay readable where nothing needs an escape.
     texts = [text for value in values.values() for text in _texts(value)]

@@ -9,6 +9,7 @@ from .. import Model, build_info
 from ..compression.quantize import quantize
 from ..compression.size import size_table, total_size
 from ..data.layouts import load_training_data
+from ..data.provenance import file_hash, lines_of
 from ..files.export import STEPS_TOLERANCE, TOLERANCE, export, exported_precision, verify
 from ..files.native import model_file
 from ..inference.predict import match_classes
@@ -145,6 +146,7 @@ def _model_info(options: argparse.Namespace) -> int:
     facts: dict[str, Any] = {
         "file": path,
         "bytes": os.path.getsize(path),
+        "sha256": file_hash(path),
         "version": model.version,
         "classes": [model.name_of(label) for label in range(model.num_classes)],
         "image_size": model.image_size,
@@ -155,13 +157,15 @@ def _model_info(options: argparse.Namespace) -> int:
         size = total_size(model)
         facts |= {"density": size.density, "bits_a_weight": size.bits_a_weight}
     if options.json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print(json.dumps(facts | {"provenance": model.provenance}, ensure_ascii=False))
         return 0
     for name, value in facts.items():
         if isinstance(value, list):
             value = ", ".join(value[:MOST]) + (", ..." if len(value) > MOST else "")
         shown = f"{value:.3f}" if isinstance(value, float) else value
         print(f"{name:16}{value:,}" if isinstance(value, int) else f"{name:16}{shown}")
+    for name, text in lines_of(model.provenance):
+        print(f"trained: {name:15} {text}")
     if model.quantization is not None:
         print(size_table(model))
     return 0

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ..data.dataset import Dataset
 from ..data.layouts import load_training_data
-from ..inference.metrics import Evaluation, decide, softmax
+from ..inference.evaluation import Evaluation
+from ..inference.metrics import decide, softmax
 from ..inference.predict import dataset_logits, match_classes
 from ..model import Model
 from .options import dataset_options

@@ -10,6 +10,7 @@ says things.
 import argparse
 import contextlib
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -23,6 +24,7 @@ from ..base.read import sentence
 from .arguments import NOT_ARGUMENTS, begun_with, check_network
 from .augment import add_augment_sheet
 from .calibrate import add_calibrate
+from .compare import add_compare
 from .compress import add_compress
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
@@ -42,6 +44,7 @@ COMMANDS = {
         "train": (add_train, "train a model and keep the best one"),
         "lr-find": (add_lr_find, "find at which learning rates a network learns, before training"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
+        "compare": (add_compare, "say whether one of two models is better on the same pictures"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),
         "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),
     },
@@ -120,7 +123,8 @@ def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ra
             if name not in (*NOT_ARGUMENTS, "threads")
         }
     )
-    options.ranks = ranks
+    words = sys.argv[1:] if arguments is None else arguments
+    options.ranks, options.command_line = ranks, shlex.join(["squeezenet-c", *words])
     return options.run(options)
 
 

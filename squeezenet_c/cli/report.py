@@ -10,6 +10,7 @@ from ..base.language import translate
 from ..data.check import check_data
 from ..data.dataset import Dataset
 from ..data.layouts import load_evaluation_data, load_training_data
+from ..files.native import model_file
 from ..inference.predict import evaluate
 from ..model import Model
 from ..reports.write import report
@@ -45,6 +46,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "--training-data", metavar="DATA", help="what the model was trained on: the report then "
         "says which pictures are in both sets"
     )  # fmt: skip
+    group(parser, "data").add_argument(
+        "--prevalence", type=float, metavar="SHARE", help="the share of positives where the model "
+        "is to be used, as 0.05: PPV, NPV and net benefits are for it (default: DATA's own)"
+    )  # fmt: skip
     parser.add_argument("--threshold-from", help=argparse.SUPPRESS)  # of the first versions
     output.add_argument("--json", action="store_true", help="print JSON only")
     add_tta(parser)
@@ -77,11 +82,20 @@ def _evaluate(options: argparse.Namespace) -> int:
             training=training,
             title=title,
             tta=options.tta,
+            prevalence=options.prevalence,
+            model_file=model_file(options.model),
+            command=options.command_line,
             comm=options.ranks,
         )
         result = findings.summary
     else:
-        result = evaluate(model, dataset, tta=options.tta, comm=options.ranks)
+        result = evaluate(
+            model,
+            dataset,
+            tta=options.tta,
+            prevalence=options.prevalence,
+            comm=options.ranks,
+        )
     print(json.dumps(result.to_dict(), ensure_ascii=False) if options.json else result)
     if options.out and not options.json:
         print(f"\n{findings}\nWritten: {Path(options.out) / 'index.html'}")

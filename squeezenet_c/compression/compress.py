@@ -15,6 +15,7 @@ from ..base.write import check_writable
 from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
+from ..data.provenance import training_of
 from ..inference.predict import match_classes
 from ..network import AnyNetwork, Network
 from ..training import loop
@@ -94,7 +95,7 @@ def compress(
     teacher.precision = "float32"
     teacher.threshold, teacher.temperature = None, 1.0  # they will be for other weights
     twin = teacher.copy(dropout=0.0)  # in the answers that it is to learn is no chance
-    most = _most_bytes(teacher, learnt, size_kb)
+    most = _most_bytes(teacher, learnt, size_kb, seed)
     say = print if progress else _say_nothing
     arguments = {
         "model": mark_of(teacher),
@@ -179,13 +180,14 @@ def _go_on(history: History) -> None:
         raise KeyboardInterrupt
 
 
-def _most_bytes(network: Network, train: Dataset, size_kb: float) -> int:
+def _most_bytes(network: Network, train: Dataset, size_kb: float, seed: int) -> int:
     """That the codes may take. ValueError: they cannot take so few."""
     if not (math.isfinite(size_kb) and size_kb > 0):
         raise ValueError(f"size_kb is {size_kb!r}, expected a number above 0")
     marked = network.copy()
     marked.class_names = network.class_names or train.class_names
     marked.trained_on = add_marks(network.trained_on, train)[:MOST_MARKS]
+    marked.provenance = training_of(train, seed)
     besides = bytes_besides_codes(marked)
     least = {name: float(DENSITIES[0]) for name in weight_names(network)}
     least_bytes = besides + math.ceil(coded_bytes(network, least) / SPARE)

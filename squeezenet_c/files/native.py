@@ -12,6 +12,8 @@ Tensors bear torchvision's names. Metadata is text by key:
   temperature          JSON, a number: what the logits were divided by, in the weights already;
                        absent where it is 1
   trained_on           JSON, a list of the marks of training pictures (data/marks.py); may be absent
+  provenance           JSON, of the last training: its pictures' hash, seed, versions and machine
+                       (data/provenance.py), for people to read; absent in older files
 A file without squeezenet_c.format is taken to be torchvision's. A quantised model's tensors are
 those of quantised.py.
 """
@@ -63,6 +65,8 @@ def metadata_of(model: Network) -> dict[str, str]:
         metadata["temperature"] = json.dumps(model.temperature)
     if model.trained_on:
         metadata["trained_on"] = json.dumps(model.trained_on)
+    if model.provenance:
+        metadata["provenance"] = json.dumps(model.provenance)
     return metadata
 
 
@@ -134,6 +138,7 @@ def load(
     threshold = positive = None
     temperature: float = 1
     trained_on: list[str] = []
+    provenance: dict[str, Any] = {}
     if FORMAT_KEY in metadata and "threshold" in metadata:
         threshold = _json(path, metadata, "threshold", int | float)
     if FORMAT_KEY in metadata and "temperature" in metadata:
@@ -149,6 +154,8 @@ def load(
         trained_on = _json(path, metadata, "trained_on", list)
         if not all(isinstance(mark, str) for mark in trained_on):
             raise core.BadFileError(f"{path}: metadata trained_on is no list of texts")
+    if FORMAT_KEY in metadata and "provenance" in metadata:
+        provenance = _json(path, metadata, "provenance", dict)
     spec = {key: arguments[key] for key in SPEC_KEYS & set(arguments)}
     whole = FORMAT_KEY in metadata and quantised.is_quantised(state)
     if whole:
@@ -162,6 +169,7 @@ def load(
         model.threshold = threshold
         model.temperature = float(temperature)
         model.trained_on = tuple(trained_on)
+        model.provenance = provenance
     if whole:
         quantised.take(path, model, state)
     else:
@@ -220,7 +228,7 @@ def load_pretrained(
     head = {key: value for key, value in model.state_dict().items() if key.startswith("classifier")}
     model.load_state_dict(pretrained.state_dict() | head)
     model.pretrained = True
-    model.trained_on = pretrained.trained_on
+    model.trained_on, model.provenance = pretrained.trained_on, pretrained.provenance
     return model
 
 

@@ -2,10 +2,17 @@
 
 Which interval depends on the figure, and each Figure names its own (`method`):
 
-Wilson      of shares of pictures: accuracy, sensitivity, specificity (Wilson 1927, JASA 22, 209)
+Wilson      of shares of pictures: accuracy, sensitivity, specificity, and the predictive values at
+            the set's own prevalence (Wilson 1927, JASA 22, 209)
 Newcombe    of the AUC of two classes: method 5 of Newcombe 2006 (Statistics in Medicine 25,
             559-573), the AUCs from which the one found is no further than 1.96 standard errors of
             Hanley & McNeil's (Radiology 1982, 143, 29-36), with mean class sizes in them
+Simel       of likelihood ratios: of the ratio of two shares, by the normal distribution of its
+            logarithm (Simel, Samsa & Matchar, J Clin Epidemiol 1991, 44, 763-770); none where a
+            count is 0
+Mercaldo    of predictive values at a stated prevalence: on the logit, where Bayes' theorem adds the
+            prevalence's to the likelihood ratio's logarithm (Mercaldo, Lau & Zhou, Statistics in
+            Medicine 2007, 26, 2170-2183); none where a likelihood ratio has none
 bootstrap   of all else, the percentile interval (Efron & Tibshirani, "An Introduction to the
             Bootstrap", 1993, chapter 13): pictures are drawn with replacement, as many as there
             are, the figure is computed anew, and the interval holds the middle 95 % of the results.
@@ -16,7 +23,7 @@ The first two hold at 0 and 1 too, where resampling pictures that are all right 
 A bootstrap whose draws are all alike says nothing, and there is no interval then.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -24,24 +31,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import calibration_bins
+from .weighted import FIRST, PAPER, Floats, Statistic, check_prevalence, statistics_of
 
 CONFIDENCE = 0.95
 Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)  # 1.96
-SPECIFICITY = 0.95  # of "sensitivity at 95 % specificity"
 RESAMPLES, SEED = 2000, 0
 CHUNK = 1 << 22  # weights held at a time
-
-Floats = NDArray[np.float64]
-# From (draws, N) weights to one value a draw, NaN where it is not defined.
-Statistic = Callable[[Floats], Floats]
 
 
 @dataclass(frozen=True)
 class Figure:
     """A value and its 95 % interval. value is None where it is not defined (no picture of a class),
-    low, high and method where there is no interval. method: "Wilson", "Newcombe" or "bootstrap",
-    see the head of this file; a bootstrap leaves out draws in which the value is not defined."""
+    low, high and method where there is no interval. method: "Wilson" or another, see the head of
+    this file; a bootstrap leaves out draws in which the value is not defined."""
 
     value: float | None
     low: float | None
@@ -65,43 +67,82 @@ def measure(
     predicted: NDArray[np.int64],
     resamples: int = RESAMPLES,
     seed: int = SEED,
+    prevalence: float | None = None,
 ) -> dict[str, Figure]:
-    """Figures by name, of N labels, (N, classes) probabilities and the N classes predicted.
+    """Figures by name, of N labels, (N, classes) probabilities and the N classes predicted; what
+    each is computed by is in weighted.py.
 
-    accuracy, auc, f1 and calibration_error; with two classes, of which class 1 is the positive,
-    sensitivity, specificity and sensitivity_at_95_specificity too. With more classes auc is the
-    mean of each class against the rest, and f1 the mean of each class's. resamples, seed: of the
-    bootstrap.
+    accuracy, auc, f1, calibration_error, balanced_accuracy, average_precision and kappa. With two
+    classes, of which class 1 is the positive, sensitivity, specificity,
+    sensitivity_at_95_specificity, ppv, npv, lr_positive and lr_negative too. With more classes auc,
+    f1 and average_precision are the mean of each class's, against the rest; and there are
+    weighted_auc, whose mean is weighed by pictures, and quadratic_kappa, which is of use where the
+    classes have an order.
+
+    prevalence: of the positive class, for ppv and npv (default: the set's own). resamples, seed: of
+    the bootstrap. ValueError: a prevalence that is none, or no resample.
     """
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}, expected at least 1")
-    statistics = _statistics(labels, probabilities, predicted)
-    figures = {name: statistic(np.ones((1, len(labels)))) for name, statistic in statistics.items()}
-    found = _closed_forms(labels, predicted, probabilities.shape[1], figures)
-    drawn: dict[str, list[Floats]] = {name: [] for name in statistics if name not in found}
-    for weights in _draws(len(labels), resamples, seed):
-        for name, values in drawn.items():
-            values.append(statistics[name](weights))
-    for name, values in drawn.items():
-        found[name] = _bootstrapped(figures[name][0], np.concatenate(values))
-    return {name: found[name] for name in statistics}
+    check_prevalence(prevalence, probabilities.shape[1])
+    statistics = statistics_of(labels, probabilities, predicted, prevalence)
+    found = _closed_forms(labels, predicted, probabilities.shape[1], statistics, prevalence)
+    others = {name: statistics[name] for name in statistics if name not in found}
+    found |= bootstrap(others, len(labels), resamples, seed)
+    return {name: found[name] for name in FIRST + PAPER if name in found}
 
 
 def _closed_forms(
     labels: NDArray[np.int64],
     predicted: NDArray[np.int64],
     classes: int,
-    values: dict[str, Floats],
+    statistics: dict[str, Statistic],
+    prevalence: float | None,
 ) -> dict[str, Figure]:
     """The figures whose intervals need no resampling."""
     right = predicted == labels
     found = {"accuracy": _share(right)}
-    if classes == 2:
-        positives = labels == 1
-        found["sensitivity"] = _share(right[positives])
-        found["specificity"] = _share(right[~positives])
-        found["auc"] = _area(values["auc"][0], int(positives.sum()), int((~positives).sum()))
+    if classes != 2:
+        return found
+    once = np.ones((1, len(labels)))
+    values = {name: float(statistic(once)[0]) for name, statistic in statistics.items()}
+    positive, called = labels == 1, predicted == 1
+    found["sensitivity"] = _share(right[positive])
+    found["specificity"] = _share(right[~positive])
+    found["auc"] = _area(values["auc"], int(positive.sum()), int((~positive).sum()))
+    wholes = int(positive.sum()), int((~positive).sum())
+    for name, answer in (("lr_positive", called), ("lr_negative", ~called)):
+        parts = int((answer & positive).sum()), int((answer & ~positive).sum())
+        found[name] = _ratio(values[name], parts, wholes)
+    if prevalence is None:
+        return found | {"ppv": _share(right[called]), "npv": _share(right[~called])}
+    for name, ratio in (("ppv", "lr_positive"), ("npv", "lr_negative")):
+        found[name] = _predictive(values[name], found[ratio], prevalence, name == "npv")
     return found
+
+
+def _ratio(value: float, parts: tuple[int, int], wholes: tuple[int, int]) -> Figure:
+    """Of the shares parts / wholes, value = the first's over the second's."""
+    if not np.isfinite(value):
+        return Figure(None, None, None)
+    if 0 in parts:
+        return Figure(float(value), None, None)
+    error = np.sqrt(sum(1 / part - 1 / whole for part, whole in zip(parts, wholes, strict=True)))
+    low, high = (float(value * np.exp(side * error)) for side in (-Z, Z))
+    return Figure(float(value), low, high, "Simel")
+
+
+def _predictive(value: float, ratio: Figure, prevalence: float, negative: bool) -> Figure:
+    """Of the value that Bayes' theorem gives with the likelihood ratio."""
+    if not np.isfinite(value):
+        return Figure(None, None, None)
+    if ratio.low is None or ratio.high is None:
+        return Figure(float(value), None, None)
+    odds = prevalence / (1 - prevalence)
+    low, high = (odds * end / (1 + odds * end) for end in (ratio.low, ratio.high))
+    if negative:
+        low, high = 1 - high, 1 - low
+    return Figure(float(value), low, high, "Mercaldo")
 
 
 def _share(right: NDArray[np.bool_]) -> Figure:
@@ -149,6 +190,21 @@ def area_interval(area: float, positives: int, negatives: int) -> tuple[float, f
     return bound(0.0), bound(1.0)
 
 
+def bootstrap(
+    statistics: dict[str, Statistic], count: int, resamples: int = RESAMPLES, seed: int = SEED
+) -> dict[str, Figure]:
+    """A Figure by each name, of statistics of the same `count` pictures."""
+    drawn: dict[str, list[Floats]] = {name: [] for name in statistics}
+    for weights in _draws(count, resamples, seed):
+        for name, values in drawn.items():
+            values.append(statistics[name](weights))
+    once = np.ones((1, count))
+    return {
+        name: _bootstrapped(float(statistics[name](once)[0]), np.concatenate(values))
+        for name, values in drawn.items()
+    }
+
+
 def _draws(count: int, resamples: int, seed: int) -> Iterator[Floats]:
     random = np.random.default_rng(seed)
     share = np.full(count, 1 / count)
@@ -166,101 +222,3 @@ def _bootstrapped(value: float, drawn: Floats) -> Figure:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(drawn, (tail, 1 - tail))
     return Figure(float(value), float(low), float(high), "bootstrap")
-
-
-def _statistics(
-    labels: NDArray[np.int64], probabilities: Floats, predicted: NDArray[np.int64]
-) -> dict[str, Statistic]:
-    classes = probabilities.shape[1]
-    right = predicted == labels
-    calibration = calibration_error(
-        probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
-    )
-    if classes != 2:
-        return {
-            "accuracy": _share_of(right),
-            "auc": _mean([roc_area(labels == c, probabilities[:, c]) for c in range(classes)]),
-            "f1": _mean([_f1(labels == c, predicted == c) for c in range(classes)]),
-            "calibration_error": calibration,
-        }
-    positive, score = labels == 1, probabilities[:, 1]
-    return {
-        "accuracy": _share_of(right),
-        "auc": roc_area(positive, score),
-        "sensitivity": _share_of(right, positive),
-        "specificity": _share_of(right, ~positive),
-        "sensitivity_at_95_specificity": sensitivity_at(positive, score, SPECIFICITY),
-        "f1": _f1(positive, predicted == 1),
-        "calibration_error": calibration,
-    }
-
-
-def _divide(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
-
-
-def _mean(statistics: list[Statistic]) -> Statistic:
-    return lambda weights: np.mean([statistic(weights) for statistic in statistics], axis=0)
-
-
-def _share_of(right: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -> Statistic:
-    among = np.ones(len(right), bool) if among is None else among
-    return lambda weights: _divide(weights @ (right & among), weights @ among)
-
-
-def _f1(positive: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Statistic:
-    """2 TP / (2 TP + FP + FN): the harmonic mean of precision and sensitivity."""
-    return lambda weights: _divide(
-        2 * (weights @ (positive & predicted)), weights @ positive + weights @ predicted
-    )
-
-
-def _by_score(
-    positive: NDArray[np.bool_], score: Floats
-) -> Callable[[Floats], tuple[Floats, Floats]]:
-    """From weights to (positives, negatives) at each score there is, ascending: (draws, scores)."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-
-    def sums(weights: Floats) -> tuple[Floats, Floats]:
-        sides = (weights[:, order] * side[order] for side in (positive, ~positive))
-        positives, negatives = (np.add.reduceat(side, starts, axis=1) for side in sides)
-        return positives, negatives
-
-    return sums
-
-
-def roc_area(positive: NDArray[np.bool_], score: Floats) -> Statistic:
-    """The chance that a positive scores above a negative, ties half (Mann & Whitney 1947)."""
-    sums = _by_score(positive, score)
-
-    def area(weights: Floats) -> Floats:
-        positives, negatives = sums(weights)
-        below = negatives.cumsum(axis=1) - negatives / 2
-        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-        return _divide((positives * below).sum(axis=1), pairs)
-
-    return area
-
-
-def sensitivity_at(positive: NDArray[np.bool_], score: Floats, specificity: float) -> Statistic:
-    """The largest sensitivity of a threshold whose specificity is at least `specificity`."""
-    sums = _by_score(positive, score)
-
-    def sensitivity(weights: Floats) -> Floats:
-        positives, negatives = (side[:, ::-1].cumsum(axis=1) for side in sums(weights))
-        all_positives, all_negatives = positives[:, -1], negatives[:, -1]
-        # Half a picture of room for the rounding of a product; counts are whole.
-        allowed = np.floor((1 - specificity) * all_negatives + 1e-9)
-        found = np.where(negatives <= allowed[:, None], positives, 0).max(axis=1)
-        found[all_negatives == 0] = np.nan
-        return _divide(found, all_positives)
-
-    return sensitivity
-
-
-def calibration_error(right: NDArray[np.bool_], confidence: Floats) -> Statistic:
-    """metrics.expected_calibration_error, of which answers are right and how sure each is."""
-    filled, place = np.unique(calibration_bins(confidence), return_inverse=True)
-    gaps = (right - confidence)[:, None] * (place[:, None] == np.arange(len(filled)))
-    return lambda weights: np.abs(weights @ gaps).sum(axis=1) / weights.sum(axis=1)

@@ -18,7 +18,9 @@ from ..data.dataset import Dataset
 from ..data.marks import fingerprint
 from ..network import Network
 from ..preprocessing import Preprocessing
-from .metrics import Evaluation, decide, softmax, threshold_at, youden_threshold
+from .evaluation import Evaluation
+from .metrics import decide, softmax, threshold_at, youden_threshold
+from .weighted import check_prevalence
 
 
 class NotFiniteError(ValueError):
@@ -162,15 +164,25 @@ def predict_proba(
 
 @over_ranks
 def evaluate(
-    model: Network, dataset: Dataset, batch_size: int = 32, *, tta: bool = False, comm: Any = None
+    model: Network,
+    dataset: Dataset,
+    batch_size: int = 32,
+    *,
+    tta: bool = False,
+    prevalence: float | None = None,
+    comm: Any = None,
 ) -> Evaluation:
-    """The model's Evaluation on a labelled set; tta, comm: see predict_proba. ValueError: see
-    match_classes."""
+    """The model's Evaluation on a labelled set. prevalence: the share of positives where the model
+    is to be used, for ppv and npv (default: the set's own); tta, comm: see predict_proba. ValueError:
+    a prevalence that is none; see match_classes."""
+    check_prevalence(prevalence, model.num_classes)
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))
     refuse_differences(comm, model, dataset)
     logits = dataset_logits(model, dataset, batch_size, tta=tta, comm=comm)
-    return Evaluation.from_logits(logits, dataset.labels, names, model.threshold, model.positive)
+    return Evaluation.from_logits(
+        logits, dataset.labels, names, model.threshold, model.positive, prevalence
+    )
 
 
 @over_ranks

@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..inference.cam import Explanation
+from ..inference.decisions import DecisionCurve
+from ..inference.evaluation import Evaluation
 from ..inference.intervals import Figure
-from ..inference.metrics import Evaluation
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Report:
                    was given the least probability, the worst first
     plots          files by name; none without matplotlib
     notes          sentences on the data that a reader has to know
+    prevalence     of the positive class, that ppv, npv and net benefits are for; None: the set's
+    curve          net benefits at each threshold; None where there are not two classes, or no
+                   picture of one
+    provenance     what the figures come from, see write.report
     """
 
     figures: dict[str, Figure]
@@ -40,6 +46,9 @@ class Report:
     worst: list[tuple[int, Explanation]] = field(default_factory=list)
     plots: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    prevalence: float | None = None
+    curve: DecisionCurve | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         width = max(map(len, self.figures))

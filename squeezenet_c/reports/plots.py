@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.plots import caption, draw_figure, label
+from ..inference.decisions import DecisionCurve
 from ..inference.intervals import wilson_interval
 from ..inference.metrics import BINS, calibration_bins
 
@@ -69,6 +70,54 @@ def roc_plot(
             title=caption("ROC curve"), xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal",
         )  # fmt: skip
         axes.legend(loc="lower right")
+
+    draw_figure(draw, (5, 4.6), path)
+
+
+def precision_recall_plot(
+    positives: NDArray[np.bool_], scores: NDArray[np.float64], names: tuple[str, ...],
+    path: Path | None,
+) -> None:  # fmt: skip
+    """Curves of the columns of (N, K) positives and scores, one a name, as steps: a threshold's
+    precision holds for the sensitivities that it gains. Dotted: the share that is positive."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        for column, name in enumerate(names):
+            positive, score = positives[:, column], scores[:, column]
+            false_rates, true_rates = roc_points(positive, score)
+            found, wrong = true_rates * positive.sum(), false_rates * (~positive).sum()
+            precision = found[1:] / np.maximum(1, found[1:] + wrong[1:])
+            line = axes.step(true_rates, np.concatenate([[1], precision]), label=label(name))
+            axes.axhline(positive.mean(), linestyle=":", linewidth=1, color=line[0].get_color())
+        axes.set(
+            xlabel=caption("sensitivity (recall)"), ylabel=caption("precision (PPV)"),
+            title=caption("precision and sensitivity"), xlim=(-0.01, 1.01), ylim=(-0.01, 1.01),
+            aspect="equal",
+        )  # fmt: skip
+        axes.legend(loc="lower left")
+
+    draw_figure(draw, (5, 4.6), path)
+
+
+def net_benefit_plot(curve: DecisionCurve, threshold: float | None, path: Path | None) -> None:
+    """The decision curve, beside acting on all and on none; threshold: the model's own."""
+
+    def draw(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot(curve.thresholds, curve.model, label=caption("the model"))
+        axes.plot(curve.thresholds, curve.treat_all, "--", color="0.5", label=caption("act on all"))
+        axes.axhline(0, color="0.5", linewidth=1, label=caption("act on none"))
+        if threshold is not None:
+            text = caption("threshold {threshold:g}", threshold=threshold)
+            axes.axvline(threshold, color="black", linestyle=":", label=text)
+        axes.set(
+            xlabel=caption("probability from which one acts"),
+            ylabel=caption("net benefit (finds a picture)"),
+            title=caption("decision curve"), xlim=(0, 1),
+            ylim=(-0.15 * curve.prevalence, 1.1 * curve.prevalence),
+        )  # fmt: skip
+        axes.legend(loc="lower left")
 
     draw_figure(draw, (5, 4.6), path)
 

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.language import translate
-from ..base.ranks import over_ranks
+from ..base.ranks import hash_of, over_ranks
 from ..base.write import write_table, write_text
 from ..data import palm
 from ..data.check import DataCheck, check_data
 from ..data.dataset import Dataset
+from ..data.provenance import data_of, file_hash, now, software
 from ..inference.cam import explain
+from ..inference.comparison import Judged
+from ..inference.decisions import DecisionCurve, decision_curve
+from ..inference.evaluation import Evaluation
 from ..inference.intervals import RESAMPLES, SEED, measure
-from ..inference.metrics import Evaluation, decide, softmax
+from ..inference.metrics import decide, positive_last, softmax
 from ..inference.predict import dataset_logits, match_classes, refuse_differences
+from ..inference.weighted import check_prevalence
 from ..network import Network
 from .findings import Report
 from .page import write_page
+from .predictions import write_predictions
 
 WORST, WORST_ENDING = 8, ".cam.png"  # pictures that are shown, and how their files' names end
-PLOTS = ("confusion_matrix", "roc", "reliability", "scores")
+PLOTS = ("confusion_matrix", "roc", "reliability", "scores", "precision_recall", "net_benefit")
 
 
 @over_ranks
@@ -37,26 +44,39 @@ def report(
     resamples: int = RESAMPLES,
     seed: int = SEED,
     tta: bool = False,
+    prevalence: float | None = None,
+    model_file: str | os.PathLike | None = None,
+    command: str | None = None,
     comm: Any = None,
 ) -> Report:
     """Evaluate `model` on `dataset` and write into `folder` (made if need be):
 
     index.html       all of the below on one page, which needs no other file
-    metrics.json     figures with their intervals, and what they were computed from
+    metrics.json     figures with their intervals, and what they were computed from; a row a class,
+                     net benefits
+    provenance.json  where they come from: date, command, hashes of model and pictures, versions of
+                     the software, and what the model says of its training
     predictions.csv  a line a picture
     Classification_Results.csv    with PALM's classes: its form, FileName and PM Risk
-    confusion_matrix.png, roc.png, reliability.png, scores.png    where matplotlib is installed
+    confusion_matrix.png, roc.png, reliability.png, scores.png, precision_recall.png and, of two
+                     classes, net_benefit.png    where matplotlib is installed
     worst/           activation maps of the pictures it gets most wrong
 
     title       of the page (default: "SqueezeNet: report", in the language)
     training    its training pictures: checked for pictures that are in both sets
     resamples, seed     of the intervals
     tta         see predict_proba; activation maps are of the pictures as they are
+    prevalence  the share of positives where the model is to be used, for PPV, NPV and net benefits
+                (default: the set's own)
+    model_file, command     for provenance.json: the file that the model was loaded from, and what
+                was said to make the report
     comm        an mpi4py communicator, whose ranks share the pictures; rank 0 alone writes, and its
                 Report alone has `plots` and `worst`
 
-    ValueError: a set of other classes, see match_classes. OSError: a file cannot be written.
+    ValueError: a set of other classes, see match_classes, or a prevalence that is none. OSError: a
+    file cannot be written.
     """
+    check_prevalence(prevalence, model.num_classes)
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     if training is not None:
         training = match_classes(training, model.class_names, model.num_classes)
@@ -70,12 +90,13 @@ def report(
     predicted = decide(probabilities, model.threshold, model.positive)
     findings = Report(
         figures=measure(
-            *_positive_last(model.positive, dataset.labels, probabilities, predicted),
+            *positive_last(model.positive, dataset.labels, probabilities, predicted),
             resamples,
             seed,
+            prevalence,
         ),
         summary=Evaluation.from_logits(
-            logits, dataset.labels, names, model.threshold, model.positive
+            logits, dataset.labels, names, model.threshold, model.positive, prevalence
         ),
         paths=dataset.paths,
         labels=dataset.labels,
@@ -88,16 +109,23 @@ def report(
             translate("Not evaluated: {path}: {why}", path=path, why=why)
             for path, why in dataset.skipped
         ],
+        prevalence=prevalence,
+        curve=_curve(model.positive, dataset.labels, probabilities, prevalence),
     )
     if not comm.leads:
         return findings
+    findings.provenance.update(_provenance(model, dataset, model_file, command))
     checked = _check(training, dataset)
     _explain_worst(findings, model, folder / "worst")
     _write_plots(findings, folder)
-    _write_predictions(findings, folder / "predictions.csv")
+    write_predictions(
+        Judged(title or "", dataset.paths, names, dataset.labels, predicted, probabilities),
+        folder / "predictions.csv",
+    )
     if set(names) == set(palm.CLASS_NAMES):
         _write_results(findings, folder / "Classification_Results.csv")
     _write_json(findings, folder / "metrics.json", resamples, seed)
+    _dump(findings.provenance, folder / "provenance.json")
     write_page(
         findings,
         checked,
@@ -108,16 +136,31 @@ def report(
     return findings
 
 
-def _positive_last(
+def _curve(
     positive: int | None,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
-    predicted: NDArray[np.int64],
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
-    """The three as `measure` takes them, to which class 1 of two is the positive."""
-    if positive != 0:
-        return labels, probabilities, predicted
-    return 1 - labels, probabilities[:, ::-1], 1 - predicted
+    prevalence: float | None,
+) -> DecisionCurve | None:
+    if positive is None:
+        return None
+    return decision_curve(labels == positive, probabilities[:, positive], prevalence)
+
+
+def _provenance(
+    model: Network, dataset: Dataset, file: str | os.PathLike | None, command: str | None
+) -> dict[str, Any]:
+    said: dict[str, Any] = {"weights": hash_of(model.state_dict()), "precision": model.precision}
+    if file is not None:
+        said = {"file": os.path.basename(file), "sha256": file_hash(file), **said}
+    return {
+        "date": now(),
+        "command": command,
+        "model": said,
+        "data": data_of(dataset),
+        "software": software(),
+        "training": model.provenance,
+    }
 
 
 def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
@@ -177,27 +220,20 @@ def _write_plots(findings: Report, folder: Path) -> None:
         score, what = findings.probabilities[:, positive], names[positive]
     threshold = None if positive is None else findings.threshold or 0.5
     plots.scores_plot(labels, score, names, what, threshold, paths["scores"])
+    plots.precision_recall_plot(
+        labels[:, None] == columns,
+        findings.probabilities[:, columns],
+        tuple(names[column] for column in columns),
+        paths["precision_recall"],
+    )
+    if findings.curve is None:
+        del paths["net_benefit"]
+    else:
+        plots.net_benefit_plot(findings.curve, threshold, paths["net_benefit"])
     findings.plots.update(paths)
 
 
 # -- Tables ----------------------------------------------------------------------------------------
-
-
-def _write_predictions(findings: Report, path: Path) -> None:
-    names = findings.class_names
-    pictures = zip(
-        findings.paths,
-        findings.labels,
-        findings.predicted,
-        findings.probabilities.tolist(),
-        strict=True,
-    )
-    rows = (
-        (picture, names[true], names[said], int(true == said), *shares)
-        for picture, true, said, shares in pictures
-    )
-    columns = [f"probability {name}" for name in names]
-    write_table(path, ["path", "true", "predicted", "right", *columns], rows)
 
 
 def _write_results(findings: Report, path: Path) -> None:
@@ -212,8 +248,6 @@ def _write_results(findings: Report, path: Path) -> None:
 
 
 def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None:
-    import json
-
     contents = {
         "pictures": len(findings.paths),
         "class_names": list(findings.class_names),
@@ -222,7 +256,15 @@ def _write_json(findings: Report, path: Path, resamples: int, seed: int) -> None
         "loss": findings.summary.loss,
         "confusion_matrix": findings.summary.confusion_matrix.tolist(),
         "figures": {name: figure.to_dict() for name, figure in findings.figures.items()},
+        "prevalence": findings.prevalence,
+        "per_class": [asdict(row) for row in findings.summary.per_class],
+        "net_benefit": None if findings.curve is None else findings.curve.to_dict(),
         "intervals": {"confidence": 0.95, "resamples": resamples, "seed": seed},
     }
-    text = json.dumps(contents, ensure_ascii=False, indent=2)
-    write_text(path, text + "\n")
+    _dump(contents, path)
+
+
+def _dump(contents: dict[str, Any], path: Path) -> None:
+    import json
+
+    write_text(path, json.dumps(contents, ensure_ascii=False, indent=2) + "\n")

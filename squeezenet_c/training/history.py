@@ -8,7 +8,7 @@ from typing import Any
 
 from ..base.plots import caption, draw_figure
 from ..base.write import write_table
-from ..inference.metrics import Evaluation
+from ..inference.evaluation import Evaluation
 
 DEFAULT_MONITOR = "accuracy"
 

@@ -10,6 +10,7 @@ from ..base.write import check_writable
 from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..data.marks import add_marks, fingerprint
+from ..data.provenance import training_of
 from ..files import native
 from ..inference.calibration import fold_best_temperature
 from ..inference.predict import evaluate
@@ -207,6 +208,7 @@ def train(
             "the hash of the weights": hash_of(model.state_dict()),
         }
     )
+    model.provenance = ranks.from_leader(lambda: training_of(sets.train, seed))
     sets = sets.of_size(model)
     files = (checkpoint, state) if ranks.leads else (None, None)
     keeper = Keeper(model, made, arguments, *files, monitor)
