@@ -173,8 +173,8 @@ def evaluate(
     comm: Any = None,
 ) -> Evaluation:
     """The model's Evaluation on a labelled set. prevalence: the share of positives where the model
-    is to be used, for ppv and npv (default: the set's own); tta, comm: see predict_proba. ValueError:
-    a prevalence that is none; see match_classes."""
+    is to be used, for ppv and npv (default: the set's own); tta, comm: see predict_proba.
+    ValueError: a prevalence that is none; see match_classes."""
     check_prevalence(prevalence, model.num_classes)
     dataset = match_classes(dataset, model.class_names, model.num_classes)
     names = model.class_names or tuple(str(label) for label in range(model.num_classes))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..data.dataset import Dataset
-from ..inference.metrics import Evaluation
+from ..inference.evaluation import Evaluation
 from ..inference.predict import NotFiniteError, dataset_logits
 from ..network import Network
 from .failing import DivergedError

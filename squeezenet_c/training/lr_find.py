@@ -11,6 +11,7 @@ import numpy as np
 from .._native import core
 from ..base.plots import caption, draw_figure
 from ..base.ranks import Ranks, hash_of, over_ranks
+from ..data.augment import Augment
 from ..data.dataset import Dataset
 from ..network import Network
 from .checks import check_numbers, class_weights_of, set_precision
@@ -103,7 +104,7 @@ def lr_find(
     steps: int = 100,
     batch_size: int = 16,
     seed: int = 0,
-    augment: bool = True,
+    augment: bool | str | Augment = "flips",
     progress: bool = True,
     precision: str | None = None,
     freeze: str | int | Sequence[str] | None = None,
@@ -147,7 +148,7 @@ def lr_find(
         epochs=1,
         batch_size=batch_size,
         seed=seed,
-        augment=augment,
+        augment=Augment.of(augment),
         freeze=freeze,
         weight_decay=weight_decay,
         label_smoothing=label_smoothing,
