@@ -31,6 +31,8 @@ from .training.history import History
 from .training.loop import train
 from .training.optimizer import Adam
 from .training.recipe import Recipe
+from .training.sweep import sweep
+from .training.sweep_table import Sweep
 
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
@@ -61,6 +63,7 @@ __all__ = [
     "Model",
     "Preprocessing",
     "Recipe",
+    "Sweep",
     "Evaluation",
     "TrainingError",
     "__version__",
@@ -84,6 +87,7 @@ __all__ = [
     "set_backend",
     "set_language",
     "set_max_pixels",
+    "sweep",
     "set_num_threads",
     "synthetic",
     "train",

@@ -30,6 +30,7 @@ from .predict import add_explain, add_predict
 from .quantize import add_quantize
 from .report import add_check, add_evaluate
 from .stopping import handling_sigterm, stopped
+from .sweep import add_sweep
 from .threshold import add_threshold
 from .train import add_demo, add_train
 
@@ -38,6 +39,7 @@ from .train import add_demo, add_train
 COMMANDS = {
     "train a model, and judge it": {
         "train": (add_train, "train a model and keep the best one"),
+        "sweep": (add_sweep, "train many networks of the paper's design space, and compare them"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),
         "calibrate": (add_calibrate, "make a model as sure of its answers as they are right"),

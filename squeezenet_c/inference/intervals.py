@@ -6,6 +6,7 @@ Wilson      of shares of pictures: accuracy, sensitivity, specificity (Wilson 19
 Newcombe    of the AUC of two classes: method 5 of Newcombe 2006 (Statistics in Medicine 25,
             559-573), the AUCs from which the one found is no further than 1.96 standard errors of
             Hanley & McNeil's (Radiology 1982, 143, 29-36), with mean class sizes in them
+Student     of a mean over runs, such as seeds (Student 1908, Biometrika 6, 1)
 bootstrap   of all else, the percentile interval (Efron & Tibshirani, "An Introduction to the
             Bootstrap", 1993, chapter 13): pictures are drawn with replacement, as many as there
             are, the figure is computed anew, and the interval holds the middle 95 % of the results.
@@ -16,7 +17,8 @@ The first two hold at 0 and 1 too, where resampling pictures that are all right 
 A bootstrap whose draws are all alike says nothing, and there is no interval then.
 """
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -40,8 +42,9 @@ Statistic = Callable[[Floats], Floats]
 @dataclass(frozen=True)
 class Figure:
     """A value and its 95 % interval. value is None where it is not defined (no picture of a class),
-    low, high and method where there is no interval. method: "Wilson", "Newcombe" or "bootstrap",
-    see the head of this file; a bootstrap leaves out draws in which the value is not defined."""
+    low, high and method where there is no interval. method: "Wilson", "Newcombe", "Student" or
+    "bootstrap", see the head of this file; a bootstrap leaves out draws in which the value is not
+    defined."""
 
     value: float | None
     low: float | None
@@ -147,6 +150,40 @@ def area_interval(area: float, positives: int, negatives: int) -> tuple[float, f
         return near
 
     return bound(0.0), bound(1.0)
+
+
+def mean_figure(values: Sequence[float]) -> Figure:
+    """The mean of shares between 0 and 1, one a run, with Student's 95 % interval, no further than
+    0 and 1; of one run without interval."""
+    if not len(values):
+        return Figure(None, None, None)
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Figure(mean, None, None)
+    half = student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Figure(mean, max(0.0, mean - half), min(1.0, mean + half), "Student")
+
+
+def student_quantile(degrees: int) -> float:
+    """What Student's t of so many degrees of freedom, at least 1, is within with probability 0.95,
+    either side of 0. By bisection of Abramowitz & Stegun's finite sums 26.7.3 and 26.7.4, in the
+    angle whose tangent is t / sqrt(degrees)."""
+
+    def within(angle: float) -> float:
+        sine, cosine = math.sin(angle), math.cos(angle)
+        odd = degrees % 2
+        term = cosine if odd else 1.0
+        total = term if degrees > 1 else 0.0
+        for k in range(2 + odd, degrees - 1, 2):
+            term *= cosine * cosine * (k - 1) / k
+            total += term
+        return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < CONFIDENCE else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[Floats]:
