@@ -35,6 +35,8 @@ from .training.loop import train
 from .training.lr_find import RangeTest, lr_find
 from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
+from .training.sweep import sweep
+from .training.sweep_table import Sweep
 
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
@@ -69,6 +71,7 @@ __all__ = [
     "RangeTest",
     "Recipe",
     "SGD",
+    "Sweep",
     "Evaluation",
     "TrainingError",
     "__version__",
@@ -95,6 +98,7 @@ __all__ = [
     "set_backend",
     "set_language",
     "set_max_pixels",
+    "sweep",
     "set_num_threads",
     "synthetic",
     "train",

@@ -5,6 +5,7 @@ and dropout, and one for each Fire module's joined output; the memory forward an
 that of all rows' outputs.
 """
 
+import math
 from typing import Any
 
 from .network import Network
@@ -57,6 +58,15 @@ def summary_totals(model: Network, image_size: int) -> dict[str, Any]:
         **megabytes,
         "total_mb": sum(megabytes.values()),
     }
+
+
+def multiplications(model: Network, image_size: int) -> int:
+    """How many multiplications, each with its addition, the convolutions take for one picture."""
+    return sum(
+        math.prod(layer["out_shape"]) * layer["in_shape"][0] * layer["kernel"] ** 2
+        for layer in model.layers(image_size, image_size)
+        if layer["kind"] == "conv"
+    )
 
 
 def summary_table(model: Network, image_size: int) -> str:

@@ -34,6 +34,7 @@ from .predict import add_explain, add_predict
 from .quantize import add_quantize
 from .report import add_check, add_evaluate
 from .stopping import handling_sigterm, stopped
+from .sweep import add_sweep
 from .threshold import add_threshold
 from .train import add_demo, add_train
 
@@ -43,6 +44,7 @@ COMMANDS = {
     "train a model, and judge it": {
         "train": (add_train, "train a model and keep the best one"),
         "lr-find": (add_lr_find, "find at which learning rates a network learns, before training"),
+        "sweep": (add_sweep, "train many networks of the paper's design space, and compare them"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
         "compare": (add_compare, "say whether one of two models is better on the same pictures"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,6 +172,11 @@ class Dataset:
         other._places = np.arange(len(self), dtype=np.int64)
         return other
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What pickle keeps: no picture; another process decodes its own."""
+        options = {"image_size": self.image_size, "fit": self.fit, "cache_mb": self.cache_mb}
+        return _remade, (self.paths, self.labels, self.class_names, options)
+
     # -- Parts of it -------------------------------------------------------------------------------
 
     def subset(self, indices: ArrayLike) -> "Dataset":
@@ -291,6 +296,13 @@ class Dataset:
             warnings.warn(
                 f"{len(skipped)} files were skipped; the first: {skipped[0][1]}", stacklevel=3
             )
+
+
+def _remade(
+    paths: list[str], labels: NDArray[np.int64], names: tuple[str, ...], options: dict[str, Any]
+) -> Dataset:
+    """See Dataset.__reduce__."""
+    return Dataset(paths, labels, names, **options)
 
 
 def _checked_labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:

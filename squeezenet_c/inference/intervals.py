@@ -13,6 +13,7 @@ Simel       of likelihood ratios: of the ratio of two shares, by the normal dist
 Mercaldo    of predictive values at a stated prevalence: on the logit, where Bayes' theorem adds the
             prevalence's to the likelihood ratio's logarithm (Mercaldo, Lau & Zhou, Statistics in
             Medicine 2007, 26, 2170-2183); none where a likelihood ratio has none
+Student     of a mean over runs, such as seeds (Student 1908, Biometrika 6, 1)
 bootstrap   of all else, the percentile interval (Efron & Tibshirani, "An Introduction to the
             Bootstrap", 1993, chapter 13): pictures are drawn with replacement, as many as there
             are, the figure is computed anew, and the interval holds the middle 95 % of the results.
@@ -23,7 +24,8 @@ The first two hold at 0 and 1 too, where resampling pictures that are all right 
 A bootstrap whose draws are all alike says nothing, and there is no interval then.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any
@@ -203,6 +205,40 @@ def bootstrap(
         name: _bootstrapped(float(statistics[name](once)[0]), np.concatenate(values))
         for name, values in drawn.items()
     }
+
+
+def mean_figure(values: Sequence[float]) -> Figure:
+    """The mean of shares between 0 and 1, one a run, with Student's 95 % interval, no further than
+    0 and 1; of one run without interval."""
+    if not len(values):
+        return Figure(None, None, None)
+    mean = float(np.mean(values))
+    if len(values) == 1:
+        return Figure(mean, None, None)
+    half = student_quantile(len(values) - 1) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return Figure(mean, max(0.0, mean - half), min(1.0, mean + half), "Student")
+
+
+def student_quantile(degrees: int) -> float:
+    """What Student's t of so many degrees of freedom, at least 1, is within with probability 0.95,
+    either side of 0. By bisection of Abramowitz & Stegun's finite sums 26.7.3 and 26.7.4, in the
+    angle whose tangent is t / sqrt(degrees)."""
+
+    def within(angle: float) -> float:
+        sine, cosine = math.sin(angle), math.cos(angle)
+        odd = degrees % 2
+        term = cosine if odd else 1.0
+        total = term if degrees > 1 else 0.0
+        for k in range(2 + odd, degrees - 1, 2):
+            term *= cosine * cosine * (k - 1) / k
+            total += term
+        return 2 / math.pi * (angle + sine * total) if odd else sine * total
+
+    low, high = 0.0, math.pi / 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if within(middle) < CONFIDENCE else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
 
 
 def _draws(count: int, resamples: int, seed: int) -> Iterator[Floats]:
