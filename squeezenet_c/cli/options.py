@@ -248,7 +248,6 @@ def add_epochs(parser: argparse.ArgumentParser) -> None:
         "--valid-fraction", type=float, help="choose the best model on this share of the training "
         "pictures, the selection set (default: on the validation set; 0.2 where there is none)"
     )  # fmt: skip
-    add_augment(parser, default("augment"))
     training.add_argument(
         "--early-stopping", type=positive, metavar="EPOCHS", help="stop after so many without a "
         "new best (default: never)"
@@ -272,10 +271,7 @@ def add_steps(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--seed", type=whole, default=default("seed"), help="of all that is random"
     )
-    group(parser, "augmentation").add_argument(
-        "--augment", action=argparse.BooleanOptionalAction, default=default("augment"),
-        help="flip training pictures at random",
-    )  # fmt: skip
+    add_augment(parser, default("augment"))
 
 
 def add_finetuning(parser: argparse.ArgumentParser) -> None:
