@@ -21,7 +21,7 @@ static void test_parts(void) {
         for (size_t units = 0; units < 40; units++) {
             size_t end = 0, fewest = units, most = 0;
             for (int index = 0; index < count; index++) {
-                sqz_optimizer_span span = sqz_part_span((sqz_part){index, count}, units);
+                sqz_span span = sqz_part_span((sqz_part){index, count}, units);
                 size_t size = span.end - span.begin;
                 CHECK(span.begin == end && span.end >= span.begin);
                 end = span.end;
