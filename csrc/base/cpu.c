@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(SQZ_ONLY_BASELINE)
+#define ASKS_CPUID
 #include <cpuid.h>
 #endif
 
@@ -12,18 +13,48 @@ const char *sqz_isa_name(sqz_isa isa) {
     return isa == SQZ_ISA_AVX512 ? "avx512" : isa == SQZ_ISA_AVX2 ? "avx2" : "baseline";
 }
 
-/* GCC's and Clang's feature test also asks the operating system whether it saves the registers. */
+#ifdef ASKS_CPUID
+/* By the instruction itself, and not __builtin_cpu_supports, for which not every linker finds the
+ * compiler's library. Intel, "Software Developer's Manual", volume 1, sections 14.3 and 15.2. */
+
+typedef struct {
+    unsigned a, b, c, d;
+} registers;
+
+static registers leaf(unsigned number, unsigned below) {
+    registers found = {0};
+    __get_cpuid_count(number, below, &found.a, &found.b, &found.c, &found.d); /* 0: no such leaf */
+    return found;
+}
+
+static bool all_bits(unsigned value, unsigned bits) {
+    return (value & bits) == bits;
+}
+
+/* Which registers the operating system saves: XCR0. */
+static unsigned saved_registers(void) {
+    enum { OSXSAVE = 1u << 27 };
+    unsigned low = 0, high = 0;
+    if (leaf(1, 0).c & OSXSAVE)
+        __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
 static sqz_isa detect(void) {
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(SQZ_ONLY_BASELINE)
-    __builtin_cpu_init();
-    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (avx2)
-        return avx512 ? SQZ_ISA_AVX512 : SQZ_ISA_AVX2;
-#endif
+    const unsigned fma = 1u << 12, avx2 = 1u << 5;
+    const unsigned f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;
+    const unsigned ymm = 0x06, zmm = 0xe6; /* of XCR0 */
+    unsigned saved = saved_registers(), extended = leaf(7, 0).b;
+    if (!all_bits(saved, ymm) || !all_bits(leaf(1, 0).c, fma) || !all_bits(extended, avx2))
+        return SQZ_ISA_BASELINE;
+    bool avx512 = all_bits(saved, zmm) && all_bits(extended, f | dq | bw | vl);
+    return avx512 ? SQZ_ISA_AVX512 : SQZ_ISA_AVX2;
+}
+#else
+static sqz_isa detect(void) {
     return SQZ_ISA_BASELINE;
 }
+#endif
 
 #if defined(__x86_64__) && defined(__linux__)
 /* Nowhere in the library. A test's library, loaded before, defines it and does AVX-VNNI's
@@ -38,13 +69,11 @@ bool sqz_cpu_vnni(sqz_isa isa) {
     const char *wanted = getenv("SQZ_VNNI");
     if (wanted && strcmp(wanted, "0") == 0)
         return false;
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(SQZ_ONLY_BASELINE)
-    __builtin_cpu_init();
+#ifdef ASKS_CPUID
     if (isa == SQZ_ISA_AVX512)
-        return __builtin_cpu_supports("avx512vnni");
-    unsigned a = 0, b = 0, c = 0, d = 0; /* AVX-VNNI: leaf 7, subleaf 1, EAX bit 4 */
+        return leaf(7, 0).c >> 11 & 1; /* AVX512_VNNI */
     if (isa == SQZ_ISA_AVX2)
-        return VNNI_EMULATED || (__get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1);
+        return VNNI_EMULATED || (leaf(7, 1).a >> 4 & 1); /* AVX-VNNI */
 #endif
     (void)isa;
     return false;
