@@ -13,7 +13,7 @@ from squeezenet_c._native import core
 from squeezenet_c.base.earlier import EARLIER
 from squeezenet_c.cli import main
 from squeezenet_c.cli.arguments import begun_with, check_network
-from squeezenet_c.cli.options import add_train_options
+from squeezenet_c.cli.options import SHAPES, add_train_options
 from squeezenet_c.training.resume import RunState
 
 QUIET = {"progress": False}
@@ -320,6 +320,7 @@ def test_options_from_before_one_was_added(tmp_path, monkeypatch):
         pretrained=None,
         overwrite=False,
         parser=argparse.ArgumentParser(),
+        **dict.fromkeys(SHAPES),
     )
     add_train_options(options.parser)
     with pytest.raises(ValueError, match="--arch is '1_1', expected None"):

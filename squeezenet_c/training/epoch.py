@@ -61,14 +61,11 @@ def _judged(logits: NDArray[np.float32], valid: Dataset, model: Network) -> dict
     """The row's numbers of the validation set."""
     names = tuple(map(str, range(model.num_classes)))
     found = Evaluation.from_logits(logits, valid.labels, names, positive=model.positive)
-    matrix = found.confusion_matrix
-    pictures = matrix.sum(axis=1)
-    shares = np.diag(matrix)[pictures > 0] / pictures[pictures > 0]
     return {
         "valid_acc": found.accuracy,
         "valid_loss": found.loss,
         "valid_auc": found.auc,
-        "valid_balanced_acc": float(shares.mean()),
+        "valid_balanced_acc": found.balanced_accuracy,
     }
 
 

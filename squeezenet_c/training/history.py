@@ -17,8 +17,8 @@ DEFAULT_MONITOR = "accuracy"
 class Epoch:
     """One epoch. Accuracies are shares of the pictures, losses means over them (train_loss with the
     run's class weights and label smoothing, valid_loss without). `lr` is the epoch's last learning
-    rate. valid_auc is Evaluation's auc, valid_balanced_acc the mean over classes of the share of a
-    class's pictures that is found; AUC is None where a class has no picture, and all of valid_
+    rate. valid_auc and valid_balanced_acc, the mean over classes of the share of a class's pictures
+    that is found, are Evaluation's, None where a class has no picture; all of valid_ is None
     without a validation set."""
 
     epoch: int
@@ -70,7 +70,9 @@ class Monitor:
 MONITORS = {
     "accuracy": Monitor(lambda row: row.accuracy),
     "auc": Monitor(lambda row: row.valid_auc, validated=True, every_class=True),
-    "balanced_accuracy": Monitor(lambda row: row.valid_balanced_acc, validated=True),
+    "balanced_accuracy": Monitor(
+        lambda row: row.valid_balanced_acc, validated=True, every_class=True
+    ),
     "loss": Monitor(lambda row: -row.loss),
 }
 

@@ -28,6 +28,18 @@ DIVERGED_TIMES = 4  # the least smoothed loss, at which fastai's LRFinder stops
 FIRST_SHARE, LAST_STEPS = 10, 5  # of the steps: the first tenth and these have no suggestion
 
 
+class Smoother:
+    """An exponential moving average that begins with its first number."""
+
+    def __init__(self) -> None:
+        self._sum, self._left = 0.0, 1.0
+
+    def add(self, number: float) -> float:
+        self._sum = SMOOTHING * self._sum + (1 - SMOOTHING) * number
+        self._left *= SMOOTHING
+        return self._sum / (1 - self._left)
+
+
 @dataclass(frozen=True)
 class RangeTest:
     """What lr_find has seen: a step a number.
@@ -43,11 +55,7 @@ class RangeTest:
 
     @property
     def smoothed(self) -> tuple[float, ...]:
-        found, average = [], 0.0
-        for number, loss in enumerate(self.losses, start=1):
-            average = SMOOTHING * average + (1 - SMOOTHING) * loss
-            found.append(average / (1 - SMOOTHING**number))
-        return tuple(found)
+        return tuple(map(Smoother().add, self.losses))
 
     @property
     def suggestion(self) -> float | None:
@@ -170,7 +178,7 @@ def lr_find(
 def _ascend(stepper: Stepper, steps: int, shown: Progress) -> RangeTest:
     lrs: list[float] = []
     losses: list[float] = []
-    least, epoch = math.inf, 0
+    least, epoch, smoother = math.inf, 0, Smoother()
     train, settings = stepper.train, stepper.settings
     while True:
         epoch += 1
@@ -182,7 +190,7 @@ def _ascend(stepper: Stepper, steps: int, shown: Progress) -> RangeTest:
             lrs.append(stepper.optimizer.lr)
             losses.append(loss)
             shown.pictures(settings.batch_size, 1)
-            found = RangeTest(tuple(lrs), tuple(losses))
-            least = min(least, found.smoothed[-1])
-            if len(lrs) == steps or found.smoothed[-1] > DIVERGED_TIMES * least:
-                return found
+            smoothed = smoother.add(loss)
+            least = min(least, smoothed)
+            if len(lrs) == steps or smoothed > DIVERGED_TIMES * least:
+                return RangeTest(tuple(lrs), tuple(losses))
