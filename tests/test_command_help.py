@@ -1,6 +1,8 @@
 """What a newcomer reads: --help of the program and its commands, and what --debug shows."""
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import subprocess
@@ -123,11 +125,20 @@ def test_debug_shows_the_traceback(place: int, capsys: pytest.CaptureFixture) ->
 # -- Completion ------------------------------------------------------------------------------------
 
 
-def completions(line: str, folder: Path) -> set[str]:
+@pytest.fixture(scope="module")
+def shell_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["completion", "bash"]) == 0
+    path = tmp_path_factory.mktemp("shell") / "completion.sh"
+    path.write_text(said.getvalue())
+    return path
+
+
+def completions(line: str, folder: Path, shell_code: Path) -> set[str]:
     """What bash would offer at the end of the line."""
     words = line.split(" ")
     script = f"""
-        eval "$(squeezenet-c completion bash)"
+        source '{shell_code}'
         complete -p squeezenet-c >&2
         COMP_WORDS=({" ".join(word or "''" for word in words)}) COMP_CWORD={len(words) - 1}
         COMP_LINE='{line}' COMP_POINT={len(line)} COMP_TYPE=9
@@ -146,15 +157,14 @@ def completions(line: str, folder: Path) -> set[str]:
     return {word.strip() for word in result.stdout.splitlines()} - {""}
 
 
-def test_bash_completes(tmp_path: Path) -> None:
+def test_bash_completes(tmp_path: Path, shell_code: Path) -> None:
     for name in ("pictures", "palms"):
         (tmp_path / name).mkdir()
-    assert completions("squeezenet-c t", tmp_path) == {"train", "threshold"}
-    assert completions("squeezenet-c train --pct", tmp_path) == {"--pct-3x3"}
-    assert completions("squeezenet-c train --arch ", tmp_path) == {"1_0", "1_1"}
-    assert completions("squeezenet-c train --epochs ", tmp_path) == set()
-    assert completions("squeezenet-c train pi", tmp_path) == {"pictures/"}
-    assert completions("squeezenet-c predict pa", tmp_path) == {"palm", "palms/"}
+    assert completions("squeezenet-c t", tmp_path, shell_code) == {"train", "threshold"}
+    assert completions("squeezenet-c sweep --arch ", tmp_path, shell_code) == {"1_0", "1_1"}
+    assert completions("squeezenet-c train --epochs ", tmp_path, shell_code) == set()
+    assert completions("squeezenet-c train pi", tmp_path, shell_code) == {"pictures/"}
+    assert completions("squeezenet-c predict pa", tmp_path, shell_code) == {"palm", "palms/"}
 
 
 def test_completion_needs_its_extra(
