@@ -347,6 +347,14 @@ sqz_status sqz_model_maps_pictures(sqz_model *model, float *maps, const uint8_t 
  * h and w are those of the last layer's input in sqz_model_layers. */
 sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, int h, int w,
                           sqz_error *error);
+/* The same pass, for what a picture is known by before it is classified: features[n][channels], the
+ * mean over pixels of what the last convolution reads (Fire 9's output; its channels are shape[1]
+ * of the last weight tensor, 512 by default). float32; of a model in int8, steps times their scale.
+ * The same bits on any number of threads. */
+sqz_status sqz_model_features(sqz_model *model, float *features, const float *x, int n, int h,
+                              int w, sqz_error *error);
+sqz_status sqz_model_features_pictures(sqz_model *model, float *features, const uint8_t *pictures,
+                                       int n, int h, int w, sqz_error *error);
 
 /* A batch's gradients are summed in this many lanes: picture i of the global batch is of lane
  * i mod SQZ_LANES, a lane adds its pictures in order, and lanes are added as a binary tree,

@@ -23,7 +23,14 @@ from .inference.calibration import calibrate
 from .inference.cam import Explanation, explain
 from .inference.comparison import Comparison
 from .inference.evaluation import Evaluation
-from .inference.predict import Answer, choose_threshold, evaluate, predict, predict_proba
+from .inference.predict import (
+    Answer,
+    choose_threshold,
+    evaluate,
+    features,
+    predict,
+    predict_proba,
+)
 from .model import Model
 from .preprocessing import Preprocessing
 from .reports.compare import compare
@@ -85,6 +92,7 @@ __all__ = [
     "evaluate",
     "explain",
     "export",
+    "features",
     "get_backend",
     "get_max_pixels",
     "get_num_threads",

@@ -184,6 +184,9 @@ class Network:
     def class_maps(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
         """(N, classes, h, w): the last convolution's output; its mean over h and w is the logit."""
 
+    def pooled_features(self, x: NDArray[np.float32] | NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, C): the mean over pixels of what the last convolution reads."""
+
     def set_quantization(
         self,
         mean: NDArray[np.float32],

@@ -80,6 +80,11 @@ class Model(Network):
         """(N, classes) float32 probabilities of `images`; see squeezenet_c.predict_proba."""
         return predict.predict_proba(self, images, batch_size, **options)
 
+    def features(self, images: Any, batch_size: int = 32, **options: Any) -> NDArray[np.float32]:
+        """(N, C) float32 numbers that each picture is known by before it is classified; see
+        squeezenet_c.features."""
+        return predict.features(self, images, batch_size, **options)
+
     def evaluate(self, dataset: Dataset, batch_size: int = 32, **options: Any) -> Evaluation:
         """Accuracy, AUC and more on a labelled set; see squeezenet_c.evaluate."""
         return predict.evaluate(self, dataset, batch_size, **options)

@@ -1,8 +1,14 @@
 """What a newcomer reads: --help of the program and its commands, and what --debug shows."""
 
 import argparse
+import contextlib
+import io
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -58,7 +64,7 @@ def test_every_option_says_what_it_is_and_its_default_once() -> None:
         where = f"{name} {action.option_strings[0]}: {said}"
         assert action.help, where
         assert said.count("default") <= 1, where
-        if action.default in (argparse.SUPPRESS, None) or action.default is False:
+        if action.default in (argparse.SUPPRESS, None) or action.nargs == 0:  # 0: a switch
             continue
         value = f"{action.default:g}" if isinstance(action.default, float) else action.default
         assert re.search(rf"\(default: {re.escape(str(value))}(\.0)?\b", said), where
@@ -114,3 +120,56 @@ def test_debug_shows_the_traceback(place: int, capsys: pytest.CaptureFixture) ->
     said = capsys.readouterr().err
     assert said.startswith("Traceback (most recent call last)") and "Model.load" in said
     assert "FileNotFoundError" in said and "squeezenet-c: " not in said
+
+
+# -- Completion ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shell_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert main(["completion", "bash"]) == 0
+    path = tmp_path_factory.mktemp("shell") / "completion.sh"
+    path.write_text(said.getvalue())
+    return path
+
+
+def completions(line: str, folder: Path, shell_code: Path) -> set[str]:
+    """What bash would offer at the end of the line."""
+    words = line.split(" ")
+    script = f"""
+        source '{shell_code}'
+        complete -p squeezenet-c >&2
+        COMP_WORDS=({" ".join(word or "''" for word in words)}) COMP_CWORD={len(words) - 1}
+        COMP_LINE='{line}' COMP_POINT={len(line)} COMP_TYPE=9
+        _python_argcomplete squeezenet-c "${{COMP_WORDS[COMP_CWORD]}}"
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    result = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert "_python_argcomplete squeezenet-c" in result.stderr, result.stderr
+    return {word.strip() for word in result.stdout.splitlines()} - {""}
+
+
+def test_bash_completes(tmp_path: Path, shell_code: Path) -> None:
+    for name in ("pictures", "palms"):
+        (tmp_path / name).mkdir()
+    assert completions("squeezenet-c t", tmp_path, shell_code) == {"train", "threshold"}
+    assert completions("squeezenet-c sweep --arch ", tmp_path, shell_code) == {"1_0", "1_1"}
+    assert completions("squeezenet-c train --epochs ", tmp_path, shell_code) == set()
+    assert completions("squeezenet-c train pi", tmp_path, shell_code) == {"pictures/"}
+    assert completions("squeezenet-c predict pa", tmp_path, shell_code) == {"palm", "palms/"}
+
+
+def test_completion_needs_its_extra(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "argcomplete", None)
+    assert main(["completion", "bash"]) == 1
+    assert 'pip install "squeezenet_c[completion]"' in capsys.readouterr().err

@@ -161,7 +161,7 @@ def test_an_evaluation_does_not_spread_labels() -> None:
 @plainly
 @given(batches, sizes)
 def test_networks(model: sq.Model, x: Any, bins: Any) -> None:
-    for call in (model.forward, model.class_maps, model.observe):
+    for call in (model.forward, model.class_maps, model.pooled_features, model.observe):
         try_out(lambda call=call: call(x))
     count = len(model.activation_groups())
     limits = np.ones(count, np.float32)

@@ -5,15 +5,9 @@
 
 #include <string.h>
 
-/* The stored channel of a logical one. */
-static int stored_channel(const sqz_plan *plan, int activation, int channel) {
-    int first = plan->tape.activations[activation].channels[0];
-    return channel < first ? channel : plan->placed[activation].first_stored[1] + channel - first;
-}
-
-/* The same for a convolution's output, counted from the slice it writes. */
+/* The stored channel of a convolution's output, counted from the slice it writes. */
 static int stored_output(const sqz_plan *plan, const sqz_node *node, int channel) {
-    return node->segment < 0 ? stored_channel(plan, node->output, channel) : channel;
+    return node->segment < 0 ? sqz_plan_stored(plan, node->output, channel) : channel;
 }
 
 typedef enum { TO_STORED, TO_LOGICAL } direction;
@@ -27,7 +21,7 @@ static void copy_weights(const sqz_plan *plan, const sqz_node *node, const sqz_c
         size_t stored_row = (size_t)stored_output(plan, node, o) * (size_t)conv->shape.in_channels;
         for (int i = 0; i < shape[1]; i++) {
             float *outer =
-                stored + (stored_row + (size_t)stored_channel(plan, node->input, i)) * kernel;
+                stored + (stored_row + (size_t)sqz_plan_stored(plan, node->input, i)) * kernel;
             float *inner = logical + ((size_t)o * (size_t)shape[1] + (size_t)i) * kernel;
             if (way == TO_STORED)
                 memcpy(outer, inner, kernel * sizeof(float));
@@ -56,6 +50,7 @@ static sqz_status pack_scaled(sqz_plan *plan, int index, const float *weights,
                               .std = node->input == 0 ? quantization->std : NULL};
     if (step->conv->shape.sums) {
         const sqz_activation *maps = &plan->tape.activations[node->output];
+        plan->feature_scale = scales.in;
         for (int o = 0; o < step->conv->shape.out_channels; o++) {
             double scale = (double)steps[o] * scales.in;
             plan->map_scales[o] = (float)scale;

@@ -58,6 +58,7 @@ static sqz_status place_by_liveness(sqz_plan *plan, sqz_arena *arena, sqz_error 
         last[output] = last[input] > last[output] ? last[input] : last[output];
         last[input] = NOT_PLACED; /* the room is given back as the output's */
     }
+    last[sqz_plan_features(plan)] = tape->node_count; /* for who asks for them */
     for (int index = 0; index < tape->node_count; index++) {
         int output = tape->nodes[index].output;
         if (tape->nodes[index].kind == SQZ_NODE_DROPOUT)

@@ -174,6 +174,7 @@ sqz_status sqz_plan_create(sqz_plan **result, const sqz_spec *spec, int h, int w
         return sqz_fail_memory(error, "a plan", sizeof *plan);
     plan->ops = ops;
     plan->training = training;
+    plan->feature_scale = 1;
     sqz_status status = fill(plan, spec, h, w, threads, error);
     if (status != SQZ_OK) {
         sqz_plan_destroy(plan);

@@ -70,6 +70,7 @@ typedef struct {
     float *packed_scales; /* of integers: what a step of each output channel's weights is worth */
     float *map_scales, *logit_scales; /* of integers, by stored class: what a sum is worth in a map,
                                          and in a logit */
+    float feature_scale; /* what a step of the last convolution's input is worth; 1 of fractions */
 
     size_t lane_bias, lane_count; /* floats: where biases start in a lane, and its whole size */
 } sqz_plan;
@@ -117,6 +118,17 @@ static inline float *sqz_d_logits_at(const sqz_plan *plan, const sqz_workspace *
 /* What the last node reads, whose means are the logits. */
 static inline int sqz_plan_maps(const sqz_plan *plan) {
     return plan->tape.nodes[plan->tape.node_count - 1].input;
+}
+
+/* What the last convolution reads, whose means are the features. */
+static inline int sqz_plan_features(const sqz_plan *plan) {
+    return plan->tape.nodes[plan->tape.node_count - 2].input;
+}
+
+/* The stored channel of a logical one. */
+static inline int sqz_plan_stored(const sqz_plan *plan, int activation, int channel) {
+    int first = plan->tape.activations[activation].channels[0];
+    return channel < first ? channel : plan->placed[activation].first_stored[1] + channel - first;
 }
 
 /* Whether the pictures are bytes, as a plan of integers reads them; else they are float32. */

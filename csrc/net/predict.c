@@ -1,6 +1,7 @@
-/* predict.c: inference, for its logits or its class maps. Pictures that fill all threads go one to
- * a thread. The rest, fewer than threads, are shared: the threads form as many groups as there are
- * pictures, and each group walks its picture together in the memory of its first thread. */
+/* predict.c: inference, for its logits, its class maps or its features. Pictures that fill all
+ * threads go one to a thread. The rest, fewer than threads, are shared: the threads form as many
+ * groups as there are pictures, and each group walks its picture together in the memory of its
+ * first thread. */
 #include "model.h"
 
 #include "../base/parallel.h"
@@ -15,8 +16,8 @@ enum { MOST_PARTS = 16 };
 
 typedef struct {
     sqz_entry *entry;
-    float *logits; /* NULL: not wanted */
-    float *maps;   /* likewise */
+    float *logits;          /* NULL: not wanted */
+    float *maps, *features; /* likewise */
     const void *x;
 } prediction;
 
@@ -62,12 +63,35 @@ static void copy_maps(const prediction *prediction, const sqz_workspace *workspa
     }
 }
 
+/* Means over pixels of what the last convolution reads, which the workspace keeps to the end.
+ * In double, which holds sums of bytes exactly. */
+static void copy_features(const prediction *prediction, const sqz_workspace *workspace,
+                          int picture) {
+    const sqz_plan *plan = prediction->entry->plan;
+    int activation = sqz_plan_features(plan);
+    const sqz_activation *shape = &plan->tape.activations[activation];
+    int channels = sqz_activation_channels(shape);
+    size_t pixels = (size_t)shape->h * (size_t)shape->w;
+    const unsigned char *source = sqz_activation_at(plan, workspace, activation);
+    float *features = prediction->features + (size_t)picture * (size_t)channels;
+    for (int c = 0; c < channels; c++) {
+        int stored = sqz_plan_stored(plan, activation, c);
+        double sum = 0;
+        for (size_t pixel = 0; pixel < pixels; pixel++)
+            sum += sqz_element_get(plan->placed[activation].element, source,
+                                   sqz_layout_offset(stored, pixel, pixels, plan->ops->block));
+        features[c] = (float)(sum * plan->feature_scale / (double)pixels);
+    }
+}
+
 static void copy_results(const prediction *prediction, const sqz_workspace *workspace,
                          int picture) {
     if (prediction->logits)
         copy_logits(prediction, workspace, picture);
     if (prediction->maps)
         copy_maps(prediction, workspace, picture);
+    if (prediction->features)
+        copy_features(prediction, workspace, picture);
 }
 
 /* -- A picture a thread ------------------------------------------------------------------------ */
@@ -252,6 +276,11 @@ sqz_status sqz_model_maps(sqz_model *model, float *maps, const float *x, int n, 
     return forward(model, (prediction){.maps = maps, .x = x}, false, n, h, w, error);
 }
 
+sqz_status sqz_model_features(sqz_model *model, float *features, const float *x, int n, int h,
+                              int w, sqz_error *error) {
+    return forward(model, (prediction){.features = features, .x = x}, false, n, h, w, error);
+}
+
 sqz_status sqz_model_forward_pictures(sqz_model *model, float *logits, const uint8_t *pictures,
                                       int n, int h, int w, sqz_error *error) {
     return forward(model, (prediction){.logits = logits, .x = pictures}, true, n, h, w, error);
@@ -260,4 +289,9 @@ sqz_status sqz_model_forward_pictures(sqz_model *model, float *logits, const uin
 sqz_status sqz_model_maps_pictures(sqz_model *model, float *maps, const uint8_t *pictures, int n,
                                    int h, int w, sqz_error *error) {
     return forward(model, (prediction){.maps = maps, .x = pictures}, true, n, h, w, error);
+}
+
+sqz_status sqz_model_features_pictures(sqz_model *model, float *features, const uint8_t *pictures,
+                                       int n, int h, int w, sqz_error *error) {
+    return forward(model, (prediction){.features = features, .x = pictures}, true, n, h, w, error);
 }

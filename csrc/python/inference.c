@@ -88,6 +88,15 @@ static PyArrayObject *new_maps(sqz_py_network *self, int n, int h, int w) {
     return (PyArrayObject *)PyArray_SimpleNew(4, shape, NPY_FLOAT32);
 }
 
+/* The last convolution's weights, the last tensor but one, are [classes][channels][1][1]. */
+static PyArrayObject *new_features(sqz_py_network *self, int n, int h, int w) {
+    (void)h;
+    (void)w;
+    size_t count = sqz_model_tensor_count(self->model);
+    npy_intp shape[2] = {n, sqz_model_tensor(self->model, count - 2)->shape[1]};
+    return (PyArrayObject *)PyArray_SimpleNew(2, shape, NPY_FLOAT32);
+}
+
 /* An inference of the library: of float32, and of bytes. */
 typedef struct {
     PyArrayObject *(*new_results)(sqz_py_network *self, int n, int h, int w);
@@ -132,6 +141,11 @@ PyObject *sqz_py_forward(sqz_py_network *self, PyObject *pictures) {
 
 PyObject *sqz_py_class_maps(sqz_py_network *self, PyObject *pictures) {
     return inferred(self, pictures, (inference){new_maps, sqz_model_maps, sqz_model_maps_pictures});
+}
+
+PyObject *sqz_py_pooled_features(sqz_py_network *self, PyObject *pictures) {
+    return inferred(self, pictures,
+                    (inference){new_features, sqz_model_features, sqz_model_features_pictures});
 }
 
 /* -- Precision --------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ PyArrayObject *sqz_py_pictures(PyObject *object, bool bytes, int *n, int *h, int
 
 PyObject *sqz_py_forward(sqz_py_network *self, PyObject *pictures);
 PyObject *sqz_py_class_maps(sqz_py_network *self, PyObject *pictures);
+PyObject *sqz_py_pooled_features(sqz_py_network *self, PyObject *pictures);
 PyObject *sqz_py_get_precision(sqz_py_network *self, void *unused);
 int sqz_py_set_precision(sqz_py_network *self, PyObject *value, void *unused);
 
@@ -27,7 +28,12 @@ int sqz_py_set_precision(sqz_py_network *self, PyObject *value, void *unused);
         {"class_maps", (PyCFunction)sqz_py_class_maps, METH_O,                                     \
          "class_maps(x) -> maps\n\n"                                                               \
          "(N, classes, h, w) float32: the last convolution's output for x, the mean of which\n"    \
-         "over h and w is the logit. Without dropout; as forward otherwise."}
+         "over h and w is the logit. Without dropout; as forward otherwise."},                     \
+        {"pooled_features", (PyCFunction)sqz_py_pooled_features, METH_O,                           \
+         "pooled_features(x) -> features\n\n"                                                      \
+         "(N, C) float32: the mean over pixels of what the last convolution reads for x, C "       \
+         "being\n"                                                                                 \
+         "its input channels. Without dropout; as forward otherwise."}
 
 PyObject *sqz_py_quantize(sqz_py_network *self, PyObject *args, PyObject *kwargs);
 PyObject *sqz_py_observe(sqz_py_network *self, PyObject *args, PyObject *kwargs);

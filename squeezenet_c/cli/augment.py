@@ -5,20 +5,22 @@ from pathlib import Path
 
 from ..data.augment import PRESETS, Augment, augment_sheet
 from ..data.layouts import load_training_data
+from .groups import group
 from .options import add_augment, add_data_options, dataset_options, positive, whole
 
 
 def add_augment_sheet(parser: argparse.ArgumentParser) -> None:
     """The options of `augment`."""
     parser.add_argument("data", metavar="DATA", help="what `train` takes")
-    parser.add_argument("--out", metavar="FILE", required=True, help="the PNG")
+    output = group(parser, "output")
+    output.add_argument("--out", metavar="FILE", required=True, help="the PNG")
     add_augment(parser, "fundus")
-    parser.add_argument("--seed", type=whole, default=0, help="of the run (default: %(default)d)")
-    parser.add_argument(
+    group(parser, "augmentation").add_argument("--seed", type=whole, default=0, help="of the run")
+    output.add_argument(
         "--pictures", type=positive, default=6, help="rows, of pictures at equal distances in DATA "
         "(default: %(default)d)"
     )  # fmt: skip
-    parser.add_argument(
+    output.add_argument(
         "--columns", type=positive, default=8, help="the picture itself, then what it is in the "
         "epochs 1, 2, ... (default: %(default)d)"
     )  # fmt: skip

@@ -25,6 +25,7 @@ from .arguments import NOT_ARGUMENTS, begun_with, check_network
 from .augment import add_augment_sheet
 from .calibrate import add_calibrate
 from .compare import add_compare
+from .completion import add_completion, complete
 from .compress import add_compress
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
@@ -64,6 +65,7 @@ COMMANDS = {
     "about models and this installation": {
         "summary": (add_summary, "print a model's layers"),
         "info": (add_info, "print what is installed, or what is in a model's file"),
+        "completion": (add_completion, "have a shell complete command lines at TAB"),
         "demo": (add_demo, "try everything out on synthetic pictures, in under a minute"),
     },
 }
@@ -74,7 +76,9 @@ DEBUG_HELP = "where something fails, show Python's traceback in place of the one
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    complete(parser)
+    options = parser.parse_args(arguments)
     if options.lang is not None:
         set_language(options.lang)
     for stream in (sys.stdout, sys.stderr):  # Chinese, whatever the locale says

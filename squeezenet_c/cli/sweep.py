@@ -19,9 +19,11 @@ from .options import (
     add_finetuning,
     add_network,
     add_precision,
+    add_preprocessing,
     add_training_data,
     dataset_options,
     network_arguments,
+    network_changes,
     positive,
     settle_rates,
     train_arguments,
@@ -37,6 +39,7 @@ def add_sweep(parser: argparse.ArgumentParser) -> None:
     """The options of `sweep`."""
     add_training_data(parser)
     add_network(parser, several=True)
+    add_preprocessing(parser)
     add_epochs(parser)
     add_classes(parser)
     add_finetuning(parser)
@@ -120,6 +123,7 @@ def _network(options: argparse.Namespace, training: Dataset) -> dict[str, Any]:
     """What all networks have in common."""
     unset = dict.fromkeys(("arch", "bypass", *SHAPES))
     said = network_arguments(argparse.Namespace(**{**vars(options), **unset}))
+    said |= network_changes(options)
     said |= {"num_classes": len(training.class_names), "class_names": training.class_names}
     return said | ({} if options.positive is None else {"positive": options.positive})
 

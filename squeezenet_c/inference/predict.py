@@ -3,7 +3,7 @@ square, normalised as the model says, no flips, unless these are asked for: `tta
 augmentation, gives the mean of the logits of a picture and its three flips."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -16,11 +16,14 @@ from ..base.ranks import ALONE, Ranks, hash_of, over_ranks, ranks_of
 from ..base.read import sentence
 from ..data.dataset import Dataset
 from ..data.marks import fingerprint
-from ..network import Network
+from ..network import HEAD_WEIGHT, Network
 from ..preprocessing import Preprocessing
 from .evaluation import Evaluation
 from .metrics import decide, softmax, threshold_at, youden_threshold
 from .weighted import check_prevalence
+
+# Of a batch of squares, a row a picture.
+Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 class NotFiniteError(ValueError):
@@ -124,7 +127,7 @@ def _answered(
             pictures = [picture for picture in found if not isinstance(picture, str)]
             answers: Iterator[Answer] = iter(())
             if pictures:
-                logits = _checked(_logits(model, iter([np.stack(pictures)]), tta))
+                logits = _checked(_forward(model, np.stack(pictures), tta))
                 answers = iter(_answers(model, softmax(logits).astype(np.float32)))
             yield [
                 (path, picture if isinstance(picture, str) else next(answers))
@@ -160,6 +163,30 @@ def predict_proba(
         images = [images]
     refuse_differences(comm, model, images)
     return softmax(_shared_logits(model, images, batch_size, comm, tta)).astype(np.float32)
+
+
+@over_ranks
+def features(
+    model: Network, images: Any, batch_size: int = 32, *, comm: Any = None
+) -> NDArray[np.float32]:
+    """(N, C) float32: what the network has made of each picture before it is classified, for other
+    classifiers, for clusters and for finding pictures that are alike.
+
+    The mean over pixels of what the last convolution reads, Fire 9's output after its ReLU, so
+    numbers of at least 0 (with bypass="complex" of any sign). C is 512, or as many as the
+    metaparameters say. Where final_relu is False the logits are the last convolution's weights
+    times these, plus its bias. In whatever precision is set, with the same bits on any number of
+    threads. images, comm and errors: as of predict_proba.
+    """
+    if _is_single(images):
+        images = [images]
+    refuse_differences(comm, model, images)
+    width = core.parameter_shapes(**model.spec)[HEAD_WEIGHT][1]
+
+    def compute(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return model.pooled_features(model.input_of(pictures))
+
+    return _shared_rows(compute, width, model, images, batch_size, comm)
 
 
 @over_ranks
@@ -249,14 +276,20 @@ def match_classes(dataset: Dataset, class_names: Sequence[str] | None, num_class
 def _shared_logits(
     model: Network, images: Any, batch_size: int, ranks: Ranks, tta: bool
 ) -> NDArray[np.float32]:
-    """Of all pictures, of which we compute our own."""
+    def compute(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return _forward(model, pictures, tta)
+
+    return _shared_rows(compute, model.num_classes, model, images, batch_size, ranks)
+
+
+def _shared_rows(
+    compute: Compute, width: int, model: Network, images: Any, batch_size: int, ranks: Ranks
+) -> NDArray[np.float32]:
+    """What `compute` makes of all pictures, a row of `width` each; we compute our own."""
     batches = _batches(images, ranks.of_set(len(images)), model.preprocessing, batch_size)
-    return _checked(ranks.joined(_logits(model, batches, tta)))
-
-
-def _logits(model: Network, batches: Iterator[NDArray[np.uint8]], tta: bool) -> NDArray[np.float32]:
-    parts = [_forward(model, pictures, tta) for pictures in batches]
-    return np.concatenate(parts) if parts else np.zeros((0, model.num_classes), np.float32)
+    parts = [compute(pictures) for pictures in batches]
+    rows = np.concatenate(parts) if parts else np.zeros((0, width), np.float32)
+    return _checked(ranks.joined(rows))
 
 
 def _forward(model: Network, pictures: NDArray[np.uint8], tta: bool) -> NDArray[np.float32]:
@@ -268,10 +301,10 @@ def _forward(model: Network, pictures: NDArray[np.uint8], tta: bool) -> NDArray[
     return np.mean([model.forward(model.input_of(flip)) for flip in flips], axis=0)
 
 
-def _checked(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    if not np.isfinite(logits).all():
+def _checked(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    if not np.isfinite(rows).all():
         raise NotFiniteError("the model's logits are not finite numbers: its weights are broken")
-    return logits
+    return rows
 
 
 def _is_single(images: Any) -> bool:

@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ from .sweep_table import METAPARAMETERS, Point, Sweep
 
 # Arguments of `train` that are the sweep's own business.
 _OWN = (
-    *("model", "train", "valid", "seed", "checkpoint", "state", "resume", "positive"),
-    *("optimizer", "teacher", "temperature", "progress", "stop", "comm"),
+    *("model", "train", "valid", "test", "seed", "checkpoint", "state", "resume", "positive"),
+    *("teacher", "temperature", "progress", "stop", "on_epoch", "comm"),
 )
 SWEEP_FILE, RESULTS, POINTS, POINT_FILE = "sweep.json", "results.csv", "points", "point.json"
 MOST_BYTES = 1 << 20  # of either JSON file
@@ -101,7 +101,7 @@ def sweep(
     points = points_of(grid, seeds, fixed)
     said = {
         **{name: value for name, value in fixed.items() if name not in METAPARAMETERS},
-        **{name: value for name, value in options.items() if name != "recipe"},
+        **{name: _said(value) for name, value in options.items() if name != "recipe"},
         **(asdict(options["recipe"]) if options.get("recipe") else {}),
         "train": fingerprint(train.paths, train.labels.tolist()),
         "valid": None if valid is None else fingerprint(valid.paths, valid.labels.tolist()),
@@ -149,6 +149,13 @@ def _check_options(options: Mapping[str, Any]) -> None:
     for name in options:
         if name not in known:
             raise TypeError(f"sweep has no argument {name}, expected one of {', '.join(known)}")
+
+
+def _said(value: Any) -> Any:
+    """As JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return repr(value) if callable(value) else value
 
 
 # -- Points ----------------------------------------------------------------------------------------

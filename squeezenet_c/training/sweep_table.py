@@ -237,6 +237,7 @@ def _draw_panel(axes: Any, name: str | None, varied: list[str], shown: list[Cand
         [(one.bytes or 0) / MEGABYTE for one in front], [one.accuracy.value for one in front],
         "k--*", linewidth=1, markersize=9, zorder=3, label=caption("Pareto front"),
     )  # fmt: skip
+    axes.margins(x=0.12)  # room for the values
     if len(lines) <= MOST_NAMED:
         axes.legend(fontsize="small")
     axes.set(xlabel=caption("size of the model's file (MB)"), title=name or "")

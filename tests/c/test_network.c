@@ -99,6 +99,32 @@ static void check_maps(const float *x) {
     sqz_model_destroy(model);
 }
 
+/* The logits are the last convolution of the features. */
+static void check_features(const float *x) {
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    size_t count = sqz_model_tensor_count(model);
+    const sqz_parameter *weight = sqz_model_tensor(model, count - 2);
+    const sqz_parameter *bias = sqz_model_tensor(model, count - 1);
+    size_t channels = (size_t)weight->shape[1];
+    float logits[N * 3], *features = malloc(N * channels * sizeof *features);
+    sqz_error error;
+    CHECK(sqz_model_forward(model, logits, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    CHECK(sqz_model_features(model, features, x, N, SIDE, SIDE, &error) == SQZ_OK);
+    CHECK(sqz_model_begin_read(model, &error) == SQZ_OK);
+    const float *parameters = sqz_model_parameters(model);
+    for (size_t i = 0; i < N * 3; i++) {
+        double sum = parameters[bias->offset + i % 3];
+        for (size_t c = 0; c < channels; c++)
+            sum += (double)features[i / 3 * channels + c] *
+                   parameters[weight->offset + i % 3 * channels + c];
+        CHECK(fabs(sum - logits[i]) < 1e-5);
+    }
+    sqz_model_end_read(model);
+    CHECK(sqz_model_features(model, features, x, 0, SIDE, SIDE, &error) == SQZ_INVALID);
+    free(features);
+    sqz_model_destroy(model);
+}
+
 static void check_threads(const float *x) {
     sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
     size_t size_bytes = sqz_model_parameter_count(model) * sizeof(float);
@@ -318,6 +344,7 @@ void test_network(void) {
         check_learning(x, SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
         check_learning(x, SQZ_VERSION_1_0, SQZ_BYPASS_COMPLEX);
         check_maps(x);
+        check_features(x);
         check_threads(x);
         check_plan();
         check_bfloat16(x);
