@@ -340,6 +340,10 @@ def test_many_classes_and_few_pictures(home, tmp_path):
     assert not (tmp_path / "three" / "Classification_Results.csv").exists()
     page = (tmp_path / "three" / "index.html").read_text(encoding="utf-8")
     assert "b&lt;i&gt;" in page and "é" in page and "b<i>" not in page
+    rows = json.loads((tmp_path / "three" / "metrics.json").read_text("utf-8"))["per_class"]
+    assert [row["support"] for row in rows] == [3, 3, 0] and rows[2]["recall"] is None
+    assert "Each class against the rest" in page and "PPV" not in page
+    assert not (tmp_path / "three" / "net_benefit.png").exists()
     model = sq.Model.load(home / "model.safetensors")
     model.class_names = sq.palm.CLASS_NAMES
     alone = sq.Dataset(paths[:1], [1], sq.palm.CLASS_NAMES)

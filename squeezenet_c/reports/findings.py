@@ -11,6 +11,7 @@ from ..inference.cam import Explanation
 from ..inference.decisions import DecisionCurve
 from ..inference.evaluation import Evaluation
 from ..inference.intervals import Figure
+from ..inference.weighted import FIRST, PAPER
 
 
 @dataclass(frozen=True)
@@ -53,5 +54,10 @@ class Report:
     def __str__(self) -> str:
         width = max(map(len, self.figures))
         lines = [f"{len(self.paths)} pictures; figures with 95 % intervals"]
-        lines += [f"{name:{width}}  {figure}" for name, figure in self.figures.items()]
+        for names in (FIRST, PAPER):
+            lines += [
+                f"{name:{width}}  {self.figures[name]}" for name in names if name in self.figures
+            ]
+            if names is FIRST:
+                lines.append("for a paper")
         return "\n".join(lines)
