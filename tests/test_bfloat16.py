@@ -128,7 +128,7 @@ def test_the_same_bits_on_any_number_of_threads(backend, n):
             assert np.array_equal(mine, first)
 
 
-@pytest.mark.parametrize("size", [67, 224])  # in parts by output blocks; by tiles as well
+@pytest.mark.parametrize("size", [67, 130])  # in parts by output blocks; by tiles as well
 def test_threads_that_share_a_picture(backend, size):
     """Fewer pictures than threads: each rounds its part of the input, and meets the others."""
     network = make("1_0 complex bypass")
