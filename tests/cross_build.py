@@ -3,9 +3,9 @@
     python tests/cross_build.py [--target TARGET ...] [--out FOLDER]
 
 Needs ziglang (the extra "web"). Without OpenMP, whose library zig does not have, and without
-test_allocations, which needs a linker that wraps functions. Where wine is installed, the program for
-Windows is run; macOS programs are linked and no more. A quarter of an hour of one core in all:
-tests/test_c_machines.py has a short form."""
+test_allocations, which needs a linker that wraps functions. Where wine is installed, the program
+for Windows is run; macOS programs are linked and no more. Minutes of one core: what depends on the
+system is compiled by tests/test_c_machines.py."""
 
 import argparse
 import shutil

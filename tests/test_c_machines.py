@@ -6,7 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-from c_programs import ROOT, Build
+import cross_build
+import pytest
+from c_programs import ROOT, Build, sources
 from portable_support import need, run
 
 STATIC = ("-O2", "-static")
@@ -61,3 +63,19 @@ def test_no_data_races(tmp_path: Path) -> None:
         OMP_NUM_THREADS="4",
         TSAN_OPTIONS="ignore_noninstrumented_modules=1",
     )
+
+
+@pytest.mark.parametrize("target", ["aarch64-macos", "x86_64-windows-gnu"])
+def test_other_systems_compile(target: str, tmp_path: Path) -> None:
+    """What asks the system for something, as macOS and Windows have it; cross_build.py compiles and
+    links all of it."""
+    pytest.importorskip("ziglang", reason="build: ziglang is not installed")
+    machine, system, flags = cross_build.TARGETS[target]
+    units = sources.library_units(False, machine, system)
+    asking = [unit for unit in units if unit.source.parent.name in ("base", "data")]
+    asking += [unit for unit in units if unit.source.stem.startswith("atomic")]
+    assert any(unit.source.stem.endswith("_windows") for unit in asking) == (system == "win32")
+    command = [*cross_build.zig(target), "-std=gnu11", "-Wall", "-Wextra", "-Werror", *flags]
+    command += ["-Wno-unknown-pragmas", "-c", "-o", str(tmp_path / "object.o")]
+    for unit in asking:
+        run([*command, str(unit.source)])
