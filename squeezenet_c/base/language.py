@@ -78,6 +78,7 @@ CHINESE = {
     "pictures of each class": "数据类别数量",
     "training": "训练集",
     "validation": "验证集",
+    "test": "测试集",
     "epoch": "轮次",
     "accuracy": "准确率",
     "area under the ROC curve": "ROC 曲线下面积",
@@ -291,6 +292,8 @@ CHINESE = {
         "  类别不均衡：一个类别有 {most} 张图片，另一个只有 {least} 张"
     ),
     "in both training and validation set": "同时出现在训练集和验证集中的图片",
+    "in two of the sets": "同时出现在两个集合中的图片",
+    "groups in two of the sets": "同时出现在两个集合中的分组（例如同一人）",
     "duplicates within a set": "同一集合内的重复图片",
     "unreadable files": "无法读取的文件",
     "{what}: {count}": "{what}：{count}",
