@@ -22,19 +22,38 @@ def write(root: Path, *folders: str) -> Path:
 
 @pytest.mark.parametrize(
     ("training", "valid"),
-    [("train", "val"), ("Training", "Validation"), ("TRAIN", "valid"), ("train", "test")],
+    [("train", "val"), ("Training", "Validation"), ("TRAIN", "valid")],
 )
 def test_parts_whatever_they_are_called(tmp_path: Path, training: str, valid: str) -> None:
     folders = [f"{part}/{name}" for part in (training, valid) for name in ("cat", "dog")]
     root = write(tmp_path, *folders, ".ipynb_checkpoints", "__MACOSX/train", f"{training}/.hidden")
-    if valid == "test":
-        with pytest.warns(UserWarning, match="test is the validation set"):
-            first, second = load_training_data([str(root)])
-    else:
-        first, second = load_training_data([str(root)])
+    first, second, third = load_training_data([str(root)])
+    assert second is not None and third is None
     assert first.class_names == second.class_names == ("cat", "dog")
     assert first.paths[0] == str(root / training / "cat" / "a.png")
     assert second.paths[1] == str(root / valid / "dog" / "a.png")
+
+
+def test_the_test_part_is_a_set_of_its_own(tmp_path: Path) -> None:
+    root = write(tmp_path, "train/cat", "train/dog", "TEST/dog", "val/dog")
+    sets = load_training_data([str(root)])
+    assert sets.test is not None and sets.test.paths == [str(root / "TEST" / "dog" / "a.png")]
+    assert sets.validation is not None and sets.validation.labels.tolist() == [1]
+    assert sets.test.class_names == ("cat", "dog") and sets.test.labels.tolist() == [1]
+    (root / "val").rename(root / ".val")  # nothing that reports may choose the best epoch
+    assert [part is None for part in load_training_data([str(root)])] == [False, True, False]
+    three = [str(root / part) for part in ("train", ".val", "TEST")]
+    assert load_training_data(three).test.paths == sets.test.paths
+    with pytest.raises(ValueError, match="4 data sets named, expected at most 3"):
+        load_training_data([str(root)] * 4)
+
+
+def test_check_looks_at_all_three(tmp_path: Path, capsys) -> None:
+    root = write(tmp_path, "train/cat", "val/cat", "test/cat")
+    assert main(["check", str(root)]) == 1
+    said = capsys.readouterr()
+    assert "in two of the sets: 3\n" in said.out and "test set, 1 pictures" in said.out
+    assert "3 of them in two sets" in said.err
 
 
 def test_a_part_is_taken_to_evaluate(tmp_path: Path) -> None:
@@ -75,7 +94,7 @@ def test_what_is_ambiguous_is_an_error(
 
 def test_names_say_that_folders_are_classes(tmp_path: Path) -> None:
     root = write(tmp_path, "car", "train")
-    dataset, _ = load_training_data([str(root)], ["train", "car"])
+    dataset = load_training_data([str(root)], ["train", "car"]).training
     assert dataset.class_counts() == {"train": 1, "car": 1}
     assert load_evaluation_data(str(root), ["train", "car"]).labels.tolist() == [1, 0]
 

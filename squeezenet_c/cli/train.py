@@ -57,7 +57,7 @@ def _train(options: argparse.Namespace) -> int:
     ranks: Ranks = options.ranks
     ranks.check_training()
     run = ranks.from_leader(lambda: given_folder(options))
-    training, valid = load_training_data(
+    training, valid, _ = load_training_data(
         options.data, options.class_names, **dataset_options(options)
     )
     fraction = options.valid_fraction
