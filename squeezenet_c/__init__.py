@@ -36,6 +36,7 @@ from .preprocessing import Preprocessing
 from .reports.compare import compare
 from .reports.findings import Report
 from .reports.write import report
+from .training.cross_validation import CrossValidation, cross_validate
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
@@ -68,6 +69,7 @@ __all__ = [
     "BadFileError",
     "CollapseWarning",
     "Comparison",
+    "CrossValidation",
     "DataCheck",
     "Dataset",
     "Explanation",
@@ -89,6 +91,7 @@ __all__ = [
     "choose_threshold",
     "compare",
     "compress",
+    "cross_validate",
     "evaluate",
     "explain",
     "export",

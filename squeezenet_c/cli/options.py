@@ -222,11 +222,11 @@ def add_tta(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_train_options(parser: argparse.ArgumentParser) -> None:
+def add_train_options(parser: argparse.ArgumentParser, command: str = "train") -> None:
     add_training_data(parser)
     add_start(parser)
     add_epochs(parser)
-    add_out(parser, "train")
+    add_out(parser, command)
     add_data_options(parser)
 
 
