@@ -1,10 +1,11 @@
 """SqueezeNet trained and run on a CPU: a C library, shown to NumPy.
 
 The names here are the whole public interface. Libraries that are slow to import (matplotlib,
-openpyxl, tqdm, Pillow) are imported where they are used.
+openpyxl, tqdm, Pillow) are imported where they are used, and scikit-learn with
+SqueezeNetClassifier, when this is first asked for.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._native import core as _core  # first, for it refuses sub-interpreters
 
@@ -46,6 +47,9 @@ from .training.recipe import Recipe
 from .training.sweep import sweep
 from .training.sweep_table import Sweep
 
+if TYPE_CHECKING:
+    from .estimator import SqueezeNetClassifier as SqueezeNetClassifier
+
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
 get_backend = _core.get_backend
@@ -60,6 +64,14 @@ def build_info() -> dict[str, Any]:
     "bfloat16" (whether the backend computes in it here) and more, as the compiled part reports
     it."""
     return {"version": __version__, **_core.build_info()}
+
+
+def __getattr__(name: str) -> Any:
+    if name != "SqueezeNetClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .estimator import SqueezeNetClassifier
+
+    return SqueezeNetClassifier
 
 
 __all__ = [
