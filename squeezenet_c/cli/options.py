@@ -49,11 +49,15 @@ def add_model(parser: argparse.ArgumentParser, *, nargs: str | None = None, text
 def add_columns(parser: argparse.ArgumentParser) -> None:
     """Which columns DATA has where it is a table; see columns_of."""
     reading = group(parser, "data")
-    for kind, names in GUESSED.items():
-        what = "group, as the person it is of," if kind == "group" else kind
+    for kind, what in (
+        ("image", "of the pictures' paths"),
+        ("label", "of their classes"),
+        ("group", "of whom or what they are of, as the patient: no group is on two sides"),
+    ):
+        names = GUESSED[kind]
         reading.add_argument(
-            f"--{kind}-column", metavar="NAME", help=f"of DATA.csv the column of each picture's "
-            f"{what} (default: the one called {', '.join(names[:-1])} or {names[-1]})"
+            f"--{kind}-column", metavar="NAME", help=f"of DATA.csv the column {what} (default: the "
+            f"one called {', '.join(names[:-1])} or {names[-1]})"
         )  # fmt: skip
 
 
