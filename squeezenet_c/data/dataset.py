@@ -181,7 +181,7 @@ class Dataset:
     @classmethod
     def from_arrays(
         cls,
-        X: ArrayLike,
+        X: Any,
         y: ArrayLike,
         class_names: Sequence[str] | None = None,
         *,

@@ -16,7 +16,6 @@ one scale; the mean of the folds' AUCs does not.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,6 +206,8 @@ def cross_validate(
         network.class_names = dataset.class_names
     if options.get("positive") is not None:
         network.positive = options["positive"]
+    # Once, so that all folds have one cache.
+    dataset = dataset.at_size(network.image_size, network.preprocessing.fit)
     dealt = deal_folds(dataset.labels, dataset.groups, folds, seed)
     found = CrossValidation(
         paths=dataset.paths,
@@ -264,5 +265,7 @@ def _kept_in(folder: str | os.PathLike | None) -> Iterator[Path]:
     if folder is not None:
         yield Path(folder)
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory() as temporary:
         yield Path(temporary)
