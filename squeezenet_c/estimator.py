@@ -40,14 +40,14 @@ class SqueezeNetClassifier(ClassifierMixin, BaseEstimator):
     epochs, batch_size, lr, augment, class_weights, freeze, weight_decay, label_smoothing
                     as `train` takes them
     image_size      side in pixels of the squares that pictures become. None: 224, or that of
-                    `pretrained`, of which it cannot be another
+                    `pretrained`
     pretrained      a model's file to start from, see Model.from_pretrained
     valid_fraction  the share of the pictures that the best epoch is chosen on, which are not learnt
                     from; None: the last epoch's weights are kept
     early_stopping  stop after so many epochs without a new best
     seed            of the weights, the order, the flips, dropout, and valid_fraction
     progress        print a line an epoch
-    network         further arguments of Model, by name
+    network         further arguments of Model, or of from_pretrained, by name
     train_options   further arguments of `train`, by name
 
     After fit: classes_, model_ (the Model, whose classes are called by str() of classes_) and
@@ -144,18 +144,16 @@ class SqueezeNetClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _fresh_model(self, names: list[str]) -> Model:
-        network = dict(self.network or {})
+        given = {**(self.network or {}), "seed": self.seed, "class_names": names}
+        if self.image_size is not None:
+            given["image_size"] = self.image_size
         if self.pretrained is None:
-            size = {} if self.image_size is None else {"image_size": self.image_size}
-            network = {**network, **size, "seed": self.seed, "class_names": names}
-            return Model(self.arch or "1_1", len(names), **network)
-        model = Model.from_pretrained(self.pretrained, seed=self.seed, class_names=names, **network)
-        for name, given, found in (
-            ("arch", self.arch, model.version),
-            ("image_size", self.image_size, model.image_size),
-        ):
-            if given is not None and given != found:
-                raise ValueError(f"{name} is {given!r}, and that of {self.pretrained} is {found!r}")
+            return Model(self.arch or "1_1", len(names), **given)
+        model = Model.from_pretrained(self.pretrained, **given)
+        if self.arch not in (None, model.version):
+            raise ValueError(
+                f"arch is {self.arch!r}, and that of {self.pretrained} is {model.version!r}"
+            )
         return model
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:

@@ -69,6 +69,7 @@ CHINESE = {
         "最佳：第 {epoch} 轮，准确率 {accuracy:.1%}，损失 {loss:.3f}，已保存到 {path}"
     ),
     "On the validation set, held out from choosing it:": "在未参与模型选择的验证集上：",
+    "On the test set, held out from choosing it:": "在未参与模型选择的测试集上：",
     "Done in {seconds:.0f} s; all of it is in {folder}": (
         "完成，用时 {seconds:.0f} 秒；全部结果在 {folder} 中"
     ),

@@ -43,7 +43,7 @@ class Files:
         except OSError:
             return None
         text = f"{os.path.basename(self.names[place])}\0{size}"
-        return _hash(text.encode("utf-8", "surrogateescape"))
+        return _hash(text.encode("utf-8", "surrogateescape"))[:MARK_LENGTH]
 
 
 class Arrays:
@@ -68,7 +68,7 @@ class Arrays:
         return self._hashes[place]
 
     def mark(self, place: int) -> str:
-        return self._hashes[place]
+        return self._hashes[place][:MARK_LENGTH]
 
 
 Source = Files | Arrays
@@ -92,4 +92,4 @@ def _hash(*parts: Any) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
-    return digest.hexdigest()[:MARK_LENGTH]
+    return digest.hexdigest()
