@@ -106,22 +106,27 @@ def test_a_folder_of_parts_is_no_folder_of_classes(tmp_path: Path) -> None:
 
 
 def test_train_and_evaluate_tell_the_classes_first(tmp_path: Path, capsys) -> None:
+    """And the test part is looked at once, when the best epoch has been chosen on val."""
     root = tmp_path / "set"
-    for part, count in (("train", 6), ("val", 4)):
+    for part, count in (("train", 6), ("val", 4), ("test", 2)):
         sq.synthetic.write(root / part, count, size=32)
     normal, atrophy = sq.synthetic.CLASS_NAMES
     run = str(tmp_path / "run")
-    command = ["train", str(root), "--epochs", "1", "--batch-size", "3", "--out", run]
-    assert main([*command, "--positive", atrophy]) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == (
-        f"Classes: 0 {atrophy}, positive (3 training, 2 validation); "
-        f"1 {normal} (3 training, 2 validation)"
+    command = ["train", str(root), "--epochs", "1", "--batch-size", "3", "--image-size", "64"]
+    assert main([*command, "--out", run, "--positive", atrophy]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == (
+        f"Classes: 0 {atrophy}, positive (3 training, 2 validation, 1 test); "
+        f"1 {normal} (3 training, 2 validation, 1 test)"
     )
+    held_out = said.partition("On the test set, held out from choosing it:\n")[2]
     model = str(tmp_path / "run" / "weights" / "best.safetensors")
     assert main(["evaluate", model, str(root)]) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"Classes: 0 {atrophy}, positive (2 evaluated); 1 {normal} (2 evaluated)"
-    assert f"positive          {atrophy}" in printed
-    assert main(["evaluate", model, str(root), "--split", "train"]) == 0
-    assert "(3 evaluated)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    first = f"Classes: 0 {atrophy}, positive (1 evaluated); 1 {normal} (1 evaluated)"
+    assert printed == f"{first}\n{held_out}" and f"positive          {atrophy}" in held_out
+    for split, count in (("train", 3), ("val", 2)):
+        assert main(["evaluate", model, str(root), "--split", split]) == 0
+        assert f"({count} evaluated)" in capsys.readouterr().out
+    assert main([*command, "--out", f"{run}2", "--valid-fraction", "0.3"]) == 1
+    assert "both valid and test are held out" in capsys.readouterr().err
