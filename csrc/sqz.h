@@ -154,6 +154,13 @@ sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_
 sqz_status sqz_image_read(sqz_image *image, const char *path, sqz_error *error);
 void sqz_image_free(sqz_image *image);
 
+/* What decodes TIFF and WebP, which the library does not, from now on: a function with the
+ * arguments and duties of sqz_image_decode, called from any thread, with no lock of the library
+ * held; its pixels are of malloc. NULL, the default: they are refused. */
+typedef sqz_status (*sqz_image_decoder)(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
+                                        const char *name, sqz_error *error);
+void sqz_image_set_decoder(sqz_image_decoder decoder);
+
 enum { SQZ_IMAGE_MAX_SIDE = 1 << 29 }; /* three channels of it are an int */
 /* Resize [in_h][in_w][3] to [out_h][out_w][3], bicubic (a = -0.5), equal in every byte to Pillow's
  * Image.resize from version 13 on (before it, where the height loses more than twice as many
@@ -217,6 +224,12 @@ void sqz_shuffle(int64_t *order, size_t count, uint64_t seed, uint64_t epoch);
 typedef struct sqz_dataset sqz_dataset;
 sqz_status sqz_dataset_create(sqz_dataset **dataset, const char *const *paths, size_t count,
                               int image_size, sqz_fit fit, size_t cache_bytes, sqz_error *error);
+/* The same of pictures in memory. Their pixels, [h][w][3], are not copied: they stay the caller's,
+ * unchanged, and outlive the data set. One that is image_size square already is not kept a second
+ * time. */
+sqz_status sqz_dataset_create_in_memory(sqz_dataset **dataset, const sqz_image *images,
+                                        size_t count, int image_size, sqz_fit fit,
+                                        size_t cache_bytes, sqz_error *error);
 /* The two keep pictures within the bound of `other` together, whichever lives longer. `fresh` was
  * just created, and no other thread knows it. */
 void sqz_dataset_share_cache(sqz_dataset *fresh, sqz_dataset *other);

@@ -1,10 +1,11 @@
 """SqueezeNet trained and run on a CPU: a C library, shown to NumPy.
 
 The names here are the whole public interface. Libraries that are slow to import (matplotlib,
-openpyxl, tqdm, Pillow) are imported where they are used.
+openpyxl, tqdm, Pillow) are imported where they are used, and scikit-learn with
+SqueezeNetClassifier, when this is first asked for.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._native import core as _core  # first, for it refuses sub-interpreters
 
@@ -36,6 +37,7 @@ from .preprocessing import Preprocessing
 from .reports.compare import compare
 from .reports.findings import Report
 from .reports.write import report
+from .training.cross_validation import CrossValidation, cross_validate
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
@@ -44,6 +46,9 @@ from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
 from .training.sweep import sweep
 from .training.sweep_table import Sweep
+
+if TYPE_CHECKING:
+    from .estimator import SqueezeNetClassifier as SqueezeNetClassifier
 
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
@@ -61,6 +66,14 @@ def build_info() -> dict[str, Any]:
     return {"version": __version__, **_core.build_info()}
 
 
+def __getattr__(name: str) -> Any:
+    if name != "SqueezeNetClassifier":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .estimator import SqueezeNetClassifier
+
+    return SqueezeNetClassifier
+
+
 __all__ = [
     "Adam",
     "Answer",
@@ -68,6 +81,7 @@ __all__ = [
     "BadFileError",
     "CollapseWarning",
     "Comparison",
+    "CrossValidation",
     "DataCheck",
     "Dataset",
     "Explanation",
@@ -89,6 +103,7 @@ __all__ = [
     "choose_threshold",
     "compare",
     "compress",
+    "cross_validate",
     "evaluate",
     "explain",
     "export",

@@ -1,7 +1,7 @@
 """The compiled part of squeezenet_c. The Python modules beside it are its only callers."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,10 @@ def set_max_pixels(pixels: int) -> None:
 def get_max_pixels() -> int: ...
 def decode_image(data: bytes, name: str = "image") -> NDArray[np.uint8]: ...
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]: ...
+def set_decoder(function: Callable[[bytes, str], NDArray[np.uint8]] | None) -> None:
+    """What decodes TIFF and WebP files, of which it is given the bytes and the name, on any thread,
+    from now on; None: they are refused."""
+
 def resize_image(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]: ...
 def fit_image(image: NDArray[np.uint8], size: int, fit: str = "pad") -> NDArray[np.uint8]: ...
 def augment_flips(seed: int, epoch: int, indices: ArrayLike) -> NDArray[np.uint8]:
@@ -80,12 +84,12 @@ def change_pictures(pictures: NDArray[np.uint8], changes: NDArray[np.int32]) -> 
 
 # -- Data ------------------------------------------------------------------------------------------
 class PictureStore:
-    """Files that become (image_size, image_size, 3) pictures, cached up to cache_bytes; with those
-    of the store `share`, up to its bound."""
+    """Files, or (h, w, 3) uint8 arrays, that become (image_size, image_size, 3) pictures, cached up
+    to cache_bytes; with those of the store `share`, up to its bound."""
 
     def __init__(
         self,
-        paths: Sequence[str | os.PathLike[str]],
+        sources: Sequence[str | os.PathLike[str]] | Sequence[NDArray[np.uint8]],
         image_size: int = 224,
         cache_bytes: int = 1 << 30,
         fit: str = "pad",

@@ -100,7 +100,7 @@ def test_command_line_and_report(tmp_path, capsys):
     assert main(["check", *lists]) == 1
     said = capsys.readouterr()
     assert "in both training and validation set: 1" in said.out
-    assert "1 of them in both sets" in said.err
+    assert "1 of them in two sets" in said.err
     sq.Model(image_size=64).save(tmp_path / "m.safetensors")
     command = ["evaluate", str(tmp_path / "m.safetensors"), lists[1], "--out"]
     assert main([*command, str(tmp_path / "r"), "--training-data", lists[0]]) == 0

@@ -131,7 +131,7 @@ def test_no_files() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("a.jpg",), TypeError, "paths is a str, expected a sequence"),
+        (("a.jpg",), TypeError, "sources is a str, expected a sequence"),
         ((3,), TypeError, "not iterable"),
         (([1],), TypeError, "int"),
         ((["a\0b"],), ValueError, "null"),

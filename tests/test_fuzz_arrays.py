@@ -155,6 +155,22 @@ def test_an_evaluation_does_not_spread_labels() -> None:
         sq.Evaluation.from_logits(np.eye(2, dtype=np.float32), [0], ("a", "b"))
 
 
+@plainly
+@given(
+    arrays((np.uint8, (2, 4, 5, 3)), (np.uint8, (2, 4, 5))),
+    arrays((np.int64, (2,)), ("U2", (2,)), (object, (2,))),
+    arrays((np.int64, (2,)), ("U2", (2,))),
+)
+def test_sets_of_arrays(X: Any, y: Any, groups: Any) -> None:
+    def use() -> None:
+        dataset = sq.Dataset.from_arrays(X, y, groups=groups, image_size=8)
+        next(dataset.batches(2))
+        dataset.split(0.5)
+
+    try_out(use)
+    try_out(lambda: core.PictureStore([X], 8).picture(0), OSError)  # a text is a path
+
+
 # -- Networks --------------------------------------------------------------------------------------
 
 

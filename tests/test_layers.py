@@ -17,7 +17,7 @@ FLOORS = (
     ("compression",),
     ("reports",),
     ("model",),
-    ("models", "palm"),
+    ("models", "palm", "estimator"),
     ("__init__",),
     ("cli",),
     ("__main__",),

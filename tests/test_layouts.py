@@ -22,19 +22,38 @@ def write(root: Path, *folders: str) -> Path:
 
 @pytest.mark.parametrize(
     ("training", "valid"),
-    [("train", "val"), ("Training", "Validation"), ("TRAIN", "valid"), ("train", "test")],
+    [("train", "val"), ("Training", "Validation"), ("TRAIN", "valid")],
 )
 def test_parts_whatever_they_are_called(tmp_path: Path, training: str, valid: str) -> None:
     folders = [f"{part}/{name}" for part in (training, valid) for name in ("cat", "dog")]
     root = write(tmp_path, *folders, ".ipynb_checkpoints", "__MACOSX/train", f"{training}/.hidden")
-    if valid == "test":
-        with pytest.warns(UserWarning, match="test is the validation set"):
-            first, second = load_training_data([str(root)])
-    else:
-        first, second = load_training_data([str(root)])
+    first, second, third = load_training_data([str(root)])
+    assert second is not None and third is None
     assert first.class_names == second.class_names == ("cat", "dog")
     assert first.paths[0] == str(root / training / "cat" / "a.png")
     assert second.paths[1] == str(root / valid / "dog" / "a.png")
+
+
+def test_the_test_part_is_a_set_of_its_own(tmp_path: Path) -> None:
+    root = write(tmp_path, "train/cat", "train/dog", "TEST/dog", "val/dog")
+    sets = load_training_data([str(root)])
+    assert sets.test is not None and sets.test.paths == [str(root / "TEST" / "dog" / "a.png")]
+    assert sets.validation is not None and sets.validation.labels.tolist() == [1]
+    assert sets.test.class_names == ("cat", "dog") and sets.test.labels.tolist() == [1]
+    (root / "val").rename(root / ".val")  # nothing that reports may choose the best epoch
+    assert [part is None for part in load_training_data([str(root)])] == [False, True, False]
+    three = [str(root / part) for part in ("train", ".val", "TEST")]
+    assert load_training_data(three).test.paths == sets.test.paths
+    with pytest.raises(ValueError, match="4 data sets named, expected at most 3"):
+        load_training_data([str(root)] * 4)
+
+
+def test_check_looks_at_all_three(tmp_path: Path, capsys) -> None:
+    root = write(tmp_path, "train/cat", "val/cat", "test/cat")
+    assert main(["check", str(root)]) == 1
+    said = capsys.readouterr()
+    assert "in two of the sets: 3\n" in said.out and "test set, 1 pictures" in said.out
+    assert "3 of them in two sets" in said.err
 
 
 def test_a_part_is_taken_to_evaluate(tmp_path: Path) -> None:
@@ -75,7 +94,7 @@ def test_what_is_ambiguous_is_an_error(
 
 def test_names_say_that_folders_are_classes(tmp_path: Path) -> None:
     root = write(tmp_path, "car", "train")
-    dataset, _ = load_training_data([str(root)], ["train", "car"])
+    dataset = load_training_data([str(root)], ["train", "car"]).training
     assert dataset.class_counts() == {"train": 1, "car": 1}
     assert load_evaluation_data(str(root), ["train", "car"]).labels.tolist() == [1, 0]
 
@@ -87,22 +106,27 @@ def test_a_folder_of_parts_is_no_folder_of_classes(tmp_path: Path) -> None:
 
 
 def test_train_and_evaluate_tell_the_classes_first(tmp_path: Path, capsys) -> None:
+    """And the test part is looked at once, when the best epoch has been chosen on val."""
     root = tmp_path / "set"
-    for part, count in (("train", 6), ("val", 4)):
+    for part, count in (("train", 6), ("val", 4), ("test", 2)):
         sq.synthetic.write(root / part, count, size=32)
     normal, atrophy = sq.synthetic.CLASS_NAMES
     run = str(tmp_path / "run")
-    command = ["train", str(root), "--epochs", "1", "--batch-size", "3", "--out", run]
-    assert main([*command, "--positive", atrophy]) == 0
-    first = capsys.readouterr().out.splitlines()[0]
-    assert first == (
-        f"Classes: 0 {atrophy}, positive (3 training, 2 validation); "
-        f"1 {normal} (3 training, 2 validation)"
+    command = ["train", str(root), "--epochs", "1", "--batch-size", "3", "--image-size", "64"]
+    assert main([*command, "--out", run, "--positive", atrophy]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == (
+        f"Classes: 0 {atrophy}, positive (3 training, 2 validation, 1 test); "
+        f"1 {normal} (3 training, 2 validation, 1 test)"
     )
+    held_out = said.partition("On the test set, held out from choosing it:\n")[2]
     model = str(tmp_path / "run" / "weights" / "best.safetensors")
     assert main(["evaluate", model, str(root)]) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"Classes: 0 {atrophy}, positive (2 evaluated); 1 {normal} (2 evaluated)"
-    assert f"positive          {atrophy}" in printed
-    assert main(["evaluate", model, str(root), "--split", "train"]) == 0
-    assert "(3 evaluated)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    first = f"Classes: 0 {atrophy}, positive (1 evaluated); 1 {normal} (1 evaluated)"
+    assert printed == f"{first}\n{held_out}" and f"positive          {atrophy}" in held_out
+    for split, count in (("train", 3), ("val", 2)):
+        assert main(["evaluate", model, str(root), "--split", split]) == 0
+        assert f"({count} evaluated)" in capsys.readouterr().out
+    assert main([*command, "--out", f"{run}2", "--valid-fraction", "0.3"]) == 1
+    assert "both valid and test are held out" in capsys.readouterr().err

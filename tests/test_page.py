@@ -14,10 +14,10 @@ from page_support import Engine, need
 from portable_support import SMALL, quantised
 
 import squeezenet_c as sq
+from squeezenet_c.base.pictures import to_picture
 from squeezenet_c.cli import main
 from squeezenet_c.files import page_write
 from squeezenet_c.files.page_write import PARTS
-from squeezenet_c.inference.predict import to_picture
 
 ODD_NAMES = ['</script><b a="', "{{engine}} & 病理性近视 \u2028"]
 

@@ -5,8 +5,9 @@ import pytest
 
 import squeezenet_c as sq
 from squeezenet_c._native import core
+from squeezenet_c.base.pictures import to_picture
 from squeezenet_c.data.synthetic import draw, encode_png
-from squeezenet_c.inference.predict import predict_files, to_picture
+from squeezenet_c.inference.predict import predict_files
 
 
 @pytest.fixture(scope="module")

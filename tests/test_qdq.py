@@ -14,10 +14,10 @@ import portable_support
 import pytest
 
 import squeezenet_c as sq
+from squeezenet_c.base.pictures import to_picture
 from squeezenet_c.cli import main
 from squeezenet_c.files.export import STEPS_TOLERANCE, verify
 from squeezenet_c.files.quantised import whole_weights
-from squeezenet_c.inference.predict import to_picture
 
 NO_ONNX = "build: onnx is not installed"
 NO_RUNTIME = "build: onnxruntime is not installed"

@@ -44,40 +44,54 @@ static bool looks_like_text(const uint8_t *bytes, size_t size_bytes) {
     return true;
 }
 
+/* A letter pattern at a place, and what begins so. */
+static const struct {
+    size_t at, length;
+    const char *pattern, *what;
+    bool foreign; /* sqz_container_is_foreign */
+} known[] = {{0, 4, "GIF8", "a GIF", false},
+             {0, 4, "II*\0", "a TIFF", true},
+             {0, 4, "MM\0*", "a TIFF", true},
+             {0, 4, "II+\0", "a TIFF", true},
+             {0, 4, "MM\0+", "a TIFF", true},
+             {8, 4, "WEBP", "a WebP", true},
+             {4, 7, "ftypavi", "an AVIF", false}, /* brands avif, avis */
+             {4, 7, "ftyphei", "a HEIC", false},  /* heic, heix, heim, heis */
+             {4, 7, "ftyphev", "a HEIC", false},
+             {4, 8, "ftypmif1", "a HEIC", false},
+             {4, 8, "ftypmsf1", "a HEIC", false},
+             {4, 4, "jP  ", "a JPEG 2000", false},
+             {0, 4, "\xFF\x4F\xFF\x51", "a JPEG 2000", false},
+             {4, 4, "JXL ", "a JPEG XL", false},
+             {0, 2, "\xFF\x0A", "a JPEG XL", false},
+             {128, 4, "DICM", "a DICOM file", false},
+             {0, 4, "8BPS", "a Photoshop file", false},
+             {0, 5, "%PDF-", "a PDF", false},
+             {0, 4, "PK\x03\x04", "a ZIP archive", false},
+             {0, 2, "\x1F\x8B", "a gzip archive", false}};
+enum { KNOWN_COUNT = sizeof known / sizeof *known };
+
+/* The row of what begins so; KNOWN_COUNT for none. */
+static size_t find_known(const uint8_t *bytes, size_t size_bytes) {
+    size_t i = 0;
+    while (i < KNOWN_COUNT && (size_bytes < known[i].at + known[i].length ||
+                               memcmp(bytes + known[i].at, known[i].pattern, known[i].length) != 0))
+        i++;
+    return i;
+}
+
+bool sqz_container_is_foreign(const uint8_t *bytes, size_t size_bytes) {
+    size_t row = find_known(bytes, size_bytes);
+    return row < KNOWN_COUNT && known[row].foreign;
+}
+
 sqz_status sqz_container_refuse(const uint8_t *bytes, size_t size_bytes, const char *name,
                                 sqz_error *error) {
-    /* A letter pattern at a place, and what begins so. */
-    static const struct {
-        size_t at, length;
-        const char *pattern, *what;
-    } known[] = {{0, 4, "GIF8", "a GIF"},
-                 {0, 4, "II*\0", "a TIFF"},
-                 {0, 4, "MM\0*", "a TIFF"},
-                 {0, 4, "II+\0", "a TIFF"},
-                 {0, 4, "MM\0+", "a TIFF"},
-                 {8, 4, "WEBP", "a WebP"},
-                 {4, 7, "ftypavi", "an AVIF"}, /* brands avif, avis */
-                 {4, 7, "ftyphei", "a HEIC"},  /* heic, heix, heim, heis */
-                 {4, 7, "ftyphev", "a HEIC"},
-                 {4, 8, "ftypmif1", "a HEIC"},
-                 {4, 8, "ftypmsf1", "a HEIC"},
-                 {4, 4, "jP  ", "a JPEG 2000"},
-                 {0, 4, "\xFF\x4F\xFF\x51", "a JPEG 2000"},
-                 {4, 4, "JXL ", "a JPEG XL"},
-                 {0, 2, "\xFF\x0A", "a JPEG XL"},
-                 {128, 4, "DICM", "a DICOM file"},
-                 {0, 4, "8BPS", "a Photoshop file"},
-                 {0, 5, "%PDF-", "a PDF"},
-                 {0, 4, "PK\x03\x04", "a ZIP archive"},
-                 {0, 2, "\x1F\x8B", "a gzip archive"}};
     if (size_bytes == 0)
         return sqz_fail(error, SQZ_BAD_FILE, "%s: is empty (0 bytes), expected JPEG, PNG or BMP",
                         name);
-    const char *what = NULL;
-    for (size_t i = 0; i < sizeof known / sizeof *known && !what; i++)
-        if (size_bytes >= known[i].at + known[i].length &&
-            memcmp(bytes + known[i].at, known[i].pattern, known[i].length) == 0)
-            what = known[i].what;
+    size_t row = find_known(bytes, size_bytes);
+    const char *what = row < KNOWN_COUNT ? known[row].what : NULL;
     if (!what && looks_like_text(bytes, size_bytes))
         what = memchr(bytes, '<', size_bytes < 16 ? size_bytes : 16) ? "HTML or XML" : "text";
     if (!what)

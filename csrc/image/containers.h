@@ -34,6 +34,8 @@ sqz_status sqz_bmp_check(sqz_container *container, const uint8_t *bytes, size_t 
 sqz_status sqz_container_set_size(sqz_container *container, int64_t h, int64_t w, const char *name,
                                   sqz_error *error);
 
+/* Whether they begin a TIFF or a WebP, which sqz_image_set_decoder's function may decode. */
+bool sqz_container_is_foreign(const uint8_t *bytes, size_t size_bytes);
 /* "is a GIF", "is empty (0 bytes)", "is text", ...: SQZ_BAD_FILE for bytes of none of the three. */
 sqz_status sqz_container_refuse(const uint8_t *bytes, size_t size_bytes, const char *name,
                                 sqz_error *error);

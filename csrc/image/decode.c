@@ -1,11 +1,13 @@
 /* decode.c: a picture's bytes, or its file, to upright RGB. The way: which format (containers.h),
- * is it whole, decode (stb.h), did the decoder read all of it, turn upright (exif.h).
+ * is it whole, decode (stb.h), did the decoder read all of it, turn upright (exif.h). TIFF and WebP
+ * go to the function of sqz_image_set_decoder.
  *
  * PNG and BMP come out as from Pillow's convert("RGB"), but for 16-bit grey (Pillow cuts it at 255;
  * we keep the high byte) and for BMPs of 16 bits a pixel (one level apart in places). JPEGs are
  * equal too, but for roundings, and the last two columns, where chroma is halved across only, and
  * for roundings of CMYK. */
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -82,12 +84,40 @@ static const picture_reader *find_reader(const uint8_t *bytes, size_t size_bytes
     return NULL;
 }
 
+/* -- What others decode ------------------------------------------------------------------------ */
+
+static _Atomic(sqz_image_decoder) foreign_decoder;
+
+void sqz_image_set_decoder(sqz_image_decoder decoder) {
+    atomic_store(&foreign_decoder, decoder);
+}
+
+/* Of a format that is foreign, by the function that was set for these, or NULL. */
+static sqz_image_decoder find_decoder(const uint8_t *bytes, size_t size_bytes) {
+    return sqz_container_is_foreign(bytes, size_bytes) ? atomic_load(&foreign_decoder) : NULL;
+}
+
+static sqz_status decode_foreign(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
+                                 const char *name, sqz_error *error) {
+    sqz_image_decoder decode = find_decoder(bytes, size_bytes);
+    if (!decode)
+        return sqz_container_refuse(bytes, size_bytes, name, error);
+    SQZ_TRY(decode(image, bytes, size_bytes, name, error));
+    sqz_container container; /* which the limit is known by */
+    sqz_status status = sqz_container_set_size(&container, image->h, image->w, name, error);
+    if (status != SQZ_OK)
+        sqz_image_free(image);
+    return status;
+}
+
+/* -- Decoding ---------------------------------------------------------------------------------- */
+
 sqz_status sqz_image_decode(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
                             const char *name, sqz_error *error) {
     *image = (sqz_image){0};
     const picture_reader *reader = find_reader(bytes, size_bytes);
     if (!reader)
-        return sqz_container_refuse(bytes, size_bytes, name, error);
+        return decode_foreign(image, bytes, size_bytes, name, error);
     sqz_container container = {.orientation = 1};
     SQZ_TRY(reader->check(&container, bytes, size_bytes, name, error));
     return decode_checked(image, &container, bytes, reader->format, name, error);
@@ -99,7 +129,7 @@ static sqz_status read_bytes(uint8_t **bytes, const sqz_file *file, sqz_error *e
     size_t size_bytes = (size_t)file->size_bytes;
     size_t head_bytes = size_bytes < sizeof head ? size_bytes : sizeof head;
     SQZ_TRY(sqz_file_read(file, head, head_bytes, 0, error));
-    if (!find_reader(head, head_bytes))
+    if (!find_reader(head, head_bytes) && !find_decoder(head, head_bytes))
         return sqz_container_refuse(head, head_bytes, file->path, error);
     *bytes = malloc(size_bytes);
     if (!*bytes)

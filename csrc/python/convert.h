@@ -29,6 +29,10 @@ bool sqz_py_channels(float values[3], PyObject *object, const char *name, bool p
 /* `count` rows of sqz_change, a copy. ValueError: another array. */
 PyArrayObject *sqz_py_changes(PyObject *object, npy_intp count);
 
+/* A new reference to `object` as a C-contiguous (h, w, 3) uint8 array, a copy only if need be.
+ * TypeError: no array, or another dtype. ValueError: another shape. */
+PyArrayObject *sqz_py_picture_array(PyObject *object, const char *name);
+
 /* Anything array-like of integers, copied to a 1-D C-contiguous int64 array of `count` elements: no
  * other thread can change them once they are checked. TypeError: no integers. ValueError: another
  * shape. */

@@ -1,6 +1,6 @@
-/* data.c: PictureStore, files that become pictures, and PictureLoader, which reads one ahead. Both
- * decode without the GIL. Neither can be subclassed, so that the type of an object knows the
- * module. */
+/* data.c: PictureStore, files or arrays that become pictures, and PictureLoader, which reads one
+ * ahead. Both decode without the GIL (decoder.c takes it for formats that Pillow decodes). Neither
+ * can be subclassed, so that the type of an object knows the module. */
 #include <limits.h>
 
 #include "convert.h"
@@ -10,6 +10,8 @@
 typedef struct {
     PyObject ob_base;
     sqz_dataset *dataset;
+    PyObject
+        *pictures; /* a tuple of the arrays that the data set reads; NULL where it reads files */
     int image_size;
 } store_object;
 
@@ -40,22 +42,30 @@ static bool as_integer(Py_ssize_t *value, PyObject *object, const char *name, Py
 
 /* The paths as a tuple of bytes in the file system's encoding. */
 static PyObject *as_path_bytes(PyObject *paths) {
-    if (PyUnicode_Check(paths) || PyBytes_Check(paths)) {
-        PyErr_Format(PyExc_TypeError, "paths is a %s, expected a sequence of paths",
-                     Py_TYPE(paths)->tp_name);
-        return NULL;
-    }
-    PyObject *list = PySequence_Tuple(paths);
-    PyObject *encoded = list ? PyTuple_New(PyTuple_GET_SIZE(list)) : NULL;
-    for (Py_ssize_t i = 0; encoded && i < PyTuple_GET_SIZE(list); i++) {
+    PyObject *encoded = PyTuple_New(PyTuple_GET_SIZE(paths));
+    for (Py_ssize_t i = 0; encoded && i < PyTuple_GET_SIZE(paths); i++) {
         PyObject *path;
-        if (PyUnicode_FSConverter(PyTuple_GET_ITEM(list, i), &path))
+        if (PyUnicode_FSConverter(PyTuple_GET_ITEM(paths, i), &path))
             PyTuple_SET_ITEM(encoded, i, path);
         else
             Py_CLEAR(encoded);
     }
-    Py_XDECREF(list);
     return encoded;
+}
+
+/* The arrays as a tuple of such as the library reads. */
+static PyObject *as_pictures(PyObject *tuple) {
+    Py_ssize_t count = PyTuple_GET_SIZE(tuple);
+    PyObject *pictures = PyTuple_New(count);
+    for (Py_ssize_t i = 0; pictures && i < count; i++) {
+        PyObject *picture =
+            (PyObject *)sqz_py_picture_array(PyTuple_GET_ITEM(tuple, i), "a picture");
+        if (picture)
+            PyTuple_SET_ITEM(pictures, i, picture);
+        else
+            Py_CLEAR(pictures);
+    }
+    return pictures;
 }
 
 /* A one-dimensional int64 array. */
@@ -79,8 +89,9 @@ static PyArrayObject *as_order(PyObject *object) {
 
 /* -- PictureStore ------------------------------------------------------------------------------ */
 
-static sqz_status create_dataset(store_object *self, PyObject *paths, sqz_fit fit,
-                                 size_t cache_bytes, sqz_error *error) {
+/* Of paths as bytes. */
+static sqz_status create_of_files(store_object *self, PyObject *paths, sqz_fit fit,
+                                  size_t cache_bytes, sqz_error *error) {
     Py_ssize_t count = PyTuple_GET_SIZE(paths);
     const char **names = PyMem_Calloc((size_t)count + 1, sizeof *names);
     if (!names) {
@@ -95,12 +106,54 @@ static sqz_status create_dataset(store_object *self, PyObject *paths, sqz_fit fi
     return status;
 }
 
+/* Of self->pictures. */
+static sqz_status create_in_memory(store_object *self, sqz_fit fit, size_t cache_bytes,
+                                   sqz_error *error) {
+    Py_ssize_t count = PyTuple_GET_SIZE(self->pictures);
+    sqz_image *images = PyMem_Calloc((size_t)count + 1, sizeof *images);
+    if (!images) {
+        snprintf(error->message, sizeof error->message, "out of memory for %zd pictures", count);
+        return SQZ_NO_MEMORY;
+    }
+    for (Py_ssize_t i = 0; i < count; i++) {
+        PyArrayObject *picture = (PyArrayObject *)PyTuple_GET_ITEM(self->pictures, i);
+        images[i] = (sqz_image){.h = (int)PyArray_DIM(picture, 0),
+                                .w = (int)PyArray_DIM(picture, 1),
+                                .pixels = PyArray_DATA(picture)};
+    }
+    sqz_status status = sqz_dataset_create_in_memory(&self->dataset, images, (size_t)count,
+                                                     self->image_size, fit, cache_bytes, error);
+    PyMem_Free(images);
+    return status;
+}
+
+/* Of a tuple of paths or of arrays; false with an exception set. */
+static bool create_dataset(store_object *self, PyObject *sources, sqz_fit fit, size_t cache_bytes) {
+    sqz_error error;
+    sqz_status status;
+    if (PyTuple_GET_SIZE(sources) && PyArray_Check(PyTuple_GET_ITEM(sources, 0))) {
+        self->pictures = as_pictures(sources);
+        if (!self->pictures)
+            return false;
+        status = create_in_memory(self, fit, cache_bytes, &error);
+    } else {
+        PyObject *paths = as_path_bytes(sources);
+        if (!paths)
+            return false;
+        status = create_of_files(self, paths, fit, cache_bytes, &error);
+        Py_DECREF(paths);
+    }
+    if (status != SQZ_OK)
+        sqz_py_raise_from((PyObject *)self, status, &error);
+    return status == SQZ_OK;
+}
+
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"paths", "image_size", "cache_bytes", "fit", "share", NULL};
-    PyObject *paths, *size_argument = NULL, *cache_argument = NULL, *share = Py_None;
+    static char *names[] = {"sources", "image_size", "cache_bytes", "fit", "share", NULL};
+    PyObject *argument, *size_argument = NULL, *cache_argument = NULL, *share = Py_None;
     sqz_fit fit = SQZ_FIT_PAD;
     Py_ssize_t image_size = 224, cache_bytes = (Py_ssize_t)1 << 30;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO&O:PictureStore", names, &paths,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O|OOO&O:PictureStore", names, &argument,
                                      &size_argument, &cache_argument, sqz_py_to_fit, &fit, &share))
         return NULL;
     if (share != Py_None && !Py_IS_TYPE(share, type)) {
@@ -113,26 +166,28 @@ static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     if (cache_argument &&
         !as_integer(&cache_bytes, cache_argument, "cache_bytes", 0, PY_SSIZE_T_MAX))
         return NULL;
-    PyObject *encoded = as_path_bytes(paths);
-    store_object *self = encoded ? (store_object *)type->tp_alloc(type, 0) : NULL;
-    if (self) {
-        sqz_error error;
-        self->image_size = (int)image_size;
-        sqz_status status = create_dataset(self, encoded, fit, (size_t)cache_bytes, &error);
-        if (status != SQZ_OK) {
-            sqz_py_raise_from((PyObject *)self, status, &error);
-            Py_CLEAR(self);
-        } else if (share != Py_None) {
-            sqz_dataset_share_cache(self->dataset, ((store_object *)share)->dataset);
-        }
+    if (PyUnicode_Check(argument) || PyBytes_Check(argument)) {
+        PyErr_Format(PyExc_TypeError, "sources is a %s, expected a sequence of paths or of arrays",
+                     Py_TYPE(argument)->tp_name);
+        return NULL;
     }
-    Py_XDECREF(encoded);
+    PyObject *sources = PySequence_Tuple(argument);
+    store_object *self = sources ? (store_object *)type->tp_alloc(type, 0) : NULL;
+    if (self) {
+        self->image_size = (int)image_size;
+        if (!create_dataset(self, sources, fit, (size_t)cache_bytes))
+            Py_CLEAR(self);
+        else if (share != Py_None)
+            sqz_dataset_share_cache(self->dataset, ((store_object *)share)->dataset);
+    }
+    Py_XDECREF(sources);
     return (PyObject *)self;
 }
 
-/* Both types: an object refers to its type, as heap types have it. */
+/* An object refers to its type, as heap types have it. */
 static int store_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((store_object *)self)->pictures);
     return 0;
 }
 
@@ -140,6 +195,7 @@ static void store_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
     sqz_dataset_destroy(((store_object *)self)->dataset);
+    Py_XDECREF(((store_object *)self)->pictures);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -248,8 +304,9 @@ static PyGetSetDef store_attributes[] = {
 
 static PyType_Slot store_slots[] = {
     {Py_tp_doc,
-     "PictureStore(paths, image_size=224, cache_bytes=2**30, fit=\"pad\", share=None)\n--\n\n"
-     "Files that become (image_size, image_size, 3) uint8 pictures by fit_image. Once\n"
+     "PictureStore(sources, image_size=224, cache_bytes=2**30, fit=\"pad\", share=None)\n--\n\n"
+     "Files, by their paths, or (height, width, 3) uint8 arrays, which are kept and not copied,\n"
+     "that become (image_size, image_size, 3) uint8 pictures by fit_image. Once\n"
      "decoded they stay in memory while all of them fit into cache_bytes, or with those\n"
      "of the store `share` into that one's. May be used\n"
      "from several threads at once."},
@@ -276,8 +333,8 @@ static int loader_traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
-/* No tp_clear: a store refers to nothing but its type, so a loader is in no cycle of its making,
- * and its threads need the store until they are joined here. They never want the GIL. */
+/* No tp_clear: a store refers to nothing but its type and arrays, so a loader is in no cycle of its
+ * making, and its threads need the store until they are joined here. They may want the GIL. */
 static void loader_dealloc(PyObject *object) {
     loader_object *self = (loader_object *)object;
     PyTypeObject *type = Py_TYPE(object);

@@ -9,8 +9,8 @@
 
 /* -- Arguments --------------------------------------------------------------------------------- */
 
-static PyArrayObject *as_picture(PyObject *object) {
-    return sqz_py_byte_array(object, "image", 3, 3, "(height, width, 3) with sides of at least 1");
+PyArrayObject *sqz_py_picture_array(PyObject *object, const char *name) {
+    return sqz_py_byte_array(object, name, 3, 3, "(height, width, 3) with sides of at least 1");
 }
 
 /* An integer 0..2^64-1; false with an exception set otherwise. */
@@ -118,7 +118,7 @@ static PyObject *read_image(PyObject *module, PyObject *argument) {
 
 /* A picture of h x w made from `object`: resized, or where there is a fit, by it to a square. */
 static PyObject *resized(PyObject *module, PyObject *object, int h, int w, const sqz_fit *fit) {
-    PyArrayObject *picture = as_picture(object);
+    PyArrayObject *picture = sqz_py_picture_array(object, "image");
     if (!picture)
         return NULL;
     npy_intp shape[3] = {h, w, 3};

@@ -36,9 +36,19 @@ static int execute(PyObject *module) {
     import_array1(-1);
     sqz_set_interrupt(interrupted);
     static int (*const parts[])(PyObject *) = {
-        add_errors,          sqz_py_add_build, sqz_py_add_ops,     sqz_py_add_image,
-        sqz_py_add_changes,  sqz_py_add_data,  sqz_py_add_files,   sqz_py_add_codes,
-        sqz_py_add_codebook, sqz_py_add_spec,  sqz_py_add_network, sqz_py_add_optimizers,
+        add_errors,
+        sqz_py_add_build,
+        sqz_py_add_ops,
+        sqz_py_add_image,
+        sqz_py_add_decoder,
+        sqz_py_add_changes,
+        sqz_py_add_data,
+        sqz_py_add_files,
+        sqz_py_add_codes,
+        sqz_py_add_codebook,
+        sqz_py_add_spec,
+        sqz_py_add_network,
+        sqz_py_add_optimizers,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         if (parts[i](module) < 0)

@@ -8,6 +8,7 @@
 int sqz_py_add_build(PyObject *module);      /* build.c: build_info, backends, threads */
 int sqz_py_add_ops(PyObject *module);        /* ops.c: single ops, for tests */
 int sqz_py_add_image(PyObject *module);      /* image.c */
+int sqz_py_add_decoder(PyObject *module);    /* decoder.c: what Pillow decodes */
 int sqz_py_add_changes(PyObject *module);    /* changes.c: what becomes of training pictures */
 int sqz_py_add_data(PyObject *module);       /* data.c: PictureStore, PictureLoader */
 int sqz_py_add_files(PyObject *module);      /* files.c: files, safetensors, Deep Compression */

@@ -69,6 +69,7 @@ CHINESE = {
         "最佳：第 {epoch} 轮，准确率 {accuracy:.1%}，损失 {loss:.3f}，已保存到 {path}"
     ),
     "On the validation set, held out from choosing it:": "在未参与模型选择的验证集上：",
+    "On the test set, held out from choosing it:": "在未参与模型选择的测试集上：",
     "Done in {seconds:.0f} s; all of it is in {folder}": (
         "完成，用时 {seconds:.0f} 秒；全部结果在 {folder} 中"
     ),
@@ -78,6 +79,7 @@ CHINESE = {
     "pictures of each class": "数据类别数量",
     "training": "训练集",
     "validation": "验证集",
+    "test": "测试集",
     "epoch": "轮次",
     "accuracy": "准确率",
     "area under the ROC curve": "ROC 曲线下面积",
@@ -291,6 +293,8 @@ CHINESE = {
         "  类别不均衡：一个类别有 {most} 张图片，另一个只有 {least} 张"
     ),
     "in both training and validation set": "同时出现在训练集和验证集中的图片",
+    "in two of the sets": "同时出现在两个集合中的图片",
+    "groups in two of the sets": "同时出现在两个集合中的分组（例如同一人）",
     "duplicates within a set": "同一集合内的重复图片",
     "unreadable files": "无法读取的文件",
     "{what}: {count}": "{what}：{count}",

@@ -29,7 +29,7 @@ def add_augment_sheet(parser: argparse.ArgumentParser) -> None:
 
 
 def _augment(options: argparse.Namespace) -> int:
-    training, _ = load_training_data([options.data], **dataset_options(options))
+    training = load_training_data([options.data], **dataset_options(options)).training
     augment_sheet(
         training,
         options.augment,

@@ -15,7 +15,8 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
     """The options of `train` on classes."""
     group(parser, "data").add_argument(
         "--class-names", type=_names, metavar="A,B", help="the classes' names in the order of "
-        "their numbers (default: of folders alphabetical; of a list file the numbers)"
+        "their numbers (default: of folders, and of names in a list file or table, alphabetical; "
+        "else the numbers)"
     )  # fmt: skip
     add_positive(parser)
 

@@ -25,7 +25,7 @@ def add_held_out(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument(
         "data", metavar="DATA", help="pictures that the model was not trained on, and that it will "
         "not be reported on: of a PALM folder the validation part, of a folder of train, val and "
-        "test the part val, or a folder per class or list file"
+        "test the part val, or a folder per class, CSV table or list file"
     )  # fmt: skip
     add_split(parser)
     add_data_options(parser)

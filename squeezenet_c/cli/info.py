@@ -63,7 +63,7 @@ def _export(options: argparse.Namespace) -> int:
 
 def _quantised(options: argparse.Namespace) -> Model:
     model = Model.load(options.model, "float32")
-    training, _ = load_training_data(options.calibrate, model.class_names)
+    training = load_training_data(options.calibrate, model.class_names).training
     return quantize(model, match_classes(training, model.class_names, model.num_classes))
 
 

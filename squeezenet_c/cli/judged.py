@@ -21,9 +21,10 @@ HELD_OUT_FRACTION = 0.2  # of the pictures, where there is no validation set
 
 def load_sets(model: Model, options: argparse.Namespace) -> tuple[Dataset, Dataset]:
     """(to take scales from, to judge on), with the model's classes."""
-    training, judged = load_training_data(
+    training, validation, test = load_training_data(
         options.data, model.class_names, **dataset_options(options)
     )
+    judged = validation or test
     if judged is None:
         training, judged = training.split(HELD_OUT_FRACTION, 0)
     names, classes = model.class_names, model.num_classes

@@ -27,6 +27,7 @@ from .calibrate import add_calibrate
 from .compare import add_compare
 from .completion import add_completion, complete
 from .compress import add_compress
+from .cross_validate import add_cross_validate
 from .groups import CommandsFormatter, HelpFormatter, add_commands_help, add_groups, group
 from .info import add_export, add_info, add_summary
 from .lr_find import add_lr_find
@@ -46,6 +47,7 @@ COMMANDS = {
         "train": (add_train, "train a model and keep the best one"),
         "lr-find": (add_lr_find, "find at which learning rates a network learns, before training"),
         "sweep": (add_sweep, "train many networks of the paper's design space, and compare them"),
+        "cross-validate": (add_cross_validate, "train and judge a model for each fold of a set"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
         "compare": (add_compare, "say whether one of two models is better on the same pictures"),
         "threshold": (add_threshold, "choose from which probability on a picture is positive"),
@@ -110,7 +112,7 @@ def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ra
     if ranks.size > 1 and not getattr(options, "shared", False):
         raise ValueError(
             f"this command is for one process, and an MPI launcher has started {ranks.size}; "
-            "train, evaluate and predict share their work"
+            "train, cross-validate, evaluate and predict share their work"
         )
     if getattr(options, "resume", None):
         begun = ranks.from_leader(lambda: begun_with(options))

@@ -12,6 +12,7 @@ from .._native import core
 from ..base.ranks import ALONE, Ranks
 from ..data.augment import PRESETS, Augment
 from ..data.dataset import CACHE_MB
+from ..data.tables import GUESSED, Columns
 from ..models import NAMES, packaged_model
 from ..network import COPY_CHANGES
 from ..preprocessing import FITS, Preprocessing
@@ -45,8 +46,28 @@ def add_model(parser: argparse.ArgumentParser, *, nargs: str | None = None, text
     parser.add_argument("model", metavar="MODEL", type=model_path, nargs=nargs, help=text)
 
 
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Which columns DATA has where it is a table; see columns_of."""
+    reading = group(parser, "data")
+    for kind, what in (
+        ("image", "of the pictures' paths"),
+        ("label", "of their classes"),
+        ("group", "of whom or what they are of, as the patient: no group is on two sides"),
+    ):
+        names = GUESSED[kind]
+        reading.add_argument(
+            f"--{kind}-column", metavar="NAME", help=f"of DATA.csv the column {what} (default: the "
+            f"one called {', '.join(names[:-1])} or {names[-1]})"
+        )  # fmt: skip
+
+
+def columns_of(options: argparse.Namespace) -> Columns:
+    return Columns(**{kind: getattr(options, f"{kind}_column") for kind in GUESSED})
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """How pictures are read; see dataset_options."""
+    add_columns(parser)
     reading = group(parser, "data")
     reading.add_argument("--skip-bad", action="store_true", help="leave out files that are broken")
     reading.add_argument(
@@ -64,8 +85,12 @@ def add_split(parser: argparse.ArgumentParser) -> None:
 
 
 def dataset_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Dataset's arguments."""
-    return {"on_error": "skip" if options.skip_bad else "raise", "cache_mb": options.cache_mb}
+    """Arguments of what layouts.py loads."""
+    return {
+        "columns": columns_of(options),
+        "on_error": "skip" if options.skip_bad else "raise",
+        "cache_mb": options.cache_mb,
+    }
 
 
 def default(name: str) -> Any:
@@ -201,11 +226,11 @@ def add_tta(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_train_options(parser: argparse.ArgumentParser) -> None:
+def add_train_options(parser: argparse.ArgumentParser, command: str = "train") -> None:
     add_training_data(parser)
     add_start(parser)
     add_epochs(parser)
-    add_out(parser, "train")
+    add_out(parser, command)
     add_data_options(parser)
 
 
@@ -222,8 +247,9 @@ def add_start(parser: argparse.ArgumentParser) -> None:
 def add_training_data(parser: argparse.ArgumentParser) -> None:
     """DATA, or the run that has it."""
     parser.add_argument(
-        "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, or a list "
-        "file; a second one is the validation set"
+        "data", metavar="DATA", nargs="*", help="a PALM folder, a folder per class, a folder of "
+        "train, val and test, a CSV table, or a list file; a second one is the validation set, a "
+        "third the test set"
     )  # fmt: skip
     group(parser, "training").add_argument(
         "--resume", metavar="DIR", help="resume the run in DIR, its --out, where it stopped; "

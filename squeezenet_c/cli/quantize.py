@@ -16,8 +16,8 @@ def add_quantize(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", nargs="+", help="what the model was trained on, as `train` takes "
-        "it: scales are taken from training pictures, and figures from the validation pictures "
-        "(without these, from a fifth of the former that gives no scales)"
+        "it: scales are taken from training pictures, and figures from the validation pictures, "
+        "else the test pictures (without these, from a fifth of the first that gives no scales)"
     )  # fmt: skip
     group(parser, "output").add_argument(
         "--out", metavar="FILE", required=True, help="the int8 model"

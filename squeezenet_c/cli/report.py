@@ -17,11 +17,13 @@ from ..reports.write import report
 from .classes import classes_line
 from .groups import group
 from .options import (
+    add_columns,
     add_data_options,
     add_model,
     add_model_precision,
     add_split,
     add_tta,
+    columns_of,
     dataset_options,
 )
 
@@ -33,7 +35,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "data", metavar="DATA", help="a PALM folder (its validation part), a folder per class, "
-        "a folder of train, val and test (its test part, else val), or a list file"
+        "a folder of train, val and test (its test part, else val), a CSV table, or a "
+        "list file"
     )  # fmt: skip
     add_split(parser)
     add_data_options(parser)
@@ -103,7 +106,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
 
 def _training_set(data: str, reading: dict[str, Any]) -> Dataset:
-    return load_training_data([data], **reading)[0]
+    return load_training_data([data], **reading).training
 
 
 # -- check -----------------------------------------------------------------------------------------
@@ -112,21 +115,24 @@ def _training_set(data: str, reading: dict[str, Any]) -> Dataset:
 def add_check(parser: argparse.ArgumentParser) -> None:
     """The options of `check`."""
     parser.add_argument(
-        "data", metavar="DATA", nargs="+", help="a PALM folder, a folder per class, or a list "
-        "file; a second one is the validation set"
+        "data", metavar="DATA", nargs="+", help="a PALM folder, a folder per class, a folder of "
+        "train, val and test, a CSV table, or a list file; a second one is the validation set, a "
+        "third the test set"
     )  # fmt: skip
+    add_columns(parser)
     parser.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:
     """Status 1 where something was found."""
-    check = check_data(*load_training_data(options.data))
+    check = check_data(*load_training_data(options.data, columns=columns_of(options)))
     print(check)
     if check.ok:
         return 0
     print(
         f"squeezenet-c: {len(check.unreadable)} unreadable files, {len(check.pairs)} pairs of "
-        f"pictures that are the same or look so, {len(check.leaks)} of them in both sets",
+        f"pictures that are the same or look so, {len(check.leaks)} of them in two sets"
+        + (f", {len(check.shared_groups)} groups in two sets" if check.shared_groups else ""),
         file=sys.stderr,
     )
     return 1

@@ -68,7 +68,7 @@ def _sweep(options: argparse.Namespace) -> int:
     if not options.data:
         options.usage_error("the following arguments are required: DATA")
     settle_rates(options)
-    training, valid = load_training_data(
+    training, valid, _ = load_training_data(
         options.data, options.class_names, **dataset_options(options)
     )
     fraction = options.valid_fraction

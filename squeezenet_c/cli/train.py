@@ -57,14 +57,16 @@ def _train(options: argparse.Namespace) -> int:
     ranks: Ranks = options.ranks
     ranks.check_training()
     run = ranks.from_leader(lambda: given_folder(options))
-    training, valid = load_training_data(
+    training, valid, test = load_training_data(
         options.data, options.class_names, **dataset_options(options)
     )
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION
     model = model_to_train(options, training.class_names)
-    print(classes_line(model, {"training": training, "validation": valid}), flush=True)
+    print(
+        classes_line(model, {"training": training, "validation": valid, "test": test}), flush=True
+    )
     if run is None:
         run = ranks.from_leader(lambda: new_folder("train"))
         options.out = str(run.folder)
@@ -79,6 +81,7 @@ def _train(options: argparse.Namespace) -> int:
             model,
             training,
             valid,
+            test=test,
             **train_arguments(options),
             seed=options.seed,
             checkpoint=run.best,
@@ -98,8 +101,8 @@ def _train(options: argparse.Namespace) -> int:
         _write_history(history, run)
     if history.best:
         if not (history.interrupted or failure):
-            end_run(options, history, run, training, valid, fraction)
-        _print_best(history, run.best)
+            end_run(options, history, run, training, valid if test is None else test, fraction)
+        _print_best(history, run.best, tested=test is not None)
     if history.interrupted:
         how = f" after {len(history)} whole epochs; to resume it: "
         return stopped(f"{how}squeezenet-c train --resume {options.out}", ranks)
@@ -168,7 +171,7 @@ def _write_history(history: History, run: RunFolder) -> None:
         history.plot(run.plot)
 
 
-def _print_best(history: History, checkpoint: Path) -> None:
+def _print_best(history: History, checkpoint: Path, tested: bool = False) -> None:
     row = history.best
     if row is None:
         return
@@ -184,6 +187,8 @@ def _print_best(history: History, checkpoint: Path) -> None:
     )
     if history.held_out:
         heading = translate("On the validation set, held out from choosing it:")
+        if tested:
+            heading = translate("On the test set, held out from choosing it:")
         print(f"{heading}\n{history.held_out}")
 
 
@@ -220,12 +225,12 @@ def end_run(
     history: History,
     run: RunFolder,
     training: Dataset,
-    valid: Dataset | None,
+    judged: Dataset | None,
     fraction: float | None,
 ) -> None:
     """Tell the temperature, choose the threshold and write the confusion matrix, as the options
-    say. The matrix is the best model's, on the validation set; without one, on the selection set.
-    history.held_out is then with the threshold."""
+    say. The matrix is the best model's, on `judged`, the test set or the validation set; without
+    one, on the selection set. history.held_out is then with the threshold."""
     ranks: Ranks = options.ranks
     best = ranks.from_leader(lambda: Model.load(run.best, options.precision))
     part = None if fraction is None else training.split(fraction, options.seed)[1]
@@ -236,7 +241,7 @@ def end_run(
         )
     if options.choose_threshold and part is not None:  # see check_run_end
         _store_threshold(best, part, run.best, ranks)
-    reported = part if valid is None else valid
+    reported = part if judged is None else judged
     assert reported is not None  # without a validation set there is a fraction
     found = evaluate(best, reported, comm=ranks)
     if history.held_out:

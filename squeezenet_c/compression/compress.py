@@ -99,8 +99,8 @@ def compress(
     say = print if progress else _say_nothing
     arguments = {
         "model": mark_of(teacher),
-        "training set": fingerprint(learnt.paths, learnt.labels.tolist()),
-        "pictures to measure on": fingerprint(part.paths, part.labels.tolist()),
+        "training set": fingerprint(learnt),
+        "pictures to measure on": fingerprint(part),
         "size_kb": size_kb,
         "epochs": epochs,
         "sharing_epochs": sharing_epochs,

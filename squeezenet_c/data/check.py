@@ -14,6 +14,7 @@ same picture twice, and all others are below 0.991. Scaled to 40 % and saved as 
 a photograph's correlation with itself stays above 0.999, and its grey values within 1.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ UNEVEN = 3  # times as many pictures in the largest class as in the smallest are
 
 @dataclass(frozen=True)
 class Pair:
-    """Two pictures that are the same (exact) or look so. A set is "training" or "validation"."""
+    """Two pictures that are the same (exact) or look so. A set is "training", "validation" or
+    "test"."""
 
     first: str
     first_set: str
@@ -45,7 +47,7 @@ class Pair:
 
     @property
     def leaks(self) -> bool:
-        """Whether one trains the model and the other judges it."""
+        """Whether they are in two sets, so that one may train the model and the other judge it."""
         return self.first_set != self.second_set
 
     def __str__(self) -> str:
@@ -67,21 +69,25 @@ class DataCheck:
     counts      pictures of each class, by set and class name
     pairs       duplicates, those between the sets first
     unreadable  (path, reason) of files that are no pictures; they are in nothing else here
+    shared_groups   the groups, as persons, that have pictures in two sets; None where not two sets
+                have groups
     """
 
     counts: dict[str, dict[str, int]]
     pairs: list[Pair]
     unreadable: list[tuple[str, str]]
+    shared_groups: list[str] | None = None
 
     @property
     def leaks(self) -> list[Pair]:
-        """The pairs of a training and a validation picture."""
+        """The pairs of pictures in two sets."""
         return [pair for pair in self.pairs if pair.leaks]
 
     @property
     def ok(self) -> bool:
-        """Whether all files can be read, and no two pictures are the same or look so."""
-        return not self.pairs and not self.unreadable
+        """Whether all files can be read, no two pictures are the same or look so, and no group is
+        in two sets."""
+        return not self.pairs and not self.unreadable and not self.shared_groups
 
     def __str__(self) -> str:
         lines = []
@@ -110,8 +116,13 @@ class DataCheck:
                         least=least,
                     )
                 )
+        if self.shared_groups is not None:
+            lines += _listed(translate("groups in two of the sets"), self.shared_groups)
         within = [pair for pair in self.pairs if not pair.leaks]
-        lines += _listed(translate("in both training and validation set"), self.leaks)
+        both = "in both training and validation set"
+        lines += _listed(
+            translate("in two of the sets" if "test" in self.counts else both), self.leaks
+        )
         lines += _listed(translate("duplicates within a set"), within)
         lines += _listed(translate("unreadable files"), [why for _, why in self.unreadable])
         return "\n".join(lines)
@@ -125,21 +136,24 @@ def _listed(what: str, found: list) -> list[str]:
     return lines
 
 
-def check_data(training: Dataset, validation: Dataset | None = None) -> DataCheck:
-    """Look for unreadable files, and for pictures that are in the data twice: exactly, or nearly
-    (see the module's text). Every file is decoded once; pairs are all compared."""
+def check_data(
+    training: Dataset, validation: Dataset | None = None, test: Dataset | None = None
+) -> DataCheck:
+    """Look for unreadable files, for pictures that are in the data twice, exactly or nearly (see
+    the module's text), and for groups that are in two sets. Every file is decoded once; pairs are
+    all compared."""
     from concurrent.futures import ThreadPoolExecutor
 
-    sets = {"training": training}
-    if validation is not None:
-        sets["validation"] = validation
+    given = {"training": training, "validation": validation, "test": test}
+    sets = {name: dataset for name, dataset in given.items() if dataset is not None}
     paths = [path for dataset in sets.values() for path in dataset.paths]
+    places = [(dataset, place) for dataset in sets.values() for place in range(len(dataset))]
     homes = [name for name, dataset in sets.items() for _ in dataset.paths]
     labels = [
         dataset.class_names[label] for dataset in sets.values() for label in dataset.labels.tolist()
     ]
     with ThreadPoolExecutor(core.get_num_threads()) as pool:
-        looks = list(pool.map(_look, paths))
+        looks = list(pool.map(_look, *zip(*places, strict=True)))
     unreadable = [pair for dataset in sets.values() for pair in dataset.skipped]
     unreadable += [
         (path, look) for path, look in zip(paths, looks, strict=True) if isinstance(look, str)
@@ -152,7 +166,16 @@ def check_data(training: Dataset, validation: Dataset | None = None) -> DataChec
     counts = {name: dict.fromkeys(dataset.class_names, 0) for name, dataset in sets.items()}
     for place in good:
         counts[homes[place]][labels[place]] += 1
-    return DataCheck(counts, sorted(pairs, key=lambda pair: not pair.leaks), unreadable)
+    pairs.sort(key=lambda pair: not pair.leaks)
+    return DataCheck(counts, pairs, unreadable, _shared_groups(list(sets.values())))
+
+
+def _shared_groups(sets: list[Dataset]) -> list[str] | None:
+    known = [set(dataset.groups) for dataset in sets if dataset.groups is not None]
+    if len(known) < 2:
+        return None
+    seen = Counter(group for groups in known for group in groups)
+    return sorted(group for group, times in seen.items() if times > 1)
 
 
 # -- Comparing -------------------------------------------------------------------------------------
@@ -161,11 +184,11 @@ def check_data(training: Dataset, validation: Dataset | None = None) -> DataChec
 _Look = tuple[bytes, NDArray[np.float32]] | str
 
 
-def _look(path: str) -> _Look:
+def _look(dataset: Dataset, place: int) -> _Look:
     import hashlib
 
     try:
-        picture = core.read_image(path)
+        picture = dataset.original(place)
     except (OSError, ValueError) as error:
         return str(error)
     digest = hashlib.sha256(repr(picture.shape).encode())

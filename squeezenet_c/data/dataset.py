@@ -1,4 +1,4 @@
-"""Data sets: picture files with labels. A Dataset yields uint8 pictures; the model normalises."""
+"""Data sets: pictures with labels. A Dataset yields uint8 pictures; the model normalises."""
 
 import os
 import warnings
@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from .._native import core
 from ..network import are_numbers
 from .folders import PICTURE_SUFFIXES, parts_in, pictures_below, visible_folders
+from .sources import Arrays, Files, Source
+from .splits import checked_groups, deal_folds, draw_part
 
 CACHE_MB = 1024
 MOST_CLASSES = 65536  # of a network, by csrc/net/spec.c
@@ -21,6 +23,8 @@ class Dataset:
     """Picture files `paths`, each of the class `labels[i]` (a whole number from 0).
 
     class_names  one name a class; None: the numbers themselves, up to the largest label
+    groups       of each picture, whom or what it is of, such as the person whose eye: `split` and
+                 `folds` then leave no group on two sides. None: pictures have nothing in common
     image_size, fit     side in pixels of the squares that pictures become, and how: "pad" or
                  "crop", see Preprocessing
     cache_mb     decoded pictures are kept in memory up to this many MiB (default 1024) in all, for
@@ -30,6 +34,9 @@ class Dataset:
                  (path, reason), and counted in a warning.
 
     ValueError: lengths differ, labels that are no class, nothing (left) in the set.
+
+    paths, labels, class_names, groups (an array of str, or None), fit, cache_mb and skipped may be
+    read. Of pictures in memory (from_arrays) a path is a name such as "picture 17".
     """
 
     def __init__(
@@ -38,15 +45,31 @@ class Dataset:
         labels: ArrayLike,
         class_names: Sequence[str] | None = None,
         *,
+        groups: ArrayLike | None = None,
         image_size: int = 224,
         fit: str = "pad",
         cache_mb: float = CACHE_MB,
         on_error: str = "raise",
     ):
+        self._make(Files(paths), labels, class_names, groups, image_size, fit, cache_mb, on_error)
+
+    def _make(
+        self,
+        source: Source,
+        labels: ArrayLike,
+        class_names: Sequence[str] | None,
+        groups: ArrayLike | None,
+        image_size: int,
+        fit: str,
+        cache_mb: float,
+        on_error: str,
+    ) -> None:
         if on_error not in ("raise", "skip"):
             raise ValueError(f'on_error is {on_error!r}, expected "raise" or "skip"')
-        self.paths = [os.fspath(path) for path in paths]
+        self._source = source
+        self.paths = list(source.names)
         self.labels = _checked_labels(labels, len(self.paths))
+        self.groups = checked_groups(groups, len(self.paths))
         if class_names is None:
             class_names = [str(label) for label in range(int(self.labels.max()) + 1)]
         self.class_names = tuple(class_names)
@@ -59,8 +82,9 @@ class Dataset:
             raise ValueError(f"cache_mb is {cache_mb!r}, expected a number of at least 0")
         self.cache_mb, self.fit = cache_mb, fit
         self.skipped: list[tuple[str, str]] = []
-        self._store = core.PictureStore(self.paths, image_size, int(cache_mb * (1 << 20)), fit)
-        self._places = np.arange(len(self.paths), dtype=np.int64)  # of our pictures in the store
+        bound = int(cache_mb * (1 << 20))
+        self._store = core.PictureStore(source.contents, image_size, bound, fit)
+        self._places = np.arange(len(self), dtype=np.int64)  # of our pictures in source and store
         if on_error == "skip":
             self._leave_out_broken()
 
@@ -122,6 +146,67 @@ class Dataset:
             labels += [names.index(name)] * len(pictures)
         return cls(paths, labels, names, **options)
 
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike,
+        image: str | None = None,
+        label: str | None = None,
+        group: str | None = None,
+        class_names: Sequence[str] | None = None,
+        **options,
+    ) -> "Dataset":
+        """A table with a row a picture: CSV (RFC 4180, with commas, UTF-8 with or without a byte
+        order mark) whose first row has the columns' names. Blank rows are passed over, and white
+        space around what stands in a field.
+
+        image, label, group     the columns of picture paths, labels and groups. None: the one that
+                is called image, path, file or filename; label, class or target; group, patient or
+                subject, in any case of letters, of which without the last there are no groups
+
+        Paths are looked for, and labels read, as in from_list; a label may be any text.
+
+        BadFileError names the line that is not so, or the columns that there are;
+        FileNotFoundError a picture that is not there (on_error="skip": it is skipped).
+        """
+        from .tables import Columns, read_table
+
+        skip_missing = options.get("on_error") == "skip"
+        columns = Columns(image, label, group)
+        table = read_table(Path(path), columns, class_names, skip_missing)
+        dataset = cls(table.paths, table.labels, table.class_names, groups=table.groups, **options)
+        dataset._note_skipped(table.missing)
+        return dataset
+
+    @classmethod
+    def from_arrays(
+        cls,
+        X: Any,
+        y: ArrayLike,
+        class_names: Sequence[str] | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        image_size: int = 224,
+        fit: str = "pad",
+        cache_mb: float = CACHE_MB,
+    ) -> "Dataset":
+        """Pictures in memory. X: (N, H, W, 3) uint8, (N, H, W) which is grey, or a list of pictures
+        of any sizes, arrays or PIL images, as predict_proba takes them. y: N labels, whole numbers
+        from 0, or texts, which are numbers (digits alone) or names, numbered as from_list does.
+        Colour arrays are kept and not copied: they are not to be changed while the set is used.
+
+        A picture is called by its place in X, as "picture 17", and known again (by `train(resume=)`
+        or where a model is to be judged) by its pixels. TypeError, ValueError: X has something
+        else, y is of another length.
+        """
+        from .labels import labels_of
+
+        dataset = object.__new__(cls)
+        labels, class_names = labels_of(y, class_names)
+        source = Arrays(X)
+        dataset._make(source, labels, class_names, groups, image_size, fit, cache_mb, "raise")
+        return dataset
+
     # -- Its pictures ------------------------------------------------------------------------------
 
     def __len__(self) -> int:
@@ -138,6 +223,25 @@ class Dataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"picture {index} of {len(self)}")
         return self._store.picture(int(self._places[index])), int(self.labels[index])
+
+    def original(self, index: int) -> NDArray[np.uint8]:
+        """The whole picture as it was before it became a square, (H, W, 3), upright. BadFileError,
+        OSError: its file cannot be read."""
+        return self._source.original(int(self._places[index]))
+
+    @property
+    def known_by(self) -> str:
+        """By what of them pictures are known again: "names" or "pixels"."""
+        return self._source.known_by
+
+    @property
+    def identities(self) -> list[str]:
+        """What the pictures are known again by in `marks.fingerprint`."""
+        return [self._source.identity(place) for place in self._places.tolist()]
+
+    def marks(self) -> list[str | None]:
+        """The pictures' marks (data/marks.py); None of a file that is no longer there."""
+        return [self._source.mark(place) for place in self._places.tolist()]
 
     def batches(
         self,
@@ -168,8 +272,8 @@ class Dataset:
             return self
         other = self.subset(np.arange(len(self)))
         other.fit = fit
-        other._store = core.PictureStore(self.paths, image_size, fit=fit, share=self._store)
-        other._places = np.arange(len(self), dtype=np.int64)
+        contents = self._source.contents
+        other._store = core.PictureStore(contents, image_size, fit=fit, share=self._store)
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -187,10 +291,11 @@ class Dataset:
         part = object.__new__(Dataset)
         part.paths = [self.paths[index] for index in indices]
         part.labels = self.labels[indices]
+        part.groups = None if self.groups is None else self.groups[indices]
         part.class_names = self.class_names
         part.cache_mb, part.fit = self.cache_mb, self.fit
         part.skipped = []
-        part._store = self._store
+        part._source, part._store = self._source, self._store
         part._places = self._places[indices]
         return part
 
@@ -224,22 +329,42 @@ class Dataset:
         twin.skipped = self.skipped
         return twin
 
-    def split(self, fraction: float, seed: int = 0) -> tuple["Dataset", "Dataset"]:
+    def with_groups(self, groups: ArrayLike) -> "Dataset":
+        """The same pictures with these groups, one a picture; it shares this set's cache."""
+        twin = self.subset(np.arange(len(self)))
+        twin.groups = checked_groups(groups, len(self))
+        twin.skipped = self.skipped
+        return twin
+
+    def split(
+        self, fraction: float, seed: int = 0, groups: ArrayLike | None = None
+    ) -> tuple["Dataset", "Dataset"]:
         """(the rest, `fraction` of each class's pictures, drawn by `seed`). Every class with at
-        least two pictures has some on both sides."""
+        least two pictures has some on both sides. With groups, the set's own or one a picture, no
+        group is on both sides, and fractions are as near as that allows; see splits.py. ValueError:
+        nothing can be drawn."""
         if not 0 < fraction < 1:
             raise ValueError(f"fraction is {fraction!r}, expected more than 0, less than 1")
-        drawn = []
-        for label in np.unique(self.labels):
-            members = np.flatnonzero(self.labels == label)
-            if len(members) < 2:
-                continue
-            count = min(max(1, round(fraction * len(members))), len(members) - 1)
-            drawn.append(members[core.shuffle(len(members), seed, int(label))[:count]])
-        if not drawn:
-            raise ValueError("no class has two pictures, so the set cannot be split")
-        part = np.sort(np.concatenate(drawn))
-        return self.subset(np.setdiff1d(np.arange(len(self)), part)), self.subset(part)
+        groups = self.groups if groups is None else checked_groups(groups, len(self))
+        drawn = draw_part(self.labels, groups, fraction, seed)
+        return self.subset(np.flatnonzero(~drawn)), self.subset(np.flatnonzero(drawn))
+
+    def folds(
+        self, k: int, seed: int = 0, groups: ArrayLike | None = None
+    ) -> list[tuple["Dataset", "Dataset"]]:
+        """k times (the rest, a fold): each picture is in one fold, drawn by `seed`, and a fold has
+        of each class as nearly the k-th part as can be; no group (the set's own, or one a picture)
+        is in two, see splits.py. ValueError: k is no whole number from 2 to the number of pictures,
+        or of groups."""
+        groups = self.groups if groups is None else checked_groups(groups, len(self))
+        number = deal_folds(self.labels, groups, k, seed)
+        return [
+            (
+                self.subset(np.flatnonzero(number != fold)),
+                self.subset(np.flatnonzero(number == fold)),
+            )
+            for fold in range(k)
+        ]
 
     # -- What it is made of ------------------------------------------------------------------------
 
@@ -259,9 +384,12 @@ class Dataset:
         bar_chart(self.class_counts(), path)
 
     def write_list(self, path: str | os.PathLike) -> None:
-        """Write the tutorial's list file, "path label" a line, for from_list."""
+        """Write the tutorial's list file, "path label" a line, for from_list. ValueError: a path
+        that a line cannot hold, or pictures in memory, which have none."""
         from .lists import write_list
 
+        if isinstance(self._source, Arrays):
+            raise ValueError("the set's pictures are in memory: they have no paths to list")
         write_list(Path(path), self.paths, self.labels)
 
     def __repr__(self) -> str:
@@ -288,6 +416,7 @@ class Dataset:
             raise core.BadFileError(f"none of {len(self)} files is a picture: {broken[0][1]}")
         self.paths = [path for path, kept in zip(self.paths, keep, strict=True) if kept]
         self.labels, self._places = self.labels[keep], self._places[keep]
+        self.groups = None if self.groups is None else self.groups[keep]
         self._note_skipped(broken)
 
     def _note_skipped(self, skipped: list[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # What the folders of a set's parts are called, in any case of letters.
 PARTS = {
     "train": ("train", "training"),

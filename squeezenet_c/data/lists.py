@@ -2,7 +2,7 @@
 name, of one word."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from .._native import core
 from ..base.read import read_text
 from ..base.write import write_text
 from .folders import PICTURE_SUFFIXES
+from .labels import LabelReader
 
 MOST_BYTES = 1 << 28
 
@@ -21,55 +22,26 @@ def read_list(
     """(paths, labels, class names or None, the missing ones as (path, reason)). See
     Dataset.from_list."""
     text = read_text(path, MOST_BYTES)
-    paths, words, missing = [], [], []
-    kinds = set()
-    known = None if class_names is None else dict.fromkeys(class_names)
+    paths: list[str] = []
+    words: list[str] = []
+    missing: list[tuple[str, str]] = []
+    labels = LabelReader(path, class_names)
     # Not splitlines(): it would also split at characters that a file's name may have.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
         picture, word = _parse(line, where)
-        kind = _kind(word, known, where)
-        kinds.add(kind)
-        if len(kinds) > 1 and class_names is None:
-            raise core.BadFileError(
-                f"{where}: the label {word!r:.200} is a {kind}, those of {path} before it are not; "
-                "expected numbers alone or names alone"
-            )
-        found = _find(picture, path.parent)
+        # A path without its label ends in a word, too.
+        named = word[0].isalpha() and not word.lower().endswith(PICTURE_SUFFIXES)
+        labels.check(word, where, may_be_name=named)
+        found = find_picture(picture, path.parent, where, missing if skip_missing else None)
         if found:
             paths.append(found)
             words.append(word)
-        elif skip_missing:
-            missing.append((picture, f"{where}: there is no file {picture:.4096}"))
-        else:
-            raise FileNotFoundError(f"{where}: there is no file {picture:.4096}")
     if not paths:
         raise core.BadFileError(f"{path} lists no picture; expected lines of 'path label'")
-    names = class_names
-    if names is None and "name" in kinds:
-        names = sorted(set(words))
-    number_of = {name: number for number, name in enumerate(names or ())}
-    labels = [number_of[word] if word in number_of else int(word) for word in words]
-    return paths, labels, names, missing
-
-
-def _kind(word: str, known: Collection[str] | None, where: str) -> str:
-    """Whether a label is a "number" or a "name", one of those known, or any where none are.
-    BadFileError: neither."""
-    if known is not None and word in known:
-        return "name"
-    if word.isascii() and word.isdigit() and len(word) <= 9:
-        return "number"
-    named = word[0].isalpha() and not word.lower().endswith(PICTURE_SUFFIXES)
-    if known is not None or not named:
-        expected = "the name of a class" if known is None else f"one of {', '.join(known):.1000}"
-        raise core.BadFileError(
-            f"{where}: the label is {word!r:.200}, expected a whole number of 0 or more, or "
-            f"{expected}"
-        )
-    return "name"
+    return paths, *labels.numbers(words), missing
 
 
 def _parse(line: str, where: str) -> tuple[str, str]:
@@ -79,10 +51,19 @@ def _parse(line: str, where: str) -> tuple[str, str]:
     return words[0], words[1]
 
 
-def _find(picture: str, beside: Path) -> str | None:
+def find_picture(
+    picture: str, beside: Path, where: str, missing: list[tuple[str, str]] | None
+) -> str | None:
+    """The file that `picture` means at `where`, in a file that lies in the folder `beside`: looked
+    for there first, then in the current folder. One that is not there is noted in `missing`, or
+    without it is a FileNotFoundError."""
     for candidate in (os.path.join(beside, picture), picture):
         if os.path.isfile(candidate):
             return candidate
+    reason = f"{where}: there is no file {picture:.4096}"
+    if missing is None:
+        raise FileNotFoundError(reason)
+    missing.append((picture, reason))
     return None
 
 

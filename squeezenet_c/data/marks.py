@@ -5,46 +5,38 @@ these.
 A picture's mark is a hash of its file's name and size, which stay where a folder is moved and need
 no byte of the file. A model keeps the marks of its training pictures; of more than MOST_MARKS the
 least, which are a fair sample: of any large part of these pictures some are in it. A picture that
-was renamed, or saved anew, is not recognised.
+was renamed, or saved anew, is not recognised. The mark of a picture in memory is a hash of its
+pixels.
 """
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from .dataset import Dataset
 
 MOST_MARKS = 1024
-LENGTH = 12  # hexadecimal digits: two pictures of a million share a mark once in 500 sets
 
 
-def fingerprint(paths: Sequence[str | os.PathLike], labels: Iterable[int] | None = None) -> str:
-    """What a list of pictures is, wherever their folder may lie: how many, and a hash of their
-    names, and labels if there are any, in order."""
+def fingerprint(pictures: Dataset | Sequence[str | os.PathLike]) -> str:
+    """What a set is, or a list of paths, wherever their folder may lie: how many pictures, and a
+    hash of their names (of pictures in memory, of their pixels), and of a set's labels, in
+    order."""
     import hashlib
 
-    names = [os.path.basename(path) for path in paths]
-    said = [""] * len(names) if labels is None else list(labels)
-    lines = (f"{name}\0{label}\n" for name, label in zip(names, said, strict=True))
+    if isinstance(pictures, Dataset):
+        names, labels = pictures.identities, pictures.labels.tolist()
+        what = f"{pictures.known_by} and labels"
+    else:
+        names, labels = [os.path.basename(path) for path in pictures], [""] * len(pictures)
+        what = "names"
+    lines = (f"{name}\0{label}\n" for name, label in zip(names, labels, strict=True))
     digest = hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
-    what = "names" if labels is None else "names and labels"
     return f"{len(names)} pictures with {what} of hash {digest[:12]}"
-
-
-def mark_of(path: str) -> str | None:
-    """The mark of a picture; None where its file is no longer there."""
-    import hashlib
-
-    try:
-        size = os.stat(path).st_size
-    except OSError:
-        return None
-    text = f"{os.path.basename(path)}\0{size}".encode("utf-8", "surrogateescape")
-    return hashlib.sha256(text).hexdigest()[:LENGTH]
 
 
 def add_marks(known: Collection[str], dataset: Dataset) -> tuple[str, ...]:
     """The marks that a model keeps, which knew those before it learnt from `dataset`."""
-    marks = {mark for path in dataset.paths if (mark := mark_of(path)) is not None}
+    marks = {mark for mark in dataset.marks() if mark is not None}
     return tuple(sorted(marks.union(known))[:MOST_MARKS])
 
 
@@ -65,4 +57,7 @@ def refuse_training_pictures(
 def recognised(known: Collection[str], dataset: Dataset) -> list[str]:
     """The pictures of `dataset` whose marks are known."""
     known = set(known)
-    return [path for path in dataset.paths if mark_of(path) in known] if known else []
+    if not known:
+        return []
+    marks = zip(dataset.paths, dataset.marks(), strict=True)
+    return [path for path, mark in marks if mark in known]

@@ -54,10 +54,13 @@ def data_of(dataset: Dataset) -> dict[str, Any]:
     """How many pictures, and a SHA-256 of what they are: of the lines "HASH NAME CLASS" (the
     SHA-256 of the file's bytes, its name without folders, the number of its class), sorted, each
     ended by a newline. So it is the same wherever the folder lies and in whatever order it was
-    listed. The hash of a file that is no longer there is "-"."""
+    listed. The hash of a file that is no longer there is "-", that of a picture in memory one of
+    its shape and pixels."""
+    in_memory = dataset.known_by == "pixels"
+    hashes = dataset.identities if in_memory else map(_hash_or_dash, dataset.paths)
     lines = sorted(
-        f"{_hash_or_dash(path)} {os.path.basename(path)} {label}\n"
-        for path, label in zip(dataset.paths, dataset.labels.tolist(), strict=True)
+        f"{hashed} {os.path.basename(path)} {label}\n"
+        for hashed, path, label in zip(hashes, dataset.paths, dataset.labels.tolist(), strict=True)
     )
     text = "".join(lines).encode("utf-8", "surrogateescape")
     return {"pictures": len(lines), "sha256": hashlib.sha256(text).hexdigest()}

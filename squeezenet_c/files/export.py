@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..base.pictures import to_picture
 from ..base.write import write_bytes
-from ..inference.predict import to_picture
 from ..network import Network
 from . import native
 from .c_write import c_source

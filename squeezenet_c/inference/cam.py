@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.equality import EqualByValue
+from ..base.pictures import to_picture
 from ..base.png import encode_png
 from ..base.write import write_bytes
 from ..network import Network
 from .metrics import decide, softmax
-from .predict import to_picture
 
 # Of the colours in an overlay where the evidence is least and most; the rest is the picture.
 OVERLAY_SHARES = (0.12, 0.5)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .._native import core
 from ..base.equality import EqualByValue
+from ..base.pictures import to_picture
 from ..base.ranks import ALONE, Ranks, hash_of, over_ranks, ranks_of
 from ..base.read import sentence
 from ..data.dataset import Dataset
@@ -318,9 +319,7 @@ def refuse_differences(ranks: Ranks, model: Network, images: Any) -> None:
 
     def said() -> dict[str, Any]:
         what = f"{len(images)} pictures"
-        if isinstance(images, Dataset):
-            what = fingerprint(images.paths, images.labels.tolist())
-        elif _are_paths(images):
+        if isinstance(images, Dataset) or _are_paths(images):
             what = fingerprint(images)
         return {
             **model.spec,
@@ -360,34 +359,3 @@ def _batches(
     for start in range(0, len(images), batch_size):
         group = images[start : start + batch_size]
         yield np.stack([preprocessing.square(to_picture(image)) for image in group])
-
-
-def to_picture(image: Any) -> NDArray[np.uint8]:
-    """(H, W, 3) uint8 pixels of a path, a PIL image or an array; see predict_proba."""
-    if isinstance(image, str | os.PathLike):
-        return core.read_image(os.fspath(image))
-    if hasattr(image, "convert") and hasattr(image, "mode"):
-        image = _from_pil(image)
-    if not isinstance(image, np.ndarray):
-        raise TypeError(
-            f"a {type(image).__name__} is no picture; expected a path, a PIL image or an array"
-        )
-    if image.dtype != np.uint8:
-        raise ValueError(f"a picture of {image.dtype}, expected uint8")
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] not in (3, 4) or not image.size:
-        raise ValueError(f"a picture of the shape {image.shape}, expected (H, W, 3)")
-    return np.ascontiguousarray(image[:, :, :3])
-
-
-def _from_pil(image: Any) -> NDArray[np.uint8]:
-    """As a file would be decoded: upright, 16-bit samples by their high byte, no alpha."""
-    from PIL import ImageOps
-
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        return (np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)
-    if image.mode == "F":
-        raise ValueError('a PIL image of mode "F" (floats), expected 8 or 16 bits a sample')
-    return np.asarray(image.convert("RGB"))

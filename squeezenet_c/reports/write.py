@@ -116,7 +116,7 @@ def report(
         return findings
     findings.provenance.update(_provenance(model, dataset, model_file, command))
     checked = _check(training, dataset)
-    _explain_worst(findings, model, folder / "worst")
+    _explain_worst(findings, model, dataset, folder / "worst")
     _write_plots(findings, folder)
     write_predictions(
         Judged(title or "", dataset.paths, names, dataset.labels, predicted, probabilities),
@@ -169,7 +169,7 @@ def _check(training: Dataset | None, dataset: Dataset) -> DataCheck | None:
     return check_data(training, dataset)
 
 
-def _explain_worst(findings: Report, model: Network, folder: Path) -> None:
+def _explain_worst(findings: Report, model: Network, dataset: Dataset, folder: Path) -> None:
     of_truth = findings.probabilities[np.arange(len(findings.labels)), findings.labels]
     folder.mkdir(exist_ok=True)
     for rank in range(1, WORST + 1):  # of an earlier report: it may have had other pictures
@@ -177,7 +177,7 @@ def _explain_worst(findings: Report, model: Network, folder: Path) -> None:
             stale.unlink()
     for rank, place in enumerate(np.argsort(of_truth, kind="stable")[:WORST].tolist(), 1):
         path, label = findings.paths[place], int(findings.labels[place])
-        explanation = explain(model, path, label)
+        explanation = explain(model, dataset.original(place), label)
         explanation.save(folder / f"{rank}_{Path(path).stem}{WORST_ENDING}")
         findings.worst.append((place, explanation))
 

@@ -90,4 +90,4 @@ class Sets:
 
 
 def _mark(dataset: Dataset | None) -> str | None:
-    return None if dataset is None else fingerprint(dataset.paths, dataset.labels.tolist())
+    return None if dataset is None else fingerprint(dataset)

@@ -103,8 +103,8 @@ def sweep(
         **{name: value for name, value in fixed.items() if name not in METAPARAMETERS},
         **{name: _said(value) for name, value in options.items() if name != "recipe"},
         **(asdict(options["recipe"]) if options.get("recipe") else {}),
-        "train": fingerprint(train.paths, train.labels.tolist()),
-        "valid": None if valid is None else fingerprint(valid.paths, valid.labels.tolist()),
+        "train": fingerprint(train),
+        "valid": None if valid is None else fingerprint(valid),
     }
     _begin(folder, said)
     result = Sweep(_finished(folder))

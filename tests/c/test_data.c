@@ -119,6 +119,46 @@ static void test_dataset_arguments(const album *a) {
     sqz_dataset_destroy(dataset);
 }
 
+/* Pictures in memory become what files become. One that is square already is never kept. */
+static void test_in_memory(void) {
+    enum { SIDES = 3 };
+    static const int sides[SIDES] = {SIZE, 5, 40};
+    static uint8_t pixels[SIDES][40 * 40 * 3];
+    sqz_image images[SIDES];
+    uint8_t picture[PICTURE_BYTES], expected[PICTURE_BYTES];
+    sqz_dataset *dataset;
+    sqz_error failure;
+    for (int i = 0; i < SIDES; i++) {
+        for (int at = 0; at < sides[i] * sides[i] * 3; at++)
+            pixels[i][at] = (uint8_t)(at * 13 + i);
+        images[i] = (sqz_image){sides[i], sides[i], pixels[i]};
+    }
+    CHECK_OK(sqz_dataset_create_in_memory(&dataset, images, SIDES, SIZE, SQZ_FIT_PAD,
+                                          2 * PICTURE_BYTES, &failure),
+             failure);
+    CHECK(sqz_dataset_count(dataset) == SIDES);
+    for (size_t i = 0; i < 2 * SIDES; i++) {
+        const sqz_image *image = &images[i % SIDES];
+        CHECK_OK(
+            sqz_image_fit(expected, SIZE, SQZ_FIT_PAD, image->pixels, image->h, image->w, &failure),
+            failure);
+        CHECK_OK(sqz_dataset_picture(dataset, i % SIDES, picture, &failure), failure);
+        CHECK(memcmp(picture, expected, PICTURE_BYTES) == 0);
+        CHECK(sqz_dataset_cached_bytes(dataset) == (i < 2 ? i : 2) * PICTURE_BYTES);
+    }
+    sqz_dataset_destroy(dataset);
+    images[1].w = 0;
+    CHECK_FAILS(
+        sqz_dataset_create_in_memory(&dataset, images, SIDES, SIZE, SQZ_FIT_PAD, 0, &failure),
+        failure, SQZ_INVALID, "images[1] is 0 x 5, expected at least a pixel");
+    CHECK(!dataset);
+    CHECK_FAILS(sqz_dataset_create_in_memory(&dataset, images, 1, 0, SQZ_FIT_PAD, 0, &failure),
+                failure, SQZ_INVALID, "image_size is 0");
+    CHECK_OK(sqz_dataset_create_in_memory(&dataset, NULL, 0, SIZE, SQZ_FIT_PAD, 0, &failure),
+             failure);
+    sqz_dataset_destroy(dataset);
+}
+
 /* What one of several threads on one data set does. */
 typedef struct {
     const album *album;
@@ -264,6 +304,7 @@ void test_data(void) {
     make_album(&a);
     test_cache(&a);
     test_dataset_arguments(&a);
+    test_in_memory();
     test_threads_on_one_dataset(&a);
     test_loader_order(&a);
     test_loader_arguments(&a);

@@ -105,6 +105,41 @@ static void test_orientation(void) {
     free(jpeg);
 }
 
+/* Of the bytes of a "TIFF" a picture of as many rows as the fifth says, 1 pixel wide. */
+static sqz_status decode_tiff(sqz_image *image, const uint8_t *bytes, size_t size_bytes,
+                              const char *name, sqz_error *error) {
+    (void)size_bytes;
+    (void)name;
+    (void)error;
+    image->h = bytes[4];
+    image->w = 1;
+    image->pixels = calloc((size_t)image->h + 1, 3);
+    return image->pixels ? SQZ_OK : SQZ_NO_MEMORY;
+}
+
+static void test_foreign(void) {
+    static const uint8_t tiff[5] = {'I', 'I', '*', 0, 7}, webp[13] = "RIFF\0...WEBP";
+    sqz_image image;
+    sqz_error error;
+    CHECK_FAILS(sqz_image_decode(&image, tiff, 5, "f", &error), error, SQZ_BAD_FILE,
+                "f: is a TIFF, expected");
+    sqz_image_set_decoder(decode_tiff);
+    CHECK_OK(sqz_image_decode(&image, tiff, 5, "f", &error), error);
+    CHECK(image.h == 7 && image.w == 1);
+    sqz_image_free(&image);
+    CHECK_FAILS(sqz_image_decode(&image, (const uint8_t *)"GIF89a", 6, "f", &error), error,
+                SQZ_BAD_FILE, "f: is a GIF, expected");
+    CHECK_FAILS(sqz_image_decode(&image, webp, sizeof webp, "f", &error), error, SQZ_BAD_FILE,
+                "f: is 1 x 0 pixels");
+    CHECK_OK(sqz_image_set_max_pixels(6, &error), error);
+    CHECK_FAILS(sqz_image_decode(&image, tiff, 5, "f", &error), error, SQZ_BAD_FILE,
+                "f: is too large (1 x 7 pixels");
+    CHECK(image.pixels == NULL);
+    CHECK_OK(sqz_image_set_max_pixels(SQZ_IMAGE_DEFAULT_MAX_PIXELS, &error), error);
+    sqz_image_set_decoder(NULL);
+    CHECK(sqz_image_decode(&image, tiff, 5, "f", NULL) == SQZ_BAD_FILE);
+}
+
 static void test_bad_files(void) {
     sqz_image image;
     sqz_error error;
@@ -240,6 +275,7 @@ static void test_augment(void) {
 void test_image(void) {
     test_decode();
     test_orientation();
+    test_foreign();
     test_bad_files();
     test_damage();
     test_resize();

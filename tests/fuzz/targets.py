@@ -77,6 +77,11 @@ def _list(data: bytes, folder: Path) -> object:
     return sq.Dataset.from_list(_written(data, folder, "list.txt"))
 
 
+def _table(data: bytes, folder: Path) -> object:
+    (folder / "a.png").write_bytes(b"")
+    return sq.Dataset.from_csv(_written(data, folder, "table.csv"))
+
+
 def _archive(data: bytes, folder: Path) -> object:
     (folder / "target").mkdir()
     return unpack(_written(data, folder, "training.zip"), folder / "target")
@@ -281,10 +286,16 @@ def _arguments_seeds() -> Seeds:
 
 BAD_FILE: tuple[type[Exception], ...] = (core.BadFileError, OSError)
 LIST = ["a.png 0\n", "a.png cat\na.png dog\n", "\ufeffa.png 1\r\n\r\n", "b.png 1\n", "a.png\n"]
+TABLE = [
+    "image,label\na.png,0\n",
+    '\ufeffFile,target,patient\r\n"a.png",cat,1\r\n\r\na.png,"a ""dog""",2\r\n',
+    'path,class\n"a.png,0\nb.png,\n',
+]
 
 TARGETS: dict[str, Target] = {
     "py_torch": Target(_torch, _torch_seeds, BAD_FILE),
     "py_list": Target(_list, lambda: _texts(LIST), BAD_FILE),
+    "py_table": Target(_table, lambda: _texts(TABLE), BAD_FILE),
     "py_sheet": Target(_sheet, lambda: _numbered(_sheet_parts(), SHEET_PARTS), BAD_FILE),
     "py_archive": Target(
         _archive, lambda: {"zip": zipped({"a/b.jpg": b"1", "c.jpg": b""})}, BAD_FILE
