@@ -14,11 +14,9 @@ typedef struct {
     int64_t h, w;
 } source;
 
-/* The pixel at a place in 2^-16 of a pixel, taken to the nearest 2^-8 and interpolated: the sum of
- * its four neighbours, each times 2^8 less its distances across and down, rounded. */
+/* The pixel at a place in 2^-16 of a pixel, whose last 8 bits count for nothing: the sum of its
+ * four neighbours, each times 2^8 less its distances across and down in 2^-8, rounded. */
 static inline void sample(uint8_t out[3], const source *in, int64_t x, int64_t y) {
-    x += 128;
-    y += 128;
     int64_t column = x >> 16, row = y >> 16;
     uint32_t right = (uint32_t)(x >> 8) & 255, down = (uint32_t)(y >> 8) & 255;
     uint32_t shares[4] = {(256 - right) * (256 - down), right * (256 - down), (256 - right) * down,
@@ -42,17 +40,21 @@ static inline void sample(uint8_t out[3], const source *in, int64_t x, int64_t y
         out[c] = (uint8_t)(sums[c] >> 16);
 }
 
-/* Of out's pixel (x, y) it is column[0] x + column[1] y + column[2], of sides that fit in 2^31. */
+/* Of out's pixel (x, y) it is column[0] x + column[1] y + column[2] and the like for the row, to
+ * the nearest 2^-8, where x and y are counted from the other side if it is flipped. */
 static void move(uint8_t *out, const uint8_t *in, int h, int w, const sqz_change_parts *change) {
     source source = {in, h, w};
-    for (int64_t y = 0; y < h; y++)
-        for (int64_t x = 0; x < w; x++, out += 3) {
-            int64_t from_x = change->flips & SQZ_FLIP_HORIZONTAL ? w - 1 - x : x;
-            int64_t from_y = change->flips & SQZ_FLIP_VERTICAL ? h - 1 - y : y;
-            sample(out, &source,
-                   change->column[0] * from_x + change->column[1] * from_y + change->column[2],
-                   change->row[0] * from_x + change->row[1] * from_y + change->row[2]);
-        }
+    int64_t first = change->flips & SQZ_FLIP_HORIZONTAL ? w - 1 : 0, way = first ? -1 : 1;
+    int64_t step_x = way * change->column[0], step_y = way * change->row[0];
+    for (int line = 0; line < h; line++) {
+        int64_t y = change->flips & SQZ_FLIP_VERTICAL ? h - 1 - line : line;
+        int64_t from_x = change->column[0] * first + change->column[1] * y + change->column[2];
+        int64_t from_y = change->row[0] * first + change->row[1] * y + change->row[2];
+        from_x += 128;
+        from_y += 128;
+        for (int x = 0; x < w; x++, out += 3, from_x += step_x, from_y += step_y)
+            sample(out, &source, from_x, from_y);
+    }
 }
 
 static void flip(uint8_t *out, const uint8_t *in, int h, int w, int32_t flips) {

@@ -272,6 +272,52 @@ static void test_augment(void) {
     sqz_shuffle(NULL, 0, 1, 2);
 }
 
+/* What is drawn stays within the picture; and whatever the numbers, so does what is read. */
+static void test_changes(void) {
+    enum { H = 7, W = 9, BYTES = H * W * 3 };
+    sqz_augmentation everything = {.rotation = 180,
+                                   .scale = 0.5,
+                                   .translation = 0.5,
+                                   .brightness = 1,
+                                   .contrast = 1,
+                                   .saturation = 1,
+                                   .hue = 0.5,
+                                   .erasing = 0.5,
+                                   .horizontal_flip = true,
+                                   .vertical_flip = true,
+                                   .quarter_turns = true};
+    sqz_augmentation nothing = {0};
+    sqz_error error;
+    sqz_change change, again;
+    uint8_t *in = malloc(BYTES), *out = malloc(BYTES); /* so that a sanitizer sees their ends */
+    uint32_t noise = 1;
+    CHECK(in && out);
+    for (int i = 0; i < BYTES; i++)
+        in[i] = (uint8_t)(37 * i);
+    CHECK_OK(sqz_change_draw(&change, &nothing, H, W, 1, 2, 3, &error), error);
+    sqz_image_change(out, in, H, W, &change);
+    CHECK(memcmp(out, in, BYTES) == 0);
+    for (uint64_t index = 0; index < 500; index++) {
+        CHECK_OK(sqz_change_draw(&change, &everything, H, W, 1, 2, index, &error), error);
+        CHECK_OK(sqz_change_draw(&again, &everything, H, W, 1, 2, index, &error), error);
+        CHECK(memcmp(&change, &again, sizeof change) == 0);
+        sqz_image_change(out, in, H, W, &change);
+        for (int i = 0; i < SQZ_CHANGE_NUMBERS; i++) {
+            noise = noise * 1664525 + 1013904223; /* Numerical Recipes' */
+            if (noise >> 30)
+                change.numbers[i] = (int32_t)(noise >> (noise >> 8) % 31);
+        }
+        sqz_image_change(out, in, H, W, &change);
+    }
+    everything.hue = 0.6;
+    CHECK_FAILS(sqz_change_draw(&change, &everything, H, W, 1, 2, 3, &error), error, SQZ_INVALID,
+                "hue is 0.6, expected a number from 0 to 0.5");
+    CHECK_FAILS(sqz_change_draw(&change, &nothing, 0, W, 1, 2, 3, &error), error, SQZ_INVALID,
+                "a picture of 0 x 9 (h x w), expected sides of 1 to 8192");
+    free(in);
+    free(out);
+}
+
 void test_image(void) {
     test_decode();
     test_orientation();
@@ -281,4 +327,5 @@ void test_image(void) {
     test_resize();
     test_fit();
     test_augment();
+    test_changes();
 }

@@ -300,6 +300,49 @@ static void check_class_weights(const float *x) {
     sqz_model_destroy(model);
 }
 
+/* Of bytes, changed and normalised in the workspace: what floats that were made of them give. */
+static void check_pictures(void) {
+    enum { PICTURE = 3 * SIDE * SIDE };
+    sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
+    const sqz_augmentation ranges = {.rotation = 20, .hue = 0.1, .vertical_flip = true};
+    uint8_t *pictures = malloc(N * PICTURE), *changed = malloc(PICTURE);
+    float *x = malloc(N * PICTURE * sizeof *x);
+    sqz_change changes[N];
+    sqz_batch batch = {.pictures = pictures,
+                       .changes = changes,
+                       .mean = {0.5f, 0.4f, 0.3f},
+                       .std = {0.5f, 0.25f, 1},
+                       .labels = labels,
+                       .n = N,
+                       .h = SIDE,
+                       .w = SIDE,
+                       .global_batch = N,
+                       .temperature = 1};
+    sqz_error error;
+    double of_bytes = NAN, of_floats = NAN, losses[N];
+    CHECK(pictures && changed && x);
+    for (size_t i = 0; i < N * PICTURE; i++)
+        pictures[i] = (uint8_t)(i * i >> 7);
+    for (int i = 0; i < N; i++) {
+        CHECK(sqz_change_draw(&changes[i], &ranges, SIDE, SIDE, 1, 1, (uint64_t)i, &error) ==
+              SQZ_OK);
+        sqz_image_change(changed, pictures + i * PICTURE, SIDE, SIDE, &changes[i]);
+        sqz_image_normalise(x + i * PICTURE, changed, SIDE, SIDE, 0, batch.mean, batch.std);
+    }
+    CHECK(sqz_model_compute_gradients(model, &of_bytes, losses, NULL, &batch, &error) == SQZ_OK);
+    batch.std[1] = 0;
+    CHECK(sqz_model_compute_gradients(model, &of_floats, losses, NULL, &batch, &error) ==
+          SQZ_INVALID);
+    batch.pictures = NULL;
+    batch.x = x;
+    CHECK(sqz_model_compute_gradients(model, &of_floats, losses, NULL, &batch, &error) == SQZ_OK);
+    CHECK(of_bytes == of_floats);
+    free(pictures);
+    free(changed);
+    free(x);
+    sqz_model_destroy(model);
+}
+
 /* Probabilities that say what labels say, and such as are none. */
 static void check_probabilities(const float *x) {
     sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
@@ -354,5 +397,6 @@ void test_network(void) {
     check_sgd();
     check_class_weights(x);
     check_probabilities(x);
+    check_pictures();
     free(x);
 }
