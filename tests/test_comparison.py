@@ -214,6 +214,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert np.array_equal(getattr(again, name), getattr(first, name)), name
 
 
+def test_a_table_of_out_of_fold_predictions(tmp_path: Path) -> None:
+    text = "path,label,fold,predicted,probability a,probability b\nx,b,1,a,0.7,0.3\n"
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+    found = read_predictions(tmp_path / "p.csv")
+    assert (found.labels.tolist(), found.predicted.tolist()) == ([1], [0])
+    assert found.probabilities.tolist() == [[0.7, 0.3]] and found.positive == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
