@@ -214,6 +214,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
         assert np.array_equal(getattr(again, name), getattr(first, name)), name
 
 
+def test_a_table_of_out_of_fold_predictions(tmp_path: Path) -> None:
+    text = "path,label,fold,predicted,probability a,probability b\nx,b,1,a,0.7,0.3\n"
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+    found = read_predictions(tmp_path / "p.csv")
+    assert (found.labels.tolist(), found.predicted.tolist()) == ([1], [0])
+    assert found.probabilities.tolist() == [[0.7, 0.3]] and found.positive == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -261,17 +269,20 @@ def test_models_and_tables_say_the_same(home: Path, tmp_path: Path, capsys) -> N
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "c" / "comparison.json").read_text("utf-8"))
     assert printed["pictures"] == 24 and printed["differences"]["auc"]["method"] == "DeLong"
-    for name, path in (("a", a), ("b", b)):
-        assert main(["evaluate", path, data, "--out", str(tmp_path / name)]) == 0
+    for key, path in (("first", a), ("second", b)):
         evaluation = sq.evaluate(sq.Model.load(path), sq.Dataset.from_folder(data))
-        key = "first" if name == "a" else "second"
         assert printed["differences"]["accuracy"][key] == pytest.approx(evaluation.accuracy)
+    assert main(["evaluate", b, data, "--out", str(tmp_path / "b")]) == 0
     capsys.readouterr()
-    tables = [str(tmp_path / name / "predictions.csv") for name in "ab"]
-    for pair, given in ((tables, []), ([a, tables[1]], [data]), ([tables[0], b], [data])):
-        assert main(["compare", *pair, *given, "--json"]) == 0
-        found = json.loads(capsys.readouterr().out)
-        assert found["differences"] == printed["differences"] and found["names"] == pair
+    table = str(tmp_path / "b" / "predictions.csv")
+    assert main(["compare", a, table, data, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["differences"] == printed["differences"] and found["names"] == [a, table]
+    assert main(["compare", table, table, "--json"]) == 0
+    same = json.loads(capsys.readouterr().out)["differences"]["auc"]
+    assert (same["first"], same["difference"], same["p"]) == (
+        pytest.approx(printed["differences"]["auc"]["second"]), 0, 1,
+    )  # fmt: skip
     assert main(["compare", a, b, data, "--out", str(tmp_path / "c")]) == 0
     assert "comparison.json" in capsys.readouterr().out
     with open(tmp_path / "c" / "comparison.csv", encoding="utf-8", newline="") as file:

@@ -124,10 +124,5 @@ def test_a_run_and_a_report_have_date_and_command(home: Path, tmp_path: Path, ca
     assert began <= datetime.fromisoformat(found["date"]) <= datetime.now(timezone.utc)
     page = (tmp_path / "report" / "index.html").read_text("utf-8")
     assert found["model"]["sha256"] in page and found["data"]["sha256"] in page
-    again = sq.report(model, sq.Dataset.from_folder(data), tmp_path / "other", resamples=5)
-    assert again.provenance["model"]["weights"] == found["model"]["weights"]
-    assert again.provenance["command"] is None
-    metrics = [
-        (tmp_path / name / "metrics.json").read_text("utf-8") for name in ("report", "other")
-    ]
-    assert "date" not in metrics[0] and "provenance" not in metrics[0]
+    metrics = (tmp_path / "report" / "metrics.json").read_text("utf-8")
+    assert "date" not in metrics and "provenance" not in metrics

@@ -1,7 +1,9 @@
-"""predictions.csv: a line a picture, with its true class, the answer and the probabilities; written
-by reports, and read to compare two models without their files.
+"""predictions.csv: a line a picture, with its true class, the answer and the probabilities;
+written by reports, and read to compare two models without their files.
 
-Columns: path, true, predicted, right (1 or 0), and of each class "probability NAME".
+Columns: path, true, predicted, right (1 or 0), and of each class "probability NAME". Of a table
+that is read the order is nothing, other columns may be there, and "label" may stand for "true", as
+in the out-of-fold predictions of a cross-validation.
 """
 
 import csv
@@ -17,7 +19,6 @@ from ..base.read import read_text
 from ..base.write import write_table
 from ..inference.comparison import Judged
 
-FIRST_COLUMNS = ["path", "true", "predicted", "right"]
 PROBABILITY = "probability "  # with the class's name behind it
 MOST_BYTES = 1 << 30
 
@@ -31,12 +32,13 @@ def write_predictions(judged: Judged, path: Path) -> None:
         (picture, names[true], names[said], int(true == said), *shares)
         for picture, true, said, shares in pictures
     )
-    write_table(path, [*FIRST_COLUMNS, *(f"{PROBABILITY}{name}" for name in names)], rows)
+    columns = [f"{PROBABILITY}{name}" for name in names]
+    write_table(path, ["path", "true", "predicted", "right", *columns], rows)
 
 
 def read_predictions(path: str | os.PathLike) -> Judged:
-    """What write_predictions wrote, whose `name` is the path. The positive class of two is the
-    second. ValueError: it is something else; OSError: it cannot be read."""
+    """A table's contents, whose `name` is the path. The positive class of two is the second.
+    ValueError: it is no such table; OSError: it cannot be read."""
     path = os.fspath(path)
     text = io.StringIO(read_text(path, MOST_BYTES), newline="")
     try:
@@ -47,35 +49,34 @@ def read_predictions(path: str | os.PathLike) -> Judged:
 
 def _judged(path: str, lines: Any) -> Judged:
     head: list[str] = next(lines, [])
-    columns = head[len(FIRST_COLUMNS) :]
+    truth = "true" if "true" in head else "label"
+    columns = [column for column in head if column.startswith(PROBABILITY)]
     names = tuple(column.removeprefix(PROBABILITY) for column in columns)
-    if (
-        head[: len(FIRST_COLUMNS)] != FIRST_COLUMNS
-        or not names
-        or len(set(names)) != len(names)
-        or not all(column.startswith(PROBABILITY) for column in columns)
-    ):
+    if not {"path", truth, "predicted"} <= set(head) or not names or len(set(head)) < len(head):
         raise ValueError(
-            f"{path}: its first line is no predictions.csv's, expected {','.join(FIRST_COLUMNS)} "
-            f"and a column {PROBABILITY}NAME of each class"
+            f"{path}: its first line is no predictions.csv's, expected the columns path, true, "
+            f"predicted and of each class {PROBABILITY}NAME"
         )
-    number = {name: place for place, name in enumerate(names)}
+    place = {column: head.index(column) for column in head}
+    number = {name: label for label, name in enumerate(names)}
     paths: list[str] = []
     answers: list[tuple[int, int]] = []
     probabilities: list[list[float]] = []
     for row in lines:
         try:
-            picture, true, said, _, *shares = row
-            answers.append((number[true], number[said]))
-            probabilities.append([float(share) for share in shares])
-            if len(shares) != len(names) or not np.isfinite(probabilities[-1]).all():
-                raise ValueError(shares)
+            if len(row) != len(head):
+                raise ValueError(row)
+            answers.append((number[row[place[truth]]], number[row[place["predicted"]]]))
+            probabilities.append([float(row[place[column]]) for column in columns])
+            if not np.isfinite(probabilities[-1]).all():
+                raise ValueError(row)
         except (KeyError, ValueError):
             raise ValueError(
-                f"{path}, line {lines.line_num}: {','.join(row):.200} found, expected a path, two "
-                f"of the classes {', '.join(names):.200}, 1 or 0, and {len(names)} probabilities"
+                f"{path}, line {lines.line_num}: {','.join(row):.200} found, expected {len(head)} "
+                f"cells as the first line names them: classes are {', '.join(names):.200}, and "
+                "probabilities finite numbers"
             ) from None
-        paths.append(picture)
+        paths.append(row[place["path"]])
     if not paths:
         raise ValueError(f"{path}: no picture in it")
     labels, predicted = np.array(answers, dtype=np.int64).T
