@@ -74,7 +74,7 @@ class Point:
             return f"{self.name}: {self.outcome}: {self.reason}"
         area = "" if self.auc is None else f", AUC {self.auc:.4f}"
         size = (self.bytes or 0) / MEGABYTE
-        return f"{self.name}: accuracy {self.accuracy:.4f}{area}, {size:.2f} MB"
+        return f"{self.name}: accuracy {self.accuracy:.4f}{area}, {size:.3g} MB"
 
 
 _DEFAULT = {**core.SPEC_FIELDS, "seed": None}  # the seed is always said
@@ -161,7 +161,7 @@ class Sweep:
     def _row(self, candidate: Candidate) -> list[str]:
         point, size = candidate.points[0], candidate.bytes
         cells = [str(getattr(point, name)) for name in self.varied]
-        cells += [f"{point.parameters:,}", "-" if size is None else f"{size / MEGABYTE:.2f}"]
+        cells += [f"{point.parameters:,}", "-" if size is None else f"{size / MEGABYTE:.3g}"]
         cells.append(f"{point.multiplications / 1e6:,.0f}")
         for figure in (candidate.accuracy, candidate.auc):
             cells.append("-" if figure.value is None else f"{figure.value:.4f}")
