@@ -213,7 +213,7 @@ def _draw_panel(axes: Any, name: str | None, varied: list[str], shown: list[Cand
         lines.setdefault(tuple(getattr(candidate.points[0], other) for other in others), []).append(
             candidate
         )
-    for values, line in lines.items():
+    for number, (values, line) in enumerate(lines.items()):
         said = ", ".join(f"{o} {v}" for o, v in zip(others, values, strict=True))
         sizes = [(one.bytes or 0) / MEGABYTE for one in line]
         means = [one.accuracy.value or 0 for one in line]
@@ -224,14 +224,17 @@ def _draw_panel(axes: Any, name: str | None, varied: list[str], shown: list[Cand
             ]
             for mean, one in zip(means, line, strict=True)
         ]
-        axes.errorbar(
+        drawn = axes.errorbar(
             sizes, means, yerr=list(zip(*bars, strict=True)), marker="o", capsize=3, linewidth=1,
             label=said or None,
         )  # fmt: skip
         for size, mean, one in zip(sizes, means, line, strict=True):
             if name is not None:
                 value = getattr(one.points[0], name)
-                axes.annotate(str(value), (size, mean), (5, 5), textcoords="offset points", size=8)
+                axes.annotate(
+                    str(value), (size, mean), (5, -12 if number % 2 else 5), size=8,
+                    textcoords="offset points", color=drawn[0].get_color(),
+                )  # fmt: skip
     front = sorted((one for one in shown if one.pareto), key=lambda one: one.bytes or 0)
     axes.plot(
         [(one.bytes or 0) / MEGABYTE for one in front], [one.accuracy.value for one in front],
