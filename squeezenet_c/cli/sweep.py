@@ -1,6 +1,7 @@
 """The command `sweep`: networks of the paper's design space, trained and compared."""
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,8 @@ def _sweep(options: argparse.Namespace) -> int:
     if not options.data:
         options.usage_error("the following arguments are required: DATA")
     settle_rates(options)
-    training, valid, _ = load_training_data(
-        options.data, options.class_names, **dataset_options(options)
-    )
+    data = [os.path.abspath(path) for path in options.data]  # for processes elsewhere
+    training, valid, _ = load_training_data(data, options.class_names, **dataset_options(options))
     fraction = options.valid_fraction
     if valid is None and fraction is None:
         fraction = DEFAULT_VALID_FRACTION

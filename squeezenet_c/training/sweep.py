@@ -76,8 +76,8 @@ def sweep(
                     (default: as many as there are threads, see get_num_threads). With 1 they are
                     trained in this process
     dask            a Dask scheduler's address ("tcp://host:8786"), whose workers train the points
-                    in place of processes here. All need the pictures and the folder under the same
-                    paths, and this package
+                    in place of processes here. All need this package, and the folder and the
+                    pictures under the same paths, absolute ones
     progress        print a line a point
     stop            asked ten times a second; where it answers True, points write their state as far
                     as they have come, and the Sweep so far is returned, with `interrupted` set
@@ -97,7 +97,7 @@ def sweep(
     jobs = core.get_num_threads() if jobs is None else jobs
     if jobs < 1:
         raise ValueError(f"jobs is {jobs}, expected at least 1")
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # for processes elsewhere
     points = points_of(grid, seeds, fixed)
     said = {
         **{name: value for name, value in fixed.items() if name not in METAPARAMETERS},
@@ -113,8 +113,9 @@ def sweep(
     running = folder / f"running-{os.getpid()}"
     running.touch()
     done = {point.name for point in result.points}
+    how = (str(running), core.get_backend(), core.get_max_pixels())
     tasks = [
-        _Task(folder / POINTS / wanted.name, wanted, fixed, train, valid, options, str(running))
+        _Task(folder / POINTS / wanted.name, wanted, fixed, train, valid, options, *how)
         for wanted in points
         if wanted.name not in done
     ]
@@ -226,6 +227,8 @@ class _Task:
     valid: Dataset | None
     options: dict[str, Any]
     running: str  # the file that is there as long as the sweep goes on
+    backend: str
+    max_pixels: int
 
 
 def _run(tasks: list[_Task], jobs: int, dask: str | None) -> Iterator[Point | None]:
@@ -287,7 +290,10 @@ def _train_point(task: _Task) -> Point | None:
     if not os.path.exists(task.running):
         return None
     core.set_num_threads(1)
+    core.set_max_pixels(task.max_pixels)
     try:
+        if core.get_backend() != task.backend:
+            core.set_backend(task.backend)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what they say is in the row
             return _trained(task)
@@ -324,7 +330,7 @@ def _trained(task: _Task) -> Point | None:
         reported = task.valid
         if reported is None:
             reported = task.train.split(fraction, point.seed)[1] if fraction else task.train
-        found = history.held_out or evaluate(native.load(Network, best), reported)
+        found = history.held_out or evaluate(native.load(Network, best, model.precision), reported)
         outcome = "collapsed" if history.collapsed else "trained"
         done = point.with_outcome(
             outcome,

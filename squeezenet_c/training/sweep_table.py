@@ -74,7 +74,7 @@ class Point:
             return f"{self.name}: {self.outcome}: {self.reason}"
         area = "" if self.auc is None else f", AUC {self.auc:.4f}"
         size = (self.bytes or 0) / MEGABYTE
-        return f"{self.name}: accuracy {self.accuracy:.4f}{area}, {size:.2f} MB"
+        return f"{self.name}: accuracy {self.accuracy:.4f}{area}, {size:.3g} MB"
 
 
 _DEFAULT = {**core.SPEC_FIELDS, "seed": None}  # the seed is always said
@@ -161,7 +161,7 @@ class Sweep:
     def _row(self, candidate: Candidate) -> list[str]:
         point, size = candidate.points[0], candidate.bytes
         cells = [str(getattr(point, name)) for name in self.varied]
-        cells += [f"{point.parameters:,}", "-" if size is None else f"{size / MEGABYTE:.2f}"]
+        cells += [f"{point.parameters:,}", "-" if size is None else f"{size / MEGABYTE:.3g}"]
         cells.append(f"{point.multiplications / 1e6:,.0f}")
         for figure in (candidate.accuracy, candidate.auc):
             cells.append("-" if figure.value is None else f"{figure.value:.4f}")
@@ -213,7 +213,7 @@ def _draw_panel(axes: Any, name: str | None, varied: list[str], shown: list[Cand
         lines.setdefault(tuple(getattr(candidate.points[0], other) for other in others), []).append(
             candidate
         )
-    for values, line in lines.items():
+    for number, (values, line) in enumerate(lines.items()):
         said = ", ".join(f"{o} {v}" for o, v in zip(others, values, strict=True))
         sizes = [(one.bytes or 0) / MEGABYTE for one in line]
         means = [one.accuracy.value or 0 for one in line]
@@ -224,14 +224,17 @@ def _draw_panel(axes: Any, name: str | None, varied: list[str], shown: list[Cand
             ]
             for mean, one in zip(means, line, strict=True)
         ]
-        axes.errorbar(
+        drawn = axes.errorbar(
             sizes, means, yerr=list(zip(*bars, strict=True)), marker="o", capsize=3, linewidth=1,
             label=said or None,
         )  # fmt: skip
         for size, mean, one in zip(sizes, means, line, strict=True):
             if name is not None:
                 value = getattr(one.points[0], name)
-                axes.annotate(str(value), (size, mean), (5, 5), textcoords="offset points", size=8)
+                axes.annotate(
+                    str(value), (size, mean), (5, -12 if number % 2 else 5), size=8,
+                    textcoords="offset points", color=drawn[0].get_color(),
+                )  # fmt: skip
     front = sorted((one for one in shown if one.pareto), key=lambda one: one.bytes or 0)
     axes.plot(
         [(one.bytes or 0) / MEGABYTE for one in front], [one.accuracy.value for one in front],
