@@ -97,8 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return status
         except KeyboardInterrupt:
             return stopped(ranks=ranks)
-        except BrokenPipeError:  # the reader of our output has gone; so has stdout's flush at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader of our output has gone
             return 1
         except (OSError, ValueError, TypeError, RuntimeError, MemoryError, ImportError) as error:
             if not options.debug:
@@ -106,6 +105,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if ranks.leads:
                 traceback.print_exc()
             return 1
+        finally:
+            _end_output()
+
+
+def _end_output() -> None:
+    """What stdout still holds is written; or forgotten where that fails, for at exit Python would
+    try it again, and end with a status of its own."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(options: argparse.Namespace, arguments: Sequence[str] | None, ranks: Ranks) -> int:

@@ -109,15 +109,16 @@ def kill_runs(home: Path, count: int, seed: int = 0, launcher: str = "") -> Coun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=500)
+    parser.add_argument("--count", type=int, default=500, help="the late ones too")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--launcher", default="", help="words before the command")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TMPDIR"] = folder  # where killed launchers leave their files
         kills = kill_runs(Path(folder), options.count, options.seed, options.launcher)
+    late = kills.pop("too late", 0)  # the run had ended, or did less than it was to be killed at
     ways = ", ".join(f"{way} {number}" for way, number in sorted(kills.items()))
-    print(f"{kills.total()} kills ({ways}): nothing lost")
+    print(f"{kills.total()} kills ({ways}), {late} that came too late: nothing lost")
 
 
 if __name__ == "__main__":

@@ -299,8 +299,22 @@ def program() -> Seeds:
     }
 
 
+def augment() -> Seeds:
+    """As harnesses/augment.c takes it apart: sides, flags, a seed, an epoch and an index, ranges, a
+    change that is drawn, and the picture."""
+    found = {}
+    for number, ranges in enumerate(([0.0] * 8, [180, 0.5, 0.5, 1, 1, 1, 0.5, 1], [15, 0.1] * 4)):
+        head = struct.pack("<3B3Q8d", 24, 31, 7 * (number > 0), number, 2, 3, *ranges)
+        change = struct.pack(
+            "<25i", 3, 1, 65536, 0, 1 << 15, 0, 65536, 9, 1, *range(10), 2, 3, 9, 7, 1, 2
+        )
+        found[f"ranges-{number}"] = head + change + drawn(25, 32).tobytes()
+    return found
+
+
 MAKERS: dict[str, Callable[[], Seeds]] = {
     "pictures": pictures,
+    "augment": augment,
     "safetensors": safetensors,
     "json": json_texts,
     "codes": codes,
