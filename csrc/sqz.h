@@ -1,5 +1,4 @@
-/* sqz.h: the whole public interface of the squeezenet_c library, with sqz_files.h, which it
- * includes.
+/* sqz.h: the public interface of the squeezenet_c library, the whole of it with sqz_files.h.
  *
  * The library trains and runs SqueezeNet (Iandola et al. 2016, arXiv:1602.07360) on a CPU. It knows
  * nothing of Python. Every function that can fail returns a sqz_status and, if `error` is not NULL,
@@ -580,7 +579,7 @@ sqz_status sqz_codebook_weights(float *weights, const sqz_codebook *codebook, co
 sqz_status sqz_codebook_gradients(float *sums, const sqz_codebook *codebook, const float *gradients,
                                   sqz_error *error);
 
-#include "sqz_files.h" /* safetensors, coded weights, Deep Compression's file */
+#include "sqz_files.h"
 
 #ifdef SQZ_SHARED
 #pragma GCC visibility pop

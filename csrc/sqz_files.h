@@ -1,8 +1,11 @@
-/* sqz_files.h: the part of sqz.h, which includes it, that is about what is in files. */
+/* sqz_files.h: the part of sqz.h, which includes it, that is about what stands in files of weights:
+ * safetensors, coded weights, Deep Compression's. */
 #ifndef SQZ_FILES_H
 #define SQZ_FILES_H
 
-#include "sqz.h"
+#ifndef SQZ_H
+#error "include sqz.h, which includes this"
+#endif
 
 /* -- safetensors ------------------------------------------------------------------------------- */
 

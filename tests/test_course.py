@@ -179,8 +179,10 @@ def test_the_selection_set_is_told(sets):
     assert history.held_out.confusion_matrix.sum() == len(sets[1])
     other = sq.train(fresh(), *sets, valid_fraction=0.4, **FEW)
     assert other.held_out == history.held_out and other.selection == history.selection
-    with pytest.raises(ValueError, match="both valid and test are held out from the choice"):
-        sq.train(fresh(), *sets, test=sets[1], valid_fraction=0.4, **FEW)
+    valid, test = sets[1].split(0.5)
+    with pytest.warns(UserWarning, match="valid is not looked at: with valid_fraction"):
+        both = sq.train(fresh(), sets[0], valid, test=test, valid_fraction=0.4, **FEW)
+    assert both.held_out.confusion_matrix.sum() == len(test)
 
 
 # -- After each epoch ------------------------------------------------------------------------------

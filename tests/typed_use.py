@@ -34,6 +34,22 @@ def copy_weights(a: sq.Model, b: sq.Model) -> None:
     optimizer.load_state_dict(optimizer.state_dict())
 
 
+def other_ways_of_training(train: sq.Dataset, test: sq.Dataset) -> float | None:
+    model = sq.Model.from_pretrained("a.safetensors", image_size=96, dropout=0.25)
+    rates: sq.RangeTest = sq.lr_find(model, train, optimizer="sgd")
+    made = sq.SGD(model, rates.suggestion or 0.01, momentum=0.8, clip_norm=1.0, ema=0.99)
+    seen: list[float] = []
+    history = model.train(
+        train,
+        test=test,
+        valid_fraction=0.2,
+        monitor="auc",
+        optimizer=made,
+        on_epoch=lambda row, model: seen.append(row.loss),
+    )
+    return history.best.valid_auc if history.best else None
+
+
 def step(model: sq.Model, x: np.ndarray, labels: list[int]) -> float:
     optimizer = sq.Adam(model)
     probabilities = model.predict_proba(["a.jpg", "b.jpg"])

@@ -81,7 +81,7 @@ def train(
                     there is a new best. That it can be written is tried before all else
     valid_fraction  choose the best on this share of the training pictures instead, the selection
                     set, which is not trained on (history.selection); `valid`, if given, is then
-                    what `test` is
+                    what `test` is, where there is none
     augment         how training pictures are changed at random: an Augment, a preset's name
                     ("none", "flips" or "fundus"), True for "flips", False for "none", or a text
                     such as "flips,rotation=15", see Augment.of

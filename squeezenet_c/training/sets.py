@@ -43,9 +43,10 @@ class Sets:
         held_out, selected = test, valid_fraction is not None
         if valid_fraction is not None:  # before classes are mapped, so that callers can split alike
             if valid is not None and test is not None:
-                raise ValueError(
-                    "with valid_fraction both valid and test are held out from the choice of the "
-                    "best epoch, expected one of them"
+                warnings.warn(
+                    "valid is not looked at: with valid_fraction a share of the training pictures "
+                    "chooses the best epoch, and test is held out",
+                    stacklevel=level_outside(),
                 )
             held_out = valid if test is None else test
             train, valid = train.split(valid_fraction, seed)
