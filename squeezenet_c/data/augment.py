@@ -125,7 +125,7 @@ def _meant(word: str, text: str) -> dict[str, Any]:
     except ValueError:
         pass
     raise ValueError(
-        f"augment is {text!r}: {word!r} is none of {', '.join(PRESETS)} and no field of Augment, "
+        f"augment is {text!r:.60}: {word!r:.60} is none of {', '.join(PRESETS)} and no field of Augment, "
         "as quarter_turns or rotation=15"
     )
 
