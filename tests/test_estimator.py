@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 import squeezenet_c as sq
 from squeezenet_c.base.png import encode_png
 
-TINY = {"network": {"base_e": 8, "incr_e": 8}, "image_size": 32, "epochs": 1, "batch_size": 8}
+TINY = {"network": {"base_e": 8, "incr_e": 8}, "image_size": 32, "epochs": 1, "batch_size": 32}
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def test_python_ends_while_files_are_decoded(folder: Path) -> None:
         "loader = store.loader(np.arange(len(paths)), ahead=400, threads=4)\n"
         "loader.next(1)\n"
     )
-    for _ in range(3):
+    for _ in range(2):
         result = subprocess.run(
             [sys.executable, "-c", code, str(folder)],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
