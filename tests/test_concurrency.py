@@ -159,6 +159,7 @@ def test_nothing_waits_for_a_plan_with_the_interpreter_stopped() -> None:
 # -- Forks -----------------------------------------------------------------------------------------
 
 FORK = """
+    core.set_num_threads(2)  # so that OpenMP has a helper, which a fork does not copy
     network, done = core.Network("1_1", 2), False
     expected = network.forward(x).tobytes()
 
