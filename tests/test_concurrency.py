@@ -179,9 +179,10 @@ FORK = """
         while not done:
             {work}
 
-    working = [start(work) for _ in range(2)]
-    ends = []
-    for _ in range(12):
+    working, ends = [], []
+    for number in range(12):
+        if number == 1:  # the first child finds both threads free, and takes them
+            working = [start(work) for _ in range(2)]
         time.sleep(0.01)
         process = os.fork()
         if process == 0:
