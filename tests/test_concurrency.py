@@ -159,6 +159,7 @@ def test_nothing_waits_for_a_plan_with_the_interpreter_stopped() -> None:
 # -- Forks -----------------------------------------------------------------------------------------
 
 FORK = """
+    core.set_num_threads(2)  # so that OpenMP has a helper, which a fork does not copy
     network, done = core.Network("1_1", 2), False
     expected = network.forward(x).tobytes()
 
@@ -178,9 +179,10 @@ FORK = """
         while not done:
             {work}
 
-    working = [start(work) for _ in range(2)]
-    ends = []
-    for _ in range(12):
+    working, ends = [], []
+    for number in range(12):
+        if number == 1:  # the first child finds both threads free, and takes them
+            working = [start(work) for _ in range(2)]
         time.sleep(0.01)
         process = os.fork()
         if process == 0:
