@@ -1,6 +1,7 @@
 """Many networks trained and compared: each as `train` would, whatever stopped it in between."""
 
 import csv
+import pickle
 import shutil
 import signal
 import time
@@ -128,6 +129,19 @@ def test_files_of_a_sweep_that_are_none(sets: tuple, whole: tuple, tmp_path: Pat
         with pytest.raises(sq.BadFileError, match=words) as raised:
             sq.sweep(*sets, GRID, folder, seeds=2, **OPTIONS)
         assert str(path) in str(raised.value)
+
+
+def test_sets_of_both_kinds_go_to_other_processes(sets: tuple) -> None:
+    pixels = [core.read_image(path) for path in sets[0].paths]
+    in_memory = sq.Dataset.from_arrays(pixels, sets[0].labels, groups=range(len(pixels)))
+    for dataset in (sets[1], in_memory[3:8].at_size(SIDE, "crop")):
+        other = pickle.loads(pickle.dumps(dataset))
+        assert (other.paths, other.class_names) == (dataset.paths, dataset.class_names)
+        assert (other.image_size, other.fit) == (dataset.image_size, dataset.fit)
+        np.testing.assert_array_equal(other.labels, dataset.labels)
+        np.testing.assert_array_equal(other.groups, dataset.groups)
+        for number in range(len(dataset)):
+            np.testing.assert_array_equal(other[number][0], dataset[number][0])
 
 
 # -- The command -----------------------------------------------------------------------------------

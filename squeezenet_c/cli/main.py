@@ -46,7 +46,7 @@ COMMANDS = {
     "train a model, and judge it": {
         "train": (add_train, "train a model and keep the best one"),
         "lr-find": (add_lr_find, "find at which learning rates a network learns, before training"),
-        "sweep": (add_sweep, "train many networks of the paper's design space, and compare them"),
+        "sweep": (add_sweep, "train networks of the paper's design space, and compare them"),
         "cross-validate": (add_cross_validate, "train and judge a model for each fold of a set"),
         "evaluate": (add_evaluate, "measure a model on a labelled set"),
         "compare": (add_compare, "say whether one of two models is better on the same pictures"),

@@ -277,9 +277,10 @@ class Dataset:
         return other
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """What pickle keeps: no picture; another process decodes its own."""
-        options = {"image_size": self.image_size, "fit": self.fit, "cache_mb": self.cache_mb}
-        return _remade, (self.paths, self.labels, self.class_names, options)
+        """What pickle keeps: no square; another process makes its own. Pictures in memory go along,
+        with a part all of the set's."""
+        state = {name: value for name, value in vars(self).items() if name != "_store"}
+        return _remade, (state, self.image_size)
 
     # -- Parts of it -------------------------------------------------------------------------------
 
@@ -427,11 +428,14 @@ class Dataset:
             )
 
 
-def _remade(
-    paths: list[str], labels: NDArray[np.int64], names: tuple[str, ...], options: dict[str, Any]
-) -> Dataset:
+def _remade(state: dict[str, Any], image_size: int) -> Dataset:
     """See Dataset.__reduce__."""
-    return Dataset(paths, labels, names, **options)
+    dataset = object.__new__(Dataset)
+    vars(dataset).update(state)
+    bound = int(dataset.cache_mb * (1 << 20))
+    contents = dataset._source.contents
+    dataset._store = core.PictureStore(contents, image_size, bound, dataset.fit)
+    return dataset
 
 
 def _checked_labels(labels: ArrayLike, count: int) -> NDArray[np.int64]:
