@@ -128,5 +128,7 @@ def test_train_and_evaluate_tell_the_classes_first(tmp_path: Path, capsys) -> No
     for split, count in (("train", 3), ("val", 2)):
         assert main(["evaluate", model, str(root), "--split", split]) == 0
         assert f"({count} evaluated)" in capsys.readouterr().out
-    assert main([*command, "--out", f"{run}2", "--valid-fraction", "0.3"]) == 1
-    assert "both valid and test are held out" in capsys.readouterr().err
+    assert main([*command, "--out", f"{run}2", "--valid-fraction", "0.3"]) == 0
+    said = capsys.readouterr()
+    assert "valid is not looked at: with valid_fraction" in said.err
+    assert "On the test set, held out" in said.out
