@@ -100,11 +100,9 @@ PROTECTIONS = [
         "test_signals.py::test_many_threads_predict_while_one_trains",
         (("if (access->writing || access->writer_waits) {\n        access->waiting",
           "if (false) {\n        access->waiting"),)),
+    # 64 threads that predict seldom meet the moment of a step: this is for the thread sanitizer.
     Protection("a writer waits for readers", "csrc/net/access.c",
-        "test_signals.py::test_many_threads_predict_while_one_trains",
-        (("while (status == SQZ_OK && (access->readers || access->owed_readers))",
-          "while (false)"),)),
-    Protection("no data races", "csrc/net/access.c", "test_c_machines.py::test_no_data_races",
+        "test_c_machines.py::test_no_data_races",
         (("while (status == SQZ_OK && (access->readers || access->owed_readers))",
           "while (false)"),)),
     Protection("predictions leak nothing", "csrc/net/predict.c",
