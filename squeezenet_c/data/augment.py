@@ -125,8 +125,8 @@ def _meant(word: str, text: str) -> dict[str, Any]:
     except ValueError:
         pass
     raise ValueError(
-        f"augment is {text!r:.60}: {word!r:.60} is none of {', '.join(PRESETS)} and no field of Augment, "
-        "as quarter_turns or rotation=15"
+        f"augment is {text!r:.60}: {word!r:.60} is none of {', '.join(PRESETS)} and no field of "
+        "Augment, as quarter_turns or rotation=15"
     )
 
 
