@@ -83,7 +83,6 @@ def test_the_rows_are_what_evaluate_finds(sets, runs):
         assert best.valid_auc == found.auc
         recall = (found.sensitivity + found.specificity) / 2
         assert best.valid_balanced_acc == pytest.approx(recall, rel=1e-12)
-        assert f"Test_auc:{best.valid_auc:.3f}, Lr" in best.line()
 
 
 def test_the_monitor_chooses_and_changes_nothing_else(runs):

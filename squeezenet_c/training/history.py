@@ -37,8 +37,6 @@ class Epoch:
         text += f"Train_loss:{self.train_loss:.3f}, "
         if self.valid_loss is not None:
             text += f"Test_acc:{self.valid_acc:.1%}, Test_loss:{self.valid_loss:.3f}, "
-        if self.valid_auc is not None:
-            text += f"Test_auc:{self.valid_auc:.3f}, "
         return text + f"Lr:{self.lr:.2E}"
 
     @property
