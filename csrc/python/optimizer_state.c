@@ -140,9 +140,10 @@ static int read_state(sqz_py_optimizer *self, sqz_optimizer **result, const sqz_
                       PyObject *state) {
     sqz_rule_options options = {.rule = self->optimizer->options.rule};
     uint64_t steps;
-    int numbers = options.rule == SQZ_SGD ? read_sgd(&options, state) : read_adam(&options, state);
-    PyObject *step = numbers < 0 ? NULL : value_of(state, "step");
+    PyObject *step = value_of(state, "step");
     if (!step || !sqz_py_to_uint64(step, &steps) || number_of(&options.lr, state, "lr") < 0)
+        return -1;
+    if ((options.rule == SQZ_SGD ? read_sgd(&options, state) : read_adam(&options, state)) < 0)
         return -1;
     sqz_error error;
     sqz_optimizer *optimizer;

@@ -194,6 +194,8 @@ def history_of(said: dict[str, Any]) -> History:
             kind = int if name == "epoch" else int | float
             if not optional:
                 _typed({name: value}, name, kind)
+    if [row.epoch for row in rows] != list(range(1, len(rows) + 1)):
+        raise ValueError(f"the epochs of its {len(rows)} rows are not 1 to {len(rows)}")
     monitor = completed(said, ["monitor"])["monitor"]
     if monitor not in MONITORS:
         raise ValueError(f"monitor is {monitor!r:.100}")
@@ -344,6 +346,6 @@ class RunState:
             optimizer.load_state_dict(self.optimizer | moments | masked | kept)
             model.load_state_dict(self.groups["model"])
             model.trained_on = self.trained_on or model.trained_on
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             optimizer.load_state_dict(former)
             raise core.BadFileError(f"{self.path}: {error!s:.1000}") from None
