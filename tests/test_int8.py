@@ -338,7 +338,6 @@ def test_observing(backend):
         ({"mean": lambda a: a * np.nan}, "mean"),
         ({"activation_scales": lambda a: np.arange(1, len(a) + 1)}, "scale"),
     ],
-    ids=str,
 )
 def test_scales_that_are_none(changes, message):
     quantised, _, _, _ = case("1_1 at 32")

@@ -83,7 +83,6 @@ def test_plot(found, tmp_path):
         ({"freeze": "head"}, "freeze names 'head'"),
         ({"optimizer": sq.SGD(fresh())}, "an optimizer that is made has a model already"),
     ],
-    ids=str,
 )
 def test_what_it_refuses(dataset, options, words):
     with pytest.raises(ValueError, match=words):

@@ -357,7 +357,6 @@ def _first(value):
         ),
         ("extra", lambda t: np.zeros(3, np.float32), "tensor extra is none of a quantised model's"),
     ],
-    ids=str,
 )
 def test_files_that_are_not_what_they_should_be(home, tmp_path, name, change, message) -> None:
     path = str(tmp_path / "broken.safetensors")
