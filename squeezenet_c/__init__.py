@@ -1,10 +1,11 @@
 """SqueezeNet trained and run on a CPU: a C library, shown to NumPy.
 
 The names here are the whole public interface. Libraries that are slow to import (matplotlib,
-openpyxl, tqdm, Pillow) are imported where they are used, and scikit-learn with
-SqueezeNetClassifier, when this is first asked for.
+openpyxl, tqdm, Pillow) are imported where they are used; and what not every program uses, with all
+that it needs (scikit-learn for SqueezeNetClassifier), when its name is first asked for.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from ._native import core as _core  # first, for it refuses sub-interpreters
@@ -22,7 +23,6 @@ from .data.dataset import Dataset
 from .files.export import export
 from .inference.calibration import calibrate
 from .inference.cam import Explanation, explain
-from .inference.comparison import Comparison
 from .inference.evaluation import Evaluation
 from .inference.predict import (
     Answer,
@@ -34,21 +34,35 @@ from .inference.predict import (
 )
 from .model import Model
 from .preprocessing import Preprocessing
-from .reports.compare import compare
 from .reports.findings import Report
 from .reports.write import report
-from .training.cross_validation import CrossValidation, cross_validate
 from .training.failing import CollapseWarning, TrainingError
 from .training.history import History
 from .training.loop import train
-from .training.lr_find import RangeTest, lr_find
 from .training.optimizer import SGD, Adam
 from .training.recipe import Recipe
-from .training.sweep import sweep
-from .training.sweep_table import Sweep
 
 if TYPE_CHECKING:
     from .estimator import SqueezeNetClassifier as SqueezeNetClassifier
+    from .inference.comparison import Comparison
+    from .reports.compare import compare
+    from .training.cross_validation import CrossValidation, cross_validate
+    from .training.lr_find import RangeTest, lr_find
+    from .training.sweep import sweep
+    from .training.sweep_table import Sweep
+
+# By the module that has it. A name that a submodule of ours has too cannot be among them.
+_LATER = {
+    "SqueezeNetClassifier": ".estimator",
+    "Comparison": ".inference.comparison",
+    "compare": ".reports.compare",
+    "CrossValidation": ".training.cross_validation",
+    "cross_validate": ".training.cross_validation",
+    "RangeTest": ".training.lr_find",
+    "lr_find": ".training.lr_find",
+    "sweep": ".training.sweep",
+    "Sweep": ".training.sweep_table",
+}
 
 BadFileError = _core.BadFileError
 set_backend = _core.set_backend
@@ -67,11 +81,9 @@ def build_info() -> dict[str, Any]:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "SqueezeNetClassifier":
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .estimator import SqueezeNetClassifier
-
-    return SqueezeNetClassifier
+    return getattr(importlib.import_module(_LATER[name], __name__), name)
 
 
 __all__ = [
