@@ -193,3 +193,30 @@ def torch_gradients(
     logits = torch_forward(tensors, torch.tensor(x), spec)
     torch.nn.functional.cross_entropy(logits, torch.tensor(labels)).backward()
     return {key: value.grad.numpy() for key, value in tensors.items()}
+
+
+def check_loss_is_torchs(
+    model: Any,
+    loss: float,
+    target: np.ndarray,
+    smoothing: float,
+    weights: list[float] | None,
+    temperature: float = 1.0,
+) -> None:
+    """The loss of the model's last batch, and the gradients of its last layer's bias, which reaches
+    every logit with factor 1. target: labels or probabilities."""
+    import pytest
+    import torch
+
+    logits = torch.tensor(model.last_logits, dtype=torch.float64, requires_grad=True)
+    expected = temperature**2 * torch.nn.functional.cross_entropy(
+        logits / temperature,
+        torch.tensor(target),
+        weight=None if weights is None else torch.tensor(weights, dtype=torch.float64),
+        label_smoothing=smoothing,
+    )
+    expected.backward()
+    assert loss == pytest.approx(expected.item(), rel=1e-9)
+    np.testing.assert_allclose(
+        model.gradients["classifier.1.bias"], logits.grad.sum(0).numpy(), rtol=1e-5, atol=1e-7
+    )

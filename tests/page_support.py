@@ -1,6 +1,9 @@
-"""For the tests of exported pages: the engine as WebAssembly, without a browser."""
+"""For the tests of pages: a browser, and an exported page's engine without one."""
 
 import importlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,19 @@ from squeezenet_c.files.page_write import web_engine
 def need(*modules: str) -> None:
     for module in modules:
         pytest.importorskip(module, reason=f"build: {module} is not installed")
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """The system's, driven by Playwright; a test is skipped where one of them is missing."""
+    need("playwright")
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("build: chromium is not installed")
+    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 class Engine:

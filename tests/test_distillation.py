@@ -1,5 +1,6 @@
 """A network that learns from another's answers."""
 
+import networks
 import numpy as np
 import pytest
 
@@ -33,25 +34,14 @@ def probabilities(rows: int = 6) -> np.ndarray:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 @pytest.mark.parametrize("smoothing, weights", [(0.0, None), (0.1, [0.2, 1.0, 3.5])])
 def test_loss_of_probabilities_is_torchs(smoothing, weights, temperature):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     model = make()
     x, _ = batch()
     wanted = probabilities()
     loss = model.compute_gradients(
         x, wanted, label_smoothing=smoothing, class_weights=weights, temperature=temperature
     )
-    logits = torch.tensor(model.last_logits, dtype=torch.float64, requires_grad=True)
-    expected = temperature**2 * torch.nn.functional.cross_entropy(
-        logits / temperature,
-        torch.tensor(wanted),
-        weight=None if weights is None else torch.tensor(weights, dtype=torch.float64),
-        label_smoothing=smoothing,
-    )
-    expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-9)
-    np.testing.assert_allclose(
-        model.gradients["classifier.1.bias"], logits.grad.sum(0).numpy(), rtol=1e-5, atol=1e-7
-    )
+    networks.check_loss_is_torchs(model, loss, wanted, smoothing, weights, temperature)
 
 
 def test_gradients_for_probabilities_are_the_losss_differences():

@@ -1,6 +1,7 @@
 """What fine-tuning is made of, against PyTorch and NumPy: weight decay, frozen layers, learning
 rates by part, label smoothing, class weights, schedules."""
 
+import networks
 import numpy as np
 import pytest
 
@@ -264,23 +265,11 @@ def test_the_state_has_the_spans():
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
 @pytest.mark.parametrize("weights", [None, [0.2, 1.0, 3.5]])
 def test_loss_is_torchs(smoothing, weights):
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     model = make()
     x, labels = batch()
     loss = model.compute_gradients(x, labels, label_smoothing=smoothing, class_weights=weights)
-    logits = torch.tensor(model.last_logits, dtype=torch.float64, requires_grad=True)
-    expected = torch.nn.functional.cross_entropy(
-        logits,
-        torch.tensor(labels),
-        weight=None if weights is None else torch.tensor(weights, dtype=torch.float64),
-        label_smoothing=smoothing,
-    )
-    expected.backward()
-    assert loss == pytest.approx(expected.item(), rel=1e-9)
-    # The last layer's bias reaches every logit with factor 1.
-    np.testing.assert_allclose(
-        model.gradients["classifier.1.bias"], logits.grad.sum(0).numpy(), rtol=1e-5, atol=1e-7
-    )
+    networks.check_loss_is_torchs(model, loss, labels, smoothing, weights)
 
 
 def test_a_batch_in_parts_is_the_batch():

@@ -1,10 +1,8 @@
 """`export eyes.html` in a real browser: Debian's chromium, driven by Playwright."""
 
 import csv
-import importlib
 import io
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,14 +22,9 @@ Page = Any  # of Playwright, which carries no types where it is missing
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    page_support.need("ziglang", "playwright")
-    program = shutil.which("chromium")
-    if not program:
-        pytest.skip("build: chromium is not installed")
-    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    page_support.need("ziglang")
+    with page_support.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

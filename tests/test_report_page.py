@@ -1,7 +1,5 @@
 """A report's page in a real browser: Debian's chromium, driven by Playwright."""
 
-import importlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,8 @@ LONG = "IMG_20260101_123456789_HDR" * 4
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    page_support.need("playwright")
-    program = shutil.which("chromium")
-    if not program:
-        pytest.skip("build: chromium is not installed")
-    with importlib.import_module("playwright.sync_api").sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with page_support.chromium() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -35,17 +35,21 @@ static sqz_model *new_model(sqz_version version, sqz_bypass bypass) {
 
 static const int64_t labels[N] = {0, 1, 2, 0, 1};
 
-static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
-    sqz_batch batch = {.x = x,
+static sqz_batch batch_of(const float *x) {
+    return (sqz_batch){.x = x,
                        .labels = labels,
                        .n = N,
                        .h = SIDE,
                        .w = SIDE,
                        .global_batch = N,
-                       .dropout = 0.3,
-                       .temperature = 1,
-                       .seed = 1,
-                       .step = step};
+                       .temperature = 1};
+}
+
+static double gradients_of(sqz_model *model, const float *x, uint64_t step) {
+    sqz_batch batch = batch_of(x);
+    batch.dropout = 0.3;
+    batch.seed = 1;
+    batch.step = step;
     double loss = NAN, losses[N];
     sqz_error error;
     CHECK(sqz_model_compute_gradients(model, &loss, losses, NULL, &batch, &error) == SQZ_OK);
@@ -275,15 +279,10 @@ static void check_sgd(void) {
 /* Weights of the loss: where all are equal they divide out. */
 static void check_class_weights(const float *x) {
     sqz_model *model = new_model(SQZ_VERSION_1_1, SQZ_BYPASS_NONE);
-    const int64_t labels[N] = {0};
+    const int64_t zeros[N] = {0};
     const double equal[3] = {2, 2, 2}, none[3] = {1, 0, 1};
-    sqz_batch batch = {.x = x,
-                       .labels = labels,
-                       .n = N,
-                       .h = SIDE,
-                       .w = SIDE,
-                       .global_batch = N,
-                       .temperature = 1};
+    sqz_batch batch = batch_of(x);
+    batch.labels = zeros;
     sqz_error error;
     double plain = NAN, weighted = NAN, losses[N];
     CHECK(sqz_model_compute_gradients(model, &plain, losses, NULL, &batch, &error) == SQZ_OK);
@@ -349,13 +348,7 @@ static void check_probabilities(const float *x) {
     double sure[N][3] = {{0}}, plain = NAN, found = NAN, losses[N];
     for (int i = 0; i < N; i++)
         sure[i][labels[i]] = 1;
-    sqz_batch batch = {.x = x,
-                       .labels = labels,
-                       .n = N,
-                       .h = SIDE,
-                       .w = SIDE,
-                       .global_batch = N,
-                       .temperature = 1};
+    sqz_batch batch = batch_of(x);
     sqz_error error;
     CHECK(sqz_model_compute_gradients(model, &plain, losses, NULL, &batch, &error) == SQZ_OK);
     batch.labels = NULL;
