@@ -116,7 +116,7 @@ class Evaluation(EqualByValue):
             accuracy=float((predicted == labels).mean()),
             loss=cross_entropy(logits, labels),
             calibration_error=expected_calibration_error(labels, probabilities),
-            auc=_mean_auc(labels, probabilities, positive),
+            auc=mean_auc(labels, probabilities, positive),
             sensitivity=sensitivity,
             specificity=specificity,
             confusion_matrix=matrix,
@@ -198,9 +198,11 @@ def _share(part: int, whole: int) -> float | None:
     return float(part / whole) if whole else None
 
 
-def _mean_auc(
+def mean_auc(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], positive: int | None
 ) -> float | None:
+    """Of the positive class; where there is none, the mean over all, each against the rest. None
+    where a class has no picture, or all."""
     classes = probabilities.shape[1]
     if classes < 2:
         return None

@@ -50,7 +50,6 @@ def statistics_of(
     columns = range(classes) if classes != 2 else (1,)
     areas = [roc_area(labels == c, probabilities[:, c]) for c in columns]
     precisions = [average_precision(labels == c, probabilities[:, c]) for c in columns]
-    found = [share_of(right, labels == c) for c in range(classes)]
     figures = {
         "accuracy": share_of(right),
         "auc": _mean(areas),
@@ -58,7 +57,7 @@ def statistics_of(
         "calibration_error": calibration_error(
             probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
         ),
-        "balanced_accuracy": _mean(found),
+        "balanced_accuracy": balanced_accuracy(labels, predicted, classes),
         "average_precision": _mean(precisions),
         "kappa": kappa(labels, predicted, classes),
     }
@@ -69,7 +68,7 @@ def statistics_of(
             "quadratic_kappa": quadratic_kappa(labels, predicted),
         }
     positive, score = labels == 1, probabilities[:, 1]
-    specificity, sensitivity = found
+    specificity, sensitivity = share_of(right, ~positive), share_of(right, positive)
     values = share_of(right, predicted == 1), share_of(right, predicted == 0)
     if prevalence is not None:
         values = (
@@ -113,6 +112,13 @@ def share_of(right: NDArray[np.bool_], among: NDArray[np.bool_] | None = None) -
     """The share of pictures, or of those among them, of which `right` is so."""
     among = np.ones(len(right), bool) if among is None else among
     return lambda weights: _divide(weights @ (right & among), weights @ among)
+
+
+def balanced_accuracy(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> Statistic:
+    """The mean over classes of the share of their pictures that is found."""
+    return _mean([share_of(predicted == labels, labels == c) for c in range(classes)])
 
 
 def _f1(positive: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> Statistic:
