@@ -188,7 +188,7 @@ def test_a_stopped_sweep_is_resumed(home: Path, tmp_path: Path) -> None:
             path.stat().st_mtime > begun for path in run.glob("points/*/weights/last.state")
         ):
             time.sleep(0.01)
-        time.sleep(0.2)  # while the other worker starts, signals are ignored
+        time.sleep(0.03)  # while the other worker starts, signals are ignored
         process.send_signal(sent)
         _, said = process.communicate(timeout=60)
         (sentence,) = faults.sentences(said)
